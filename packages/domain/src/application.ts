@@ -1,0 +1,162 @@
+import { z } from 'zod'
+
+/**
+ * One published web application, as an administrator writes it and as the store keeps it.
+ *
+ * Entra's names are in parentheses where the setting exists there.
+ */
+
+const hostLabel = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/
+
+/** A published host: DNS labels in lower case, IDN in its `xn--` form; a leading `*.` for a wildcard. */
+export function isHostName(host: string): boolean {
+  return host.length <= 253 && host.split('.').every((label) => hostLabel.test(label))
+}
+
+function externalUrlProblem(value: string): string | undefined {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (!url) return 'must be an absolute URL such as https://hr.example.com/'
+  if (url.protocol !== 'https:') return 'must begin with https://'
+  if (url.username || url.password) return 'must not hold a user name or password'
+  if (url.search || url.hash) return 'must not hold a query or a fragment'
+  if (!isHostName(url.hostname)) return 'must name a host by its DNS name'
+  return pathProblem(url, value)
+}
+
+function internalUrlProblem(value: string): string | undefined {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (!url) return 'must be an absolute URL such as http://hr.internal:8080/'
+  if (url.protocol !== 'https:' && url.protocol !== 'http:')
+    return 'must begin with http:// or https://'
+  if (url.username || url.password) return 'must not hold a user name or password'
+  if (url.search || url.hash) return 'must not hold a query or a fragment'
+  return pathProblem(url, value)
+}
+
+function pathProblem(url: URL, value: string): string | undefined {
+  if (!url.pathname.endsWith('/')) return 'must end with /'
+  // What URL() quietly rewrites (dot segments, backslashes, spaces) would be matched differently
+  // from how it was written.
+  const written = value.slice(value.indexOf('//') + 2)
+  const slash = written.indexOf('/')
+  if ((slash < 0 ? '/' : written.slice(slash)) !== url.pathname)
+    return 'must hold a plain path: no dot segments, backslashes or characters that need encoding'
+  if (/%|;|\/\//.test(url.pathname)) return 'must hold a plain path: no %, ; or //'
+  if (url.pathname.toLowerCase().startsWith('/.sallyport'))
+    return 'must not lie under /.sallyport/, which is reserved'
+  return undefined
+}
+
+function checked(problem: (value: string) => string | undefined) {
+  return z.string().superRefine((value, context) => {
+    const message = problem(value)
+    if (message) context.addIssue({ code: 'custom', message })
+  })
+}
+
+const headerName = z
+  .string()
+  .regex(/^[A-Za-z0-9-]{1,64}$/, 'must be a header name of letters, digits and -')
+  .refine((name) => !reservedHeaderNames.has(name.toLowerCase()), {
+    error: 'is a header that Sallyport or HTTP itself sets; choose another name',
+  })
+
+/** Fields that sign-on by headers may not set: framing, routing and those the gateway writes itself. */
+export const reservedHeaderNames: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'cookie',
+  'expect',
+  'forwarded',
+  'host',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'via',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-port',
+  'x-forwarded-proto',
+  'x-real-ip',
+])
+
+/** Claims that sign-on by headers can send. */
+export const headerClaims = [
+  'userName',
+  'mail',
+  'displayName',
+  'objectId',
+  'groups',
+  'groupIds',
+] as const
+
+export const signOnSchema = z.discriminatedUnion('method', [
+  z.strictObject({ method: z.literal('none') }),
+  z.strictObject({
+    method: z.literal('headers'),
+    headers: z
+      .array(
+        z.union([
+          z.strictObject({ name: headerName, claim: z.enum(headerClaims) }),
+          z.strictObject({
+            name: headerName,
+            value: z
+              .string()
+              .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')
+              .max(1024),
+          }),
+        ]),
+      )
+      .min(1)
+      .max(50),
+  }),
+])
+
+export const applicationSchema = z.strictObject({
+  /** Application ID; also the OpenID client ID. */
+  id: z.uuid(),
+  /** Short name in the command line and logs; unique. */
+  name: z
+    .string()
+    .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'must be 1-63 of a-z, 0-9 and -'),
+  displayName: z.string().trim().min(1).max(256),
+  /** What people open (`externalUrl`). */
+  externalUrl: checked(externalUrlProblem),
+  /** What the connector requests (`internalUrl`). */
+  internalUrl: checked(internalUrlProblem),
+  /** Name of the connector group that reaches the origin. */
+  connectorGroup: z.string().min(1).max(64).default('default'),
+  /** `identity` (`aadPreAuthentication`): a session before any byte passes; `passthrough` (`passthru`). */
+  preAuthentication: z.enum(['identity', 'passthrough']).default('identity'),
+  /** Only assigned users and groups may use it (`appRoleAssignmentRequired`). */
+  assignmentRequired: z.boolean().default(true),
+  signOn: signOnSchema.default({ method: 'none' }),
+  /** Which host the origin sees in `Host` (`isTranslateHostHeaderEnabled`: internal). */
+  hostHeader: z.enum(['internal', 'external']).default('internal'),
+  /** Whether a client's `X-Forwarded-For` is kept in front of its address, or dropped. */
+  forwardedFor: z.enum(['append', 'replace']).default('append'),
+  /** How long the origin may take to begin its answer, in milliseconds (`applicationServerTimeout`). */
+  backendTimeoutMs: z.int().min(1).max(86_400_000).default(85_000),
+  /** Validate the origin's TLS certificate (`isBackendCertificateValidationEnabled`). */
+  validateBackendCertificate: z.boolean().default(true),
+  /** Whether assigned people see a tile in the portal. */
+  visible: z.boolean().default(true),
+})
+
+/** An application with every default filled in. */
+export type Application = z.output<typeof applicationSchema>
+/** An application as it may be written: what has a default may be left out. */
+export type ApplicationInput = z.input<typeof applicationSchema>
+export type SignOn = z.output<typeof signOnSchema>
+export type HeaderClaim = (typeof headerClaims)[number]
+
+/** An application together with the users and groups assigned to it. */
+export interface AssignedApplication {
+  application: Application
+  /** User and group IDs. */
+  principalIds: readonly string[]
+}
