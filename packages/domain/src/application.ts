@@ -10,7 +10,12 @@ const hostLabel = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/
 
 /** A published host: DNS labels in lower case, IDN in its `xn--` form; a leading `*.` for a wildcard. */
 export function isHostName(host: string): boolean {
-  return host.length <= 253 && host.split('.').every((label) => hostLabel.test(label))
+  // A last label of digits would be an IPv4 address (WHATWG URL, "ends in a number").
+  return (
+    host.length <= 253 &&
+    host.split('.').every((label) => hostLabel.test(label)) &&
+    !/(?:^|\.)[0-9]+$/.test(host)
+  )
 }
 
 function externalUrlProblem(value: string): string | undefined {
@@ -19,7 +24,10 @@ function externalUrlProblem(value: string): string | undefined {
   if (url.protocol !== 'https:') return 'must begin with https://'
   if (url.username || url.password) return 'must not hold a user name or password'
   if (url.search || url.hash) return 'must not hold a query or a fragment'
-  if (!isHostName(url.hostname)) return 'must name a host by its DNS name'
+  if (!isHostName(url.hostname.replace(/^\*\./, '')))
+    return 'must name a host by its DNS name; only the leftmost label may be *'
+  if (url.hostname.startsWith('*.') && url.hostname.split('.').length < 3)
+    return 'must not be a wildcard for a whole top-level domain'
   return pathProblem(url, value)
 }
 
@@ -30,6 +38,8 @@ function internalUrlProblem(value: string): string | undefined {
     return 'must begin with http:// or https://'
   if (url.username || url.password) return 'must not hold a user name or password'
   if (url.search || url.hash) return 'must not hold a query or a fragment'
+  if (url.hostname.replace(/^\*\./, '').includes('*'))
+    return 'must name one host; only the leftmost label may be *'
   return pathProblem(url, value)
 }
 
@@ -143,6 +153,11 @@ export const applicationSchema = z.strictObject({
   backendTimeoutMs: z.int().min(1).max(86_400_000).default(85_000),
   /** Validate the origin's TLS certificate (`isBackendCertificateValidationEnabled`). */
   validateBackendCertificate: z.boolean().default(true),
+  /**
+   * Accepts that this host or origin is also published with the other kind of pre-authentication,
+   * so that what one application protects another may leave open.
+   */
+  allowMixedPreAuthentication: z.boolean().default(false),
   /** Whether assigned people see a tile in the portal. */
   visible: z.boolean().default(true),
 })

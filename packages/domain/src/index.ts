@@ -3,4 +3,7 @@
  * network, no randomness. Everything else depends on this package; it depends on nothing but zod.
  */
 export * from './application.ts'
+export * from './decide.ts'
 export * from './session.ts'
+export * from './snapshot.ts'
+export * from './target.ts'

@@ -1,0 +1,59 @@
+import type { Session } from './session.ts'
+import type { CompiledApplication } from './snapshot.ts'
+
+/** Why a request was refused. Page, log, audit and tests all use these words. */
+export type Reason =
+  | 'application-not-found'
+  | 'user-not-assigned'
+  | 'target-invalid'
+  | 'target-ambiguous'
+  | 'host-mismatch'
+  | 'reserved-path'
+  | 'cross-site'
+  | 'sign-in-invalid'
+
+/** Why there is no usable session. */
+export type SignInReason =
+  | 'session-missing'
+  | 'session-invalid'
+  | 'session-expired'
+  | 'session-ended'
+
+/** What becomes of a request. */
+export type Decision =
+  | { kind: 'allow'; compiled: CompiledApplication }
+  | { kind: 'sign-in'; compiled: CompiledApplication; reason: SignInReason }
+  | { kind: 'deny'; reason: Reason }
+
+export interface Signals {
+  /** Epoch milliseconds. */
+  nowAt: number
+  /** Why `session` is undefined, if it is. */
+  sessionReason: SignInReason
+}
+
+/**
+ * Decides whether one request may go to the connector. Pure: no clock, no store, no network.
+ *
+ * @param compiled the application found for this host and path; undefined when there is none
+ * @param session proof of sign-in; undefined when absent, invalid or revoked
+ * @returns exactly one outcome; a denial always names its reason
+ */
+export function decide(
+  compiled: CompiledApplication | undefined,
+  session: Session | undefined,
+  signals: Signals,
+): Decision {
+  if (!compiled) return { kind: 'deny', reason: 'application-not-found' }
+  const { application } = compiled
+  if (application.preAuthentication === 'passthrough') return { kind: 'allow', compiled }
+  if (!session) return { kind: 'sign-in', compiled, reason: signals.sessionReason }
+  if (signals.nowAt >= session.expiresAt || signals.nowAt >= session.absoluteExpiresAt)
+    return { kind: 'sign-in', compiled, reason: 'session-expired' }
+  if (
+    application.assignmentRequired &&
+    !session.principalIds.some((id) => compiled.assigned.has(id))
+  )
+    return { kind: 'deny', reason: 'user-not-assigned' }
+  return { kind: 'allow', compiled }
+}

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import {
+  type ApplicationInput,
+  applicationSchema,
+  ConfigurationError,
+  compileSnapshot,
+  findApplicationAt,
+  isReservedTarget,
+  parseTarget,
+  type Snapshot,
+  toInternalPath,
+} from '../src/index.ts'
+
+let next = 0
+function app(name: string, externalUrl: string, more: Partial<ApplicationInput> = {}) {
+  next += 1
+  const application = applicationSchema.parse({
+    id: `00000000-0000-4000-8000-${String(next).padStart(12, '0')}`,
+    name,
+    displayName: name,
+    externalUrl,
+    internalUrl: `http://${name}.internal/`,
+    ...more,
+  })
+  return { application, principalIds: [] }
+}
+
+function snapshotOf(...applications: ReturnType<typeof app>[]): Snapshot {
+  return compileSnapshot({ applications, baseDomain: 'example.test', port: 443, version: 1 })
+}
+
+function nameAt(snapshot: Snapshot, host: string, target: string): string | undefined {
+  return findApplicationAt(snapshot, host, target)?.compiled.application.name
+}
+
+function codeAt(snapshot: Snapshot, target: string): string {
+  try {
+    return nameAt(snapshot, 'www.example.test', target) ?? 'none'
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+}
+
+test('the longest published path on a segment boundary wins', () => {
+  const snapshot = snapshotOf(
+    app('root', 'https://www.example.test/'),
+    app('app', 'https://www.example.test/app/'),
+    app('deep', 'https://www.example.test/app/deep/er/'),
+  )
+  const at = (target: string) => nameAt(snapshot, 'www.example.test', target)
+  assert.equal(at('/'), 'root')
+  assert.equal(at('/app'), 'app')
+  assert.equal(at('/app?x'), 'app')
+  assert.equal(at('/app/'), 'app')
+  assert.equal(at('/application'), 'root')
+  assert.equal(at('/app/deep'), 'app')
+  assert.equal(at('/app/deep/er'), 'deep')
+  assert.equal(at('/app/deep/er/x'), 'deep')
+  assert.equal(at('/app/deep/era'), 'app')
+  assert.equal(nameAt(snapshot, 'other.example.test', '/'), undefined)
+})
+
+test('a path that another server would read as another application is ambiguous', () => {
+  const snapshot = snapshotOf(
+    app('root', 'https://www.example.test/'),
+    app('admin', 'https://www.example.test/admin/'),
+  )
+  for (const target of [
+    '/public/../admin',
+    '/public/%2e%2e/admin',
+    '/public/..%2fadmin',
+    '/public/%2e%2e%2fadmin',
+    '/public/.%2e/admin',
+    '//admin',
+    '/public//..//admin',
+    '/./admin',
+    '/x/..;/admin',
+    '/%61dmin/',
+    '/%2561dmin/',
+    '/%c1%a1dmin/',
+    '/%ef%bd%81dmin/',
+    '\\admin',
+    '/\\admin',
+    '/%5cadmin',
+    '/ADMIN/',
+    '/;x/admin',
+  ].filter((target) => target.startsWith('/')))
+    assert.equal(codeAt(snapshot, target), 'TARGET_AMBIGUOUS', target)
+  assert.equal(codeAt(snapshot, '/admin;x=1'), 'TARGET_AMBIGUOUS')
+  assert.equal(codeAt(snapshot, '/admin/..;/x'), 'TARGET_AMBIGUOUS')
+  // Every reading of this one is the root application's.
+  assert.equal(codeAt(snapshot, '/admin%2f..'), 'root')
+  assert.equal(codeAt(snapshot, '/public/a%2Fb'), 'root')
+  assert.equal(codeAt(snapshot, '/admin/a%2Fb/'), 'admin')
+  assert.equal(codeAt(snapshot, '/public/%00'), 'TARGET_INVALID')
+  assert.equal(codeAt(snapshot, '/public/%0d%0a'), 'TARGET_INVALID')
+  assert.equal(codeAt(snapshot, '/public/%zz'), 'TARGET_INVALID')
+  assert.equal(codeAt(snapshot, '/public#/admin'), 'TARGET_INVALID')
+  assert.equal(codeAt(snapshot, 'http://x/'), 'TARGET_INVALID')
+  assert.equal(codeAt(snapshot, '*'), 'TARGET_INVALID')
+})
+
+test('a rewritten path that could leave the internal path is ambiguous', () => {
+  const snapshot = snapshotOf(
+    app('root', 'https://www.example.test/', { internalUrl: 'http://x.internal/people/' }),
+  )
+  assert.equal(codeAt(snapshot, '/a/../b'), 'root')
+  assert.equal(codeAt(snapshot, '/../secret'), 'TARGET_AMBIGUOUS')
+  assert.equal(codeAt(snapshot, '/%2e%2e/secret'), 'TARGET_AMBIGUOUS')
+  assert.equal(codeAt(snapshot, '/a/..%2f..%2fsecret'), 'TARGET_AMBIGUOUS')
+})
+
+test('only the plain spelling of the reserved path is reserved, other readings are refused', () => {
+  assert.equal(isReservedTarget(parseTarget('/.sallyport/callback?code=1')), true)
+  assert.equal(isReservedTarget(parseTarget('/.sallyportx/')), false)
+  assert.equal(isReservedTarget(parseTarget('/a/.sallyport/')), false)
+  for (const target of [
+    '/.sallyport',
+    '/%2esallyport/callback',
+    '//.sallyport/callback',
+    '/.SALLYPORT/callback',
+    '/x/../.sallyport/callback',
+    '/.sallyport;x/callback',
+    '/.sallyport%2fcallback',
+    '/%252esallyport/callback',
+  ])
+    assert.throws(() => isReservedTarget(parseTarget(target)), { code: 'TARGET_AMBIGUOUS' }, target)
+})
+
+test('a wildcard covers one label and never a system host', () => {
+  const snapshot = snapshotOf(
+    app('any', 'https://*.example.test/'),
+    app('hr', 'https://hr.example.test/'),
+  )
+  assert.equal(nameAt(snapshot, 'wiki.example.test', '/'), 'any')
+  assert.equal(findApplicationAt(snapshot, 'wiki.example.test', '/')?.label, 'wiki')
+  assert.equal(nameAt(snapshot, 'hr.example.test', '/'), 'hr')
+  for (const host of ['login', 'admin', 'apps', 'connect', 'a.b'])
+    assert.equal(nameAt(snapshot, `${host}.example.test`, '/'), undefined)
+})
+
+test('a configuration is refused with all its problems at once', () => {
+  const build = () =>
+    snapshotOf(
+      app('a', 'https://login.example.test/'),
+      app('b', 'https://b.example.test:8443/'),
+      app('c', 'https://c.example.test/x/'),
+      app('d', 'https://c.example.test/X/'),
+      app('e', 'https://e.example.test/', { preAuthentication: 'passthrough' }),
+      app('f', 'https://e.example.test/f/'),
+    )
+  assert.throws(build, (error: unknown) => {
+    assert.ok(error instanceof ConfigurationError)
+    assert.deepEqual(
+      error.problems.map(({ path }) => path),
+      [
+        'applications.a.externalUrl',
+        'applications.b.externalUrl',
+        'applications.d.externalUrl',
+        'applications.e.preAuthentication',
+      ],
+    )
+    return true
+  })
+})
+
+test('a URL that is read otherwise than it is written is refused', () => {
+  for (const externalUrl of [
+    'http://hr.example.test/',
+    'https://hr.example.test/a',
+    'https://hr.example.test/a/../',
+    'https://hr.example.test/%61/',
+    'https://hr.example.test/a//b/',
+    'https://hr.example.test/?x',
+    'https://user@hr.example.test/',
+    'https://hr_x.example.test/',
+    'https://10.0.0.1/',
+    'https://*.test/',
+    'https://a.*.test/',
+    'https://hr.example.test/.sallyport/',
+    'hr',
+  ])
+    assert.throws(() => app('x', externalUrl), { name: /Zod/ }, externalUrl)
+})
+
+test('redirect URIs are exactly the callback of a host that the application publishes', () => {
+  const hr = app('hr', 'https://hr.example.test/')
+  const snapshot = snapshotOf(hr, app('wiki', 'https://wiki.example.test/'))
+  const allowed = (uri: string) => snapshot.redirectUriAllowed(hr.application.id, uri)
+  assert.equal(allowed('https://hr.example.test/.sallyport/callback'), true)
+  for (const uri of [
+    'https://wiki.example.test/.sallyport/callback',
+    'https://hr.example.test/.sallyport/callback?x',
+    'https://hr.example.test/.sallyport/callback/',
+    'https://hr.example.test:8443/.sallyport/callback',
+    'https://x@hr.example.test/.sallyport/callback',
+    'http://hr.example.test/.sallyport/callback',
+    'https://HR.example.test/.sallyport/callback',
+    'https://hr.example.test/.sallyport/../.sallyport/callback',
+    'https://hr.example.test\\.sallyport/callback',
+    '//hr.example.test/.sallyport/callback',
+  ])
+    assert.equal(allowed(uri), false, uri)
+})
+
+test('the external prefix is replaced and the rest is forwarded as it was sent', () => {
+  const { application } = app('hr', 'https://hr.example.test/hr/', {
+    internalUrl: 'http://x/people/staff/',
+  })
+  const compiled = snapshotOf({ application, principalIds: [] }).findApplicationById(
+    application.id,
+  )!
+  assert.equal(toInternalPath(compiled, '/hr/a%2Fb//c'), '/people/staff/a%2Fb//c')
+  assert.equal(toInternalPath(compiled, '/hr'), '/people/staff')
+  assert.equal(toInternalPath(compiled, '/hr/'), '/people/staff/')
+})
