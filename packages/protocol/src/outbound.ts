@@ -1,0 +1,190 @@
+import type { Duplex } from 'node:stream'
+import { FrameWriter } from './frame.ts'
+import type { Stream } from './stream.ts'
+import type { TunnelClock } from './tunnel.ts'
+
+/** What one turn of a stream sends at most, and what one write to the socket aims at. */
+export const turnBytes = 65_536
+const batchBytes = 131_072
+
+/** Queued bytes of all streams together above which every `write()` says false. */
+const congestedBytes = 16_777_216
+
+/** How long the news that a stream without a body was accepted may wait for other frames to travel with. */
+const acceptDelayMs = 20
+
+/**
+ * The sending half of a tunnel. Frames gather until the event loop has read every socket that was ready, then go
+ * out in one write: control frames as they were made, credit, then data, one turn per stream in rotation. While the
+ * socket is full, control frames wait here and data waits in its stream.
+ */
+export class Outbound {
+  readonly writer = new FrameWriter()
+  readonly #duplex: Duplex
+  readonly #clock: TunnelClock
+  readonly #controlBacklogBytes: number
+  readonly #onBacklogFull: () => void
+  readonly #flushNow = (): void => {
+    this.#scheduled = false
+    this.flush()
+  }
+  #scheduled = false
+  #blocked = false
+  #closed = false
+  #queuedBytes = 0
+  #firstReady: Stream | undefined
+  #lastReady: Stream | undefined
+  #granting: Stream[] = []
+  #writable: Stream[] = []
+  #acceptTimer: unknown
+  #acceptDue = false
+
+  constructor(
+    duplex: Duplex,
+    clock: TunnelClock,
+    controlBacklogBytes: number,
+    onBacklogFull: () => void,
+  ) {
+    this.#duplex = duplex
+    this.#clock = clock
+    this.#controlBacklogBytes = controlBacklogBytes
+    this.#onBacklogFull = onBacklogFull
+    duplex.on('drain', () => {
+      this.#blocked = false
+      this.flush()
+    })
+  }
+
+  get congested(): boolean {
+    return this.#queuedBytes > congestedBytes
+  }
+
+  /** Control frames wait because the socket is full, more than half of what may. */
+  get backlogged(): boolean {
+    return this.writer.bytes > this.#controlBacklogBytes / 2
+  }
+
+  /** Sends what `writer` holds, with the rest of this turn of the event loop. */
+  schedule(): void {
+    if (this.writer.bytes > this.#controlBacklogBytes) this.#onBacklogFull()
+    if (this.#scheduled || this.#blocked || this.#closed) return
+    this.#scheduled = true
+    setImmediate(this.#flushNow)
+  }
+
+  countQueued(bytes: number): void {
+    this.#queuedBytes += bytes
+  }
+
+  /** Gives a stream with something to send its place in the rotation. */
+  enqueue(stream: Stream): void {
+    if (stream.inRotation) return
+    stream.inRotation = true
+    if (this.#lastReady) this.#lastReady.nextInRotation = stream
+    else this.#firstReady = stream
+    this.#lastReady = stream
+    this.schedule()
+  }
+
+  /** Lets a stream add its WINDOW to the next batch. */
+  enqueueGrant(stream: Stream): void {
+    this.#granting.push(stream)
+    this.schedule()
+  }
+
+  /** Calls `onWritable` after the batch that is being put together. */
+  enqueueWritable(stream: Stream): void {
+    this.#writable.push(stream)
+  }
+
+  flush(): void {
+    while (!this.#blocked && !this.#closed) {
+      if (this.#onlyAcceptsWait()) break
+      this.#emitGrants()
+      this.#emitData()
+      if (this.writer.bytes === 0) break
+      this.#write()
+      if (!this.#firstReady) break
+    }
+    this.#notifyWritable()
+  }
+
+  /** Sends a last frame, if any, and nothing afterwards; what is still queued is dropped unless `orderly`. */
+  close(orderly: boolean, addLast: (writer: FrameWriter) => void): void {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#acceptTimer !== undefined) this.#clock.stopTimer(this.#acceptTimer)
+    if (!orderly) this.writer.clear()
+    addLast(this.writer)
+    if (this.writer.bytes > 0) this.#write()
+    this.#firstReady = undefined
+    this.#lastReady = undefined
+    this.#granting = []
+    this.#writable = []
+  }
+
+  #emitGrants(): void {
+    if (this.#granting.length === 0) return
+    const granting = this.#granting
+    this.#granting = []
+    this.#acceptDue = false
+    for (const stream of granting) stream.emitGrant(this.writer)
+  }
+
+  #emitData(): void {
+    const limit = this.writer.bytes + batchBytes
+    let stream = this.#firstReady
+    while (stream && this.writer.bytes < limit) {
+      this.#firstReady = stream.nextInRotation
+      if (!this.#firstReady) this.#lastReady = undefined
+      stream.nextInRotation = undefined
+      stream.inRotation = false
+      stream.emitData(this.writer)
+      if (stream.hasDataToSend) this.#rotate(stream)
+      stream = this.#firstReady
+    }
+  }
+
+  #rotate(stream: Stream): void {
+    stream.inRotation = true
+    if (this.#lastReady) this.#lastReady.nextInRotation = stream
+    else this.#firstReady = stream
+    this.#lastReady = stream
+  }
+
+  #write(): void {
+    const duplex = this.#duplex
+    const parts = this.writer.take()
+    if (duplex.destroyed || duplex.writableEnded) return
+    if (parts.length === 1) {
+      duplex.write(parts[0]!)
+    } else {
+      duplex.cork()
+      for (const part of parts) duplex.write(part)
+      duplex.uncork()
+    }
+    this.#blocked = duplex.writableNeedDrain
+  }
+
+  // A response usually follows soon and says the same as the grant; one more write to the socket would cost more than
+  // all the rest of a small exchange.
+  #onlyAcceptsWait(): boolean {
+    if (this.#acceptDue || this.#granting.length === 0) return false
+    if (this.writer.bytes > 0 || this.#firstReady) return false
+    for (const stream of this.#granting) if (!stream.grantCanWait) return false
+    this.#acceptTimer ??= this.#clock.startTimer(() => {
+      this.#acceptTimer = undefined
+      this.#acceptDue = true
+      this.flush()
+    }, acceptDelayMs)
+    return true
+  }
+
+  #notifyWritable(): void {
+    while (this.#writable.length > 0) {
+      const writable = this.#writable
+      this.#writable = []
+      for (const stream of writable) stream.notifyWritable()
+    }
+  }
+}
