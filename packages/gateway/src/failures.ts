@@ -1,0 +1,228 @@
+import type { Reason } from '@sallyport/domain'
+import { ResetCode } from '@sallyport/protocol'
+
+/** Everything but an origin's answer that a request can end with. Stable: pages, logs and tests use these codes. */
+export type FailureCode =
+  | 'REQUEST_INVALID'
+  | 'EXPECTATION_FAILED'
+  | 'WEBSOCKET_VERSION'
+  | 'HOST_INVALID'
+  | 'HOST_MISMATCH'
+  | 'APPLICATION_NOT_FOUND'
+  | 'USER_NOT_ASSIGNED'
+  | 'CROSS_SITE'
+  | 'RESERVED_PATH'
+  | 'SIGN_IN_INVALID'
+  | 'SIGN_IN_UNAVAILABLE'
+  | 'SIGN_ON_FAILED'
+  | 'NO_CONNECTOR'
+  | 'CONNECTOR_LOST'
+  | 'CONNECTOR_OVERLOADED'
+  | 'CONNECTOR_FAILED'
+  | 'DESTINATION_FORBIDDEN'
+  | 'ORIGIN_NAME_NOT_RESOLVED'
+  | 'ORIGIN_CONNECTION_REFUSED'
+  | 'ORIGIN_CONNECTION_RESET'
+  | 'ORIGIN_UNREACHABLE'
+  | 'ORIGIN_TLS_INVALID'
+  | 'ORIGIN_TIMEOUT'
+  | 'ORIGIN_RESPONSE_INVALID'
+  | 'INTERNAL'
+
+export interface Failure {
+  statusCode: number
+  title: string
+  /** For the person: fixed text, nothing of the request or of the network inside. */
+  explanation: string
+  remedy?: string
+}
+
+const askAdministrator =
+  'Try again in a moment. If it stays like this, give your administrator the ID below.'
+
+export const failures: Record<FailureCode, Failure> = {
+  REQUEST_INVALID: {
+    statusCode: 400,
+    title: 'This request cannot be understood',
+    explanation:
+      'The address holds something that could be read in more than one way, so it was not passed on.',
+    remedy: 'Open the application from its start page.',
+  },
+  EXPECTATION_FAILED: {
+    statusCode: 417,
+    title: 'Expectation failed',
+    explanation: 'The only expectation that can be met is 100-continue.',
+  },
+  WEBSOCKET_VERSION: {
+    statusCode: 426,
+    title: 'Upgrade required',
+    explanation: 'WebSocket connections need version 13.',
+  },
+  HOST_INVALID: {
+    statusCode: 400,
+    title: 'This request cannot be understood',
+    explanation: 'The host it names is not written as a host name.',
+  },
+  HOST_MISMATCH: {
+    statusCode: 421,
+    title: 'Misdirected request',
+    explanation: 'The request names another host than the connection it came by.',
+  },
+  APPLICATION_NOT_FOUND: {
+    statusCode: 404,
+    title: 'There is nothing here',
+    explanation: 'No page is published at this address.',
+    remedy: 'Check the address for typing mistakes.',
+  },
+  USER_NOT_ASSIGNED: {
+    statusCode: 403,
+    title: 'You do not have access to this application',
+    explanation: 'You are signed in, but this application has not been assigned to you.',
+    remedy: 'Ask your administrator to assign it to you, and give them the ID below.',
+  },
+  CROSS_SITE: {
+    statusCode: 403,
+    title: 'Refused',
+    explanation: 'This request came from another site.',
+  },
+  RESERVED_PATH: {
+    statusCode: 404,
+    title: 'There is nothing here',
+    explanation: 'No page is published at this address.',
+  },
+  SIGN_IN_INVALID: {
+    statusCode: 400,
+    title: 'Sign-in could not be completed',
+    explanation:
+      'It took too long, was begun in another browser, or this browser does not keep cookies.',
+    remedy: 'Open the application again.',
+  },
+  SIGN_IN_UNAVAILABLE: {
+    statusCode: 503,
+    title: 'Sign-in is not available right now',
+    explanation: 'Your session could not be checked.',
+    remedy: askAdministrator,
+  },
+  SIGN_ON_FAILED: {
+    statusCode: 502,
+    title: 'You could not be signed on to the application',
+    explanation: 'You are signed in, but the application could not be told who you are.',
+    remedy: askAdministrator,
+  },
+  NO_CONNECTOR: {
+    statusCode: 503,
+    title: 'The application cannot be reached right now',
+    explanation: 'No connector of this application is online.',
+    remedy: askAdministrator,
+  },
+  CONNECTOR_LOST: {
+    statusCode: 502,
+    title: 'The connection was lost',
+    explanation: 'The connector of this application went away while it was answering.',
+    remedy: 'Try again: another connector may answer.',
+  },
+  CONNECTOR_OVERLOADED: {
+    statusCode: 503,
+    title: 'The application is too busy',
+    explanation: 'All connectors of this application have more work than they can take.',
+    remedy: askAdministrator,
+  },
+  CONNECTOR_FAILED: {
+    statusCode: 502,
+    title: 'The application could not be reached',
+    explanation: 'The connector of this application could not carry out the request.',
+    remedy: askAdministrator,
+  },
+  DESTINATION_FORBIDDEN: {
+    statusCode: 502,
+    title: 'The application could not be reached',
+    explanation: 'The connector is not allowed to reach the address of this application.',
+    remedy:
+      'Your administrator can add the address to the allow-list of the connector; give them the ID below.',
+  },
+  ORIGIN_NAME_NOT_RESOLVED: {
+    statusCode: 502,
+    title: 'The application could not be found',
+    explanation: 'The name of the application server is not known inside.',
+    remedy: askAdministrator,
+  },
+  ORIGIN_CONNECTION_REFUSED: {
+    statusCode: 502,
+    title: 'The application is not running',
+    explanation: 'The application server refused the connection.',
+    remedy: askAdministrator,
+  },
+  ORIGIN_CONNECTION_RESET: {
+    statusCode: 502,
+    title: 'The application broke off',
+    explanation: 'The application server closed the connection before it had answered.',
+    remedy: askAdministrator,
+  },
+  ORIGIN_UNREACHABLE: {
+    statusCode: 502,
+    title: 'The application could not be reached',
+    explanation: 'The application server does not answer.',
+    remedy: askAdministrator,
+  },
+  ORIGIN_TLS_INVALID: {
+    statusCode: 502,
+    title: 'The application could not be trusted',
+    explanation: 'The certificate of the application server is not valid.',
+    remedy: askAdministrator,
+  },
+  ORIGIN_TIMEOUT: {
+    statusCode: 504,
+    title: 'The application takes too long',
+    explanation: 'The application server did not answer in time.',
+    remedy: askAdministrator,
+  },
+  ORIGIN_RESPONSE_INVALID: {
+    statusCode: 502,
+    title: 'The application answered with something unreadable',
+    explanation: 'The answer of the application server is no valid HTTP.',
+    remedy: askAdministrator,
+  },
+  INTERNAL: {
+    statusCode: 500,
+    title: 'Something went wrong here',
+    explanation: 'The fault is ours, not yours.',
+    remedy: askAdministrator,
+  },
+}
+
+/** What a stream that the connector reset means. */
+export const resetFailures: Partial<Record<ResetCode, FailureCode>> = {
+  [ResetCode.DESTINATION_FORBIDDEN]: 'DESTINATION_FORBIDDEN',
+  [ResetCode.NAME_NOT_RESOLVED]: 'ORIGIN_NAME_NOT_RESOLVED',
+  [ResetCode.CONNECTION_REFUSED]: 'ORIGIN_CONNECTION_REFUSED',
+  [ResetCode.CONNECTION_RESET]: 'ORIGIN_CONNECTION_RESET',
+  [ResetCode.ORIGIN_UNREACHABLE]: 'ORIGIN_UNREACHABLE',
+  [ResetCode.ORIGIN_TLS_INVALID]: 'ORIGIN_TLS_INVALID',
+  [ResetCode.ORIGIN_TIMEOUT]: 'ORIGIN_TIMEOUT',
+  [ResetCode.ORIGIN_RESPONSE_INVALID]: 'ORIGIN_RESPONSE_INVALID',
+  [ResetCode.SIGN_ON_FAILED]: 'SIGN_ON_FAILED',
+  [ResetCode.OVERLOADED]: 'CONNECTOR_OVERLOADED',
+}
+
+export const reasonFailures: Record<Reason, FailureCode> = {
+  'application-not-found': 'APPLICATION_NOT_FOUND',
+  'user-not-assigned': 'USER_NOT_ASSIGNED',
+  'target-invalid': 'REQUEST_INVALID',
+  'target-ambiguous': 'REQUEST_INVALID',
+  'host-mismatch': 'HOST_MISMATCH',
+  'reserved-path': 'RESERVED_PATH',
+  'cross-site': 'CROSS_SITE',
+  'sign-in-invalid': 'SIGN_IN_INVALID',
+}
+
+/** A request that ends with one of our own pages; `cause` is for the log only. */
+export class RequestError extends Error {
+  override readonly name = 'RequestError'
+  readonly code: FailureCode
+  readonly reason: Reason | undefined
+  constructor(code: FailureCode, message: string, options?: { cause?: unknown; reason?: Reason }) {
+    super(message, options)
+    this.code = code
+    this.reason = options?.reason
+  }
+}

@@ -1,0 +1,139 @@
+import {
+  errorPage,
+  securityHeaders,
+  signedOutPage,
+  signInDonePage,
+  signOutPage,
+} from '@sallyport/domain'
+import { fieldValues, findField } from '@sallyport/http1'
+import { findCookie } from './cookies.ts'
+import type { Exchange } from './exchange.ts'
+import { failures, RequestError } from './failures.ts'
+import { isSameOrigin } from './navigation.ts'
+
+const uncached = ['Cache-Control', 'no-store']
+const html = ['Content-Type', 'text/html; charset=utf-8']
+
+/** Method and path, exactly as sent: nothing else under the reserved path exists. */
+const endpoints: Record<string, (exchange: Exchange) => Promise<void>> = {
+  'GET /.sallyport/callback': completeSignIn,
+  'GET /.sallyport/signin': beginSignIn,
+  'GET /.sallyport/signed-in': showSignedIn,
+  'GET /.sallyport/signout': askSignOut,
+  'POST /.sallyport/signout': signOut,
+}
+
+/** Answers a request for Sallyport's own paths on application hosts. No answer holds a token or a claim. */
+export async function handleReserved(exchange: Exchange): Promise<void> {
+  const { request } = exchange.server
+  // A worker registered from here would stand between the browser and sign-in.
+  if (findField(request.fields, 'service-worker') !== undefined)
+    throw new RequestError('RESERVED_PATH', 'service worker script', { reason: 'reserved-path' })
+  const endpoint = endpoints[`${request.method} ${exchange.target!.path}`]
+  if (!endpoint)
+    throw new RequestError('RESERVED_PATH', 'nothing at this reserved path', {
+      reason: 'reserved-path',
+    })
+  if (request.method !== 'GET' && !isSameOrigin(request.fields, exchange.origin))
+    throw new RequestError('CROSS_SITE', 'unsafe request from another origin', {
+      reason: 'cross-site',
+    })
+  await endpoint(exchange)
+}
+
+function readCookie(exchange: Exchange, name: string): string | undefined | null {
+  return findCookie(fieldValues(exchange.server.request.fields, 'cookie'), name)
+}
+
+async function completeSignIn(exchange: Exchange): Promise<void> {
+  const { gateway, origin } = exchange
+  try {
+    const { session, to } = await gateway.signIn.complete({
+      origin,
+      query: exchange.target!.query,
+      nonceCookie: readCookie(exchange, gateway.cookieNames.signIn),
+      clientAddress: exchange.clientAddress,
+      nowAt: exchange.at,
+    })
+    gateway.sessions.remember(session)
+    const { setCookie, facts } = gateway.sessionCookie(session, exchange.host)
+    exchange.session = gateway.sessions.join(facts, session)
+    exchange.answer(302, [...uncached, 'Location', origin + to, 'Set-Cookie', setCookie], '')
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error
+    exchange.reason = error.reason
+    exchange.detail = error.cause instanceof Error ? error.cause.message : error.message
+    // The person went back, or reloaded: if there is a session already, nothing is wrong.
+    const to = gateway.signIn.findReturn(exchange.target!.query, origin)
+    const cookie = readCookie(exchange, gateway.cookieNames.session)
+    const facts = cookie ? gateway.sessionCookies.open(cookie, exchange.host) : undefined
+    if (
+      to !== undefined &&
+      facts &&
+      facts.expiresAt > exchange.at &&
+      !gateway.sessions.hasEnded(facts)
+    ) {
+      exchange.answer(302, [...uncached, 'Location', origin + to], '')
+      return
+    }
+    const { statusCode, title, explanation, remedy } = failures.SIGN_IN_INVALID
+    exchange.answer(
+      statusCode,
+      [...uncached, ...html, ...securityHeaders()],
+      errorPage({
+        statusCode,
+        code: 'SIGN_IN_INVALID',
+        title,
+        explanation,
+        ...(remedy === undefined ? {} : { remedy }),
+        correlationId: exchange.id,
+        links: [{ href: '/', label: 'Open the application' }],
+      }),
+    )
+  }
+}
+
+/** Opens sign-in in a tab of its own, so that a form that could not be sent stays where it is. */
+async function beginSignIn(exchange: Exchange): Promise<void> {
+  const { gateway } = exchange
+  const compiled = gateway.startApplication(exchange.host)
+  if (!compiled)
+    throw new RequestError('APPLICATION_NOT_FOUND', 'no application on this host', {
+      reason: 'application-not-found',
+    })
+  const { location, setCookie } = gateway.signIn.begin({
+    origin: exchange.origin,
+    applicationId: compiled.application.id,
+    startPath: compiled.externalPath,
+    to: '/.sallyport/signed-in',
+    nonceCookie: readCookie(exchange, gateway.cookieNames.signIn),
+    nowAt: exchange.at,
+  })
+  exchange.answer(302, [...uncached, 'Location', location, 'Set-Cookie', setCookie], '')
+}
+
+async function showSignedIn(exchange: Exchange): Promise<void> {
+  exchange.answer(200, [...uncached, ...html, ...securityHeaders()], signInDonePage())
+}
+
+async function askSignOut(exchange: Exchange): Promise<void> {
+  exchange.answer(200, [...uncached, ...html, ...securityHeaders()], signOutPage())
+}
+
+async function signOut(exchange: Exchange): Promise<void> {
+  const { gateway } = exchange
+  const cookie = readCookie(exchange, gateway.cookieNames.session)
+  const facts = cookie ? gateway.sessionCookies.open(cookie, exchange.host) : undefined
+  if (facts) await gateway.options.identity.endSession(facts.sessionId, 'signed-out')
+  exchange.answer(
+    200,
+    [
+      ...uncached,
+      ...html,
+      ...securityHeaders(),
+      'Set-Cookie',
+      `${gateway.cookieNames.session}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax`,
+    ],
+    signedOutPage({ signInUrl: gateway.portalUrl() }),
+  )
+}

@@ -1,0 +1,82 @@
+import type { IdentitySession } from '@sallyport/domain'
+import { type RingKey, Sealer } from './seal.ts'
+
+/** What the session cookie holds: ids and instants, never claims. Instants are epoch milliseconds. */
+export interface SessionFacts {
+  sessionId: string
+  userId: string
+  signInEpoch: number
+  methods: readonly string[]
+  signedInAt: number
+  sealedAt: number
+  expiresAt: number
+  absoluteExpiresAt: number
+}
+
+/** A session cookie lives this long without being sealed again. */
+export const sessionLifetimeMs = 3_600_000
+
+/** Seals and opens session cookies; remembers the ones it has opened. */
+export class SessionCookies {
+  readonly #sealer: Sealer
+  readonly #opened = new Map<string, { host: string; facts: SessionFacts }>()
+  readonly #limit: number
+
+  constructor(ring: readonly RingKey[], limit = 50_000) {
+    this.#sealer = new Sealer(ring, 'session-cookie')
+    this.#limit = limit
+  }
+
+  /** @returns the cookie's value, bound to the host */
+  seal(
+    session: IdentitySession,
+    host: string,
+    nowAt: number,
+  ): { value: string; facts: SessionFacts } {
+    const facts: SessionFacts = {
+      sessionId: session.sessionId,
+      userId: session.userId,
+      signInEpoch: session.signInEpoch,
+      methods: session.methods,
+      signedInAt: session.signedInAt,
+      sealedAt: nowAt,
+      expiresAt: Math.min(nowAt + sessionLifetimeMs, session.absoluteExpiresAt),
+      absoluteExpiresAt: session.absoluteExpiresAt,
+    }
+    const value = this.#sealer.seal(JSON.stringify(Object.values(facts)), host)
+    return { value, facts }
+  }
+
+  /** @returns undefined for anything but a cookie of this host that we sealed; expiry is not looked at */
+  open(value: string, host: string): SessionFacts | undefined {
+    const known = this.#opened.get(value)
+    if (known) return known.host === host ? known.facts : undefined
+    const text = this.#sealer.open(value, host)
+    if (text === undefined) return undefined
+    const list = JSON.parse(text) as [
+      string,
+      string,
+      number,
+      string[],
+      number,
+      number,
+      number,
+      number,
+    ]
+    const facts: SessionFacts = {
+      sessionId: list[0],
+      userId: list[1],
+      signInEpoch: list[2],
+      methods: list[3],
+      signedInAt: list[4],
+      sealedAt: list[5],
+      expiresAt: list[6],
+      absoluteExpiresAt: list[7],
+    }
+    // Oldest first: a Map keeps the order of insertion.
+    if (this.#opened.size >= this.#limit)
+      this.#opened.delete(this.#opened.keys().next().value as string)
+    this.#opened.set(value, { host, facts })
+    return facts
+  }
+}

@@ -1,0 +1,194 @@
+import { canonicalFieldName, type Snapshot } from '@sallyport/domain'
+import { parseForwardedFor } from './addresses.ts'
+import { withoutOurCookies } from './cookies.ts'
+
+/** What happens to a field that a client sent. */
+type Treatment = 'keep' | 'drop' | 'cookie' | 'connection' | 'forwarded-for' | 'expect' | 'upgrade'
+
+// Fields of one connection (RFC 9110 section 7.6.1), fields that we write ourselves, and fields by which
+// clients have claimed an address, a host or another URL for themselves.
+const treatments: Record<string, Treatment> = {
+  connection: 'connection',
+  cookie: 'cookie',
+  cookie2: 'drop',
+  expect: 'expect',
+  upgrade: 'upgrade',
+  'x-forwarded-for': 'forwarded-for',
+  'keep-alive': 'drop',
+  'proxy-authenticate': 'drop',
+  'proxy-authentication-info': 'drop',
+  'proxy-authorization': 'drop',
+  'proxy-connection': 'drop',
+  te: 'drop',
+  trailer: 'drop',
+  'transfer-encoding': 'drop',
+  'content-length': 'drop',
+  host: 'drop',
+  'http2-settings': 'drop',
+  forwarded: 'drop',
+  via: 'keep',
+  'x-real-ip': 'drop',
+  'true-client-ip': 'drop',
+  'cf-connecting-ip': 'drop',
+  'cf-connecting-ipv6': 'drop',
+  'fastly-client-ip': 'drop',
+  'client-ip': 'drop',
+  'x-client-ip': 'drop',
+  'x-cluster-client-ip': 'drop',
+  'x-remote-ip': 'drop',
+  'x-remote-addr': 'drop',
+  'x-originating-ip': 'drop',
+  'x-original-url': 'drop',
+  'x-original-uri': 'drop',
+  'x-original-method': 'drop',
+  'x-original-host': 'drop',
+  'x-rewrite-url': 'drop',
+  'x-host': 'drop',
+  'x-http-host-override': 'drop',
+  'x-url-scheme': 'drop',
+  'front-end-https': 'drop',
+}
+
+// Fields whose absence would change what the origin trusts or how the message is framed; naming them in
+// Connection does not remove them (attack 19).
+const neverNominated = new Set([
+  'authorization',
+  'cookie',
+  'host',
+  'content-length',
+  'content-type',
+])
+
+/**
+ * Knows for each field name of a client what becomes of it. Names repeat endlessly, so the answer is
+ * remembered by the name as it was spelt.
+ */
+export class FieldFilter {
+  readonly #identityHeaders: ReadonlySet<string>
+  readonly #known = new Map<string, Treatment>()
+
+  constructor(snapshot: Snapshot) {
+    this.#identityHeaders = snapshot.identityHeaders
+  }
+
+  treatmentOf(name: string): Treatment {
+    const known = this.#known.get(name)
+    if (known) return known
+    const treatment = this.#classify(name)
+    // Clients choose names: the memory must not grow with them.
+    if (this.#known.size >= 4_096) this.#known.clear()
+    this.#known.set(name, treatment)
+    return treatment
+  }
+
+  #classify(name: string): Treatment {
+    const lower = name.toLowerCase()
+    const canonical = canonicalFieldName(name)
+    if (this.#identityHeaders.has(canonical)) return 'drop'
+    if (canonical.startsWith('sallyport-')) return 'drop'
+    const exact = treatments[lower]
+    if (exact) return exact
+    // `X_Forwarded_For` is another field to us and the same one to a CGI origin.
+    if (canonical !== lower && treatments[canonical] && treatments[canonical] !== 'keep')
+      return 'drop'
+    return canonical.startsWith('x-forwarded-') ? 'drop' : 'keep'
+  }
+
+  /** Removes from trailers whatever would be removed from the head. */
+  trailers(fields: readonly string[]): string[] {
+    const kept: string[] = []
+    for (let index = 0; index < fields.length; index += 2)
+      if (this.treatmentOf(fields[index]!) === 'keep') kept.push(fields[index]!, fields[index + 1]!)
+    return kept
+  }
+}
+
+export interface OriginRequest {
+  method: string
+  /** Path as the origin shall see it, and query. */
+  target: string
+  /** The client's fields. */
+  fields: readonly string[]
+  /** `Host` for the origin. */
+  host: string
+  /** Host, with its port unless 443, that the client asked for. */
+  externalHost: string
+  externalPort: number
+  clientAddress: string
+  /** Address of the connection's other end. */
+  peerAddress: string
+  forwardedFor: 'append' | 'replace'
+  /** `Content-Length` or `Transfer-Encoding` line with its CRLF, or the empty string. */
+  framingLine: string
+  /** Whether the connection shall become a WebSocket. */
+  upgrade: boolean
+  expectContinue: boolean
+  /** Fields of sign-on. */
+  signOnFields: readonly string[]
+}
+
+/**
+ * Writes the head of the request as the origin shall see it. The order is the security argument: the client's fields
+ * without any that we or a proxy would be believed for, then ours.
+ *
+ * @returns request line and fields, separated by CRLF, without the final empty line
+ */
+export function toOriginHead(request: OriginRequest, filter: FieldFilter): string {
+  const { fields } = request
+  const nominated = nominatedFields(fields)
+  let text = `${request.method} ${request.target} HTTP/1.1\r\nHost: ${request.host}`
+  let cookies = ''
+  let forwardedFor: string[] | undefined
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index]!
+    const treatment = filter.treatmentOf(name)
+    if (treatment === 'keep') {
+      if (nominated?.has(name.toLowerCase())) continue
+      text += `\r\n${name}: ${fields[index + 1]}`
+    } else if (treatment === 'cookie') {
+      const kept = withoutOurCookies(fields[index + 1]!)
+      if (kept !== '') cookies += cookies === '' ? kept : `; ${kept}`
+    } else if (treatment === 'forwarded-for') {
+      forwardedFor ??= []
+      forwardedFor.push(fields[index + 1]!)
+    }
+  }
+  // One Cookie field (RFC 6265 section 5.4), whatever HTTP version it came by.
+  if (cookies !== '') text += `\r\nCookie: ${cookies}`
+  text += request.framingLine
+  if (request.expectContinue) text += '\r\nExpect: 100-continue'
+  if (request.upgrade) text += '\r\nConnection: Upgrade\r\nUpgrade: websocket'
+  const client = request.clientAddress
+  const list =
+    request.forwardedFor === 'append' && forwardedFor ? parseForwardedFor(forwardedFor) : undefined
+  text += `\r\nX-Forwarded-For: ${list ? `${list.join(', ')}, ${request.peerAddress}` : client}`
+  text += `\r\nX-Forwarded-Host: ${request.externalHost}\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: ${request.externalPort}\r\nX-Real-IP: ${client}`
+  text += `\r\nForwarded: for=${forwardedNode(client)};host="${request.externalHost}";proto=https`
+  const { signOnFields } = request
+  for (let index = 0; index < signOnFields.length; index += 2)
+    text += `\r\n${signOnFields[index]}: ${signOnFields[index + 1]}`
+  return text
+}
+
+/** RFC 7239 section 6: IPv6 in brackets and quotes. */
+function forwardedNode(address: string): string {
+  return address.includes(':') ? `"[${address}]"` : address
+}
+
+function nominatedFields(fields: readonly string[]): Set<string> | undefined {
+  let names: Set<string> | undefined
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index]!
+    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
+    const value = fields[index + 1]!
+    if (value === 'keep-alive' || value === 'close') continue
+    for (const token of value.toLowerCase().split(',')) {
+      const trimmed = token.trim()
+      if (!neverNominated.has(trimmed)) {
+        names ??= new Set()
+        names.add(trimmed)
+      }
+    }
+  }
+  return names
+}
