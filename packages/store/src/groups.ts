@@ -1,0 +1,194 @@
+import { randomUUID } from 'node:crypto'
+import type { AccessEvent } from '@sallyport/domain'
+import type { Kysely } from 'kysely'
+import type { Database } from './schema.ts'
+import { atomically } from './transaction.ts'
+
+export interface Group {
+  id: string
+  name: string
+  createdAt: number
+}
+
+export interface Member {
+  id: string
+  kind: 'user' | 'group'
+}
+
+/** What the caller must publish once the change is committed; undefined: no such group or member. */
+type Change = AccessEvent[] | undefined
+
+/** @returns undefined when the name is taken */
+export async function createGroup(
+  db: Kysely<Database>,
+  input: { id?: string; name: string },
+  nowAt: number,
+): Promise<Group | undefined> {
+  return await db
+    .insertInto('group')
+    .values({ id: input.id ?? randomUUID(), name: input.name, createdAt: nowAt })
+    .onConflict((conflict) => conflict.column('name').doNothing())
+    .returningAll()
+    .executeTakeFirst()
+}
+
+export async function findGroupById(db: Kysely<Database>, id: string): Promise<Group | undefined> {
+  return await db.selectFrom('group').selectAll().where('id', '=', id).executeTakeFirst()
+}
+
+export async function findGroupByName(
+  db: Kysely<Database>,
+  name: string,
+): Promise<Group | undefined> {
+  return await db.selectFrom('group').selectAll().where('name', '=', name).executeTakeFirst()
+}
+
+export async function listGroups(db: Kysely<Database>): Promise<Group[]> {
+  return await db.selectFrom('group').selectAll().orderBy('name').execute()
+}
+
+/** Direct members. */
+export async function listMembers(db: Kysely<Database>, groupId: string): Promise<Member[]> {
+  return await db
+    .selectFrom('groupMember')
+    .select(['memberId as id', 'memberKind as kind'])
+    .where('groupId', '=', groupId)
+    .orderBy('memberKind')
+    .orderBy('memberId')
+    .execute()
+}
+
+/**
+ * Makes a user or group a member. Being one already changes nothing. Groups may contain each other
+ * in a circle: all of them then have the same users.
+ */
+export function addMember(
+  db: Kysely<Database>,
+  groupId: string,
+  member: Member,
+  nowAt: number,
+): Promise<Change> {
+  return atomically(db, async (db) => {
+    if (!(await findGroupById(db, groupId)) || !(await memberExists(db, member))) return undefined
+    const added = await db
+      .insertInto('groupMember')
+      .values({ groupId, memberId: member.id, memberKind: member.kind })
+      .onConflict((conflict) => conflict.doNothing())
+      .returning('memberId')
+      .executeTakeFirst()
+    return added ? claimsChanged(await usersOf(db, member), nowAt) : []
+  })
+}
+
+/** @returns undefined when it is no direct member */
+export function removeMember(
+  db: Kysely<Database>,
+  groupId: string,
+  member: Member,
+  nowAt: number,
+): Promise<Change> {
+  return atomically(db, async (db) => {
+    const removed = await db
+      .deleteFrom('groupMember')
+      .where('groupId', '=', groupId)
+      .where('memberId', '=', member.id)
+      .where('memberKind', '=', member.kind)
+      .returning('memberId')
+      .executeTakeFirst()
+    return removed && claimsChanged(await usersOf(db, member), nowAt)
+  })
+}
+
+/** Removes the group, its memberships and its assignments. */
+export function deleteGroup(db: Kysely<Database>, id: string, nowAt: number): Promise<Change> {
+  return atomically(db, async (db) => {
+    const users = await usersBelow(db, id)
+    const deleted = await db
+      .deleteFrom('group')
+      .where('id', '=', id)
+      .returning('id')
+      .executeTakeFirst()
+    if (!deleted) return undefined
+    await db
+      .deleteFrom('groupMember')
+      .where((eb) =>
+        eb.or([
+          eb('groupId', '=', id),
+          eb.and([eb('memberId', '=', id), eb('memberKind', '=', 'group')]),
+        ]),
+      )
+      .execute()
+    await db
+      .deleteFrom('assignment')
+      .where('principalId', '=', id)
+      .where('principalKind', '=', 'group')
+      .execute()
+    return [...claimsChanged(users, nowAt), { kind: 'configuration-changed', at: nowAt }]
+  })
+}
+
+/** Groups that the user belongs to, directly or through other groups at any depth; by name. */
+export async function transitiveGroups(
+  db: Kysely<Database>,
+  userId: string,
+): Promise<{ id: string; name: string }[]> {
+  return await db
+    .withRecursive('above(id)', (db) =>
+      db
+        .selectFrom('groupMember')
+        .select('groupMember.groupId as id')
+        .where('groupMember.memberId', '=', userId)
+        .where('groupMember.memberKind', '=', 'user')
+        // UNION drops rows seen before, so a circle of groups ends.
+        .union(
+          db
+            .selectFrom('groupMember')
+            .innerJoin('above', 'above.id', 'groupMember.memberId')
+            .select('groupMember.groupId as id')
+            .where('groupMember.memberKind', '=', 'group'),
+        ),
+    )
+    .selectFrom('group')
+    .innerJoin('above', 'above.id', 'group.id')
+    .select(['group.id', 'group.name'])
+    .orderBy('group.name')
+    .execute()
+}
+
+/** IDs of the users who belong to the group, directly or through other groups at any depth. */
+export async function usersBelow(db: Kysely<Database>, groupId: string): Promise<string[]> {
+  const rows = await db
+    .withRecursive('below(id)', (db) =>
+      db
+        .selectFrom('group')
+        .select('group.id as id')
+        .where('group.id', '=', groupId)
+        .union(
+          db
+            .selectFrom('groupMember')
+            .innerJoin('below', 'below.id', 'groupMember.groupId')
+            .select('groupMember.memberId as id')
+            .where('groupMember.memberKind', '=', 'group'),
+        ),
+    )
+    .selectFrom('groupMember')
+    .innerJoin('below', 'below.id', 'groupMember.groupId')
+    .select('groupMember.memberId as id')
+    .where('groupMember.memberKind', '=', 'user')
+    .distinct()
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
+async function memberExists(db: Kysely<Database>, { id, kind }: Member): Promise<boolean> {
+  const row = await db.selectFrom(kind).select('id').where('id', '=', id).executeTakeFirst()
+  return row !== undefined
+}
+
+async function usersOf(db: Kysely<Database>, { id, kind }: Member): Promise<string[]> {
+  return kind === 'user' ? [id] : await usersBelow(db, id)
+}
+
+function claimsChanged(userIds: string[], at: number): AccessEvent[] {
+  return userIds.map((userId) => ({ kind: 'claims-changed', userId, at }))
+}

@@ -1,0 +1,166 @@
+import type { IdentitySession } from '@sallyport/domain'
+import type { Kysely, Selectable } from 'kysely'
+import type { Database } from './schema.ts'
+import { findClaims } from './users.ts'
+
+/** Why a session ended. */
+export type EndReason = 'signed-out' | 'replaced' | 'administrator' | 'user-deleted'
+
+/** A session as lists show it. Instants are epoch milliseconds. */
+export interface SessionRow {
+  id: string
+  userId: string
+  userName: string | undefined
+  methods: readonly string[]
+  signedInAt: number
+  absoluteExpiresAt: number
+  endedAt: number | undefined
+  endReason: string | undefined
+  clientAddress: string | undefined
+  userAgent: string | undefined
+}
+
+export async function createSession(
+  db: Kysely<Database>,
+  input: {
+    id: string
+    userId: string
+    /** The user's epoch when the password was checked. */
+    signInEpoch: number
+    methods: readonly string[]
+    signedInAt: number
+    absoluteExpiresAt: number
+    clientAddress: string | undefined
+    userAgent: string | undefined
+  },
+): Promise<void> {
+  await db
+    .insertInto('session')
+    .values({
+      ...input,
+      methods: JSON.stringify(input.methods),
+      endedAt: null,
+      endReason: null,
+      clientAddress: input.clientAddress ?? null,
+      userAgent: input.userAgent ?? null,
+    })
+    .execute()
+}
+
+/**
+ * Whether the session still stands: not ended, before its absolute limit, its user enabled and with
+ * the same epoch.
+ */
+export async function isLiveSession(
+  db: Kysely<Database>,
+  id: string,
+  nowAt: number,
+): Promise<boolean> {
+  return (await selectLive(db, id, nowAt)) !== undefined
+}
+
+/** A session that still stands, with the claims of its user as they are now. */
+export async function findIdentitySession(
+  db: Kysely<Database>,
+  id: string,
+  nowAt: number,
+): Promise<IdentitySession | undefined> {
+  const row = await selectLive(db, id, nowAt)
+  const claims = row && (await findClaims(db, row.userId))
+  if (!claims) return undefined
+  return {
+    sessionId: row.id,
+    userId: row.userId,
+    signInEpoch: row.signInEpoch,
+    methods: parseMethods(row.methods),
+    signedInAt: row.signedInAt,
+    absoluteExpiresAt: row.absoluteExpiresAt,
+    claims,
+  }
+}
+
+function selectLive(db: Kysely<Database>, id: string, nowAt: number) {
+  return db
+    .selectFrom('session')
+    .innerJoin('user', 'user.id', 'session.userId')
+    .select([
+      'session.id',
+      'session.userId',
+      'session.signInEpoch',
+      'session.methods',
+      'session.signedInAt',
+      'session.absoluteExpiresAt',
+    ])
+    .where('session.id', '=', id)
+    .where('session.endedAt', 'is', null)
+    .where('session.absoluteExpiresAt', '>', nowAt)
+    .where('user.enabled', '=', 1)
+    .whereRef('user.signInEpoch', '=', 'session.signInEpoch')
+    .executeTakeFirst()
+}
+
+/** @returns whether it was this call that ended it */
+export async function endSession(
+  db: Kysely<Database>,
+  id: string,
+  reason: string,
+  nowAt: number,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('session')
+    .set({ endedAt: nowAt, endReason: reason })
+    .where('id', '=', id)
+    .where('endedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** Sessions, newest first. `liveAt` leaves out those that do not stand at that instant. */
+export async function listSessions(
+  db: Kysely<Database>,
+  filter: { userId?: string; liveAt?: number; limit?: number } = {},
+): Promise<SessionRow[]> {
+  let query = db
+    .selectFrom('session')
+    .leftJoin('user', 'user.id', 'session.userId')
+    .selectAll('session')
+    .select('user.userName')
+    .orderBy('session.signedInAt', 'desc')
+    .orderBy('session.id')
+  if (filter.userId !== undefined) query = query.where('session.userId', '=', filter.userId)
+  if (filter.liveAt !== undefined)
+    query = query
+      .where('session.endedAt', 'is', null)
+      .where('session.absoluteExpiresAt', '>', filter.liveAt)
+      .where('user.enabled', '=', 1)
+      .whereRef('user.signInEpoch', '=', 'session.signInEpoch')
+  if (filter.limit !== undefined) query = query.limit(filter.limit)
+  return (await query.execute()).map(toSessionRow)
+}
+
+/** Removes sessions whose absolute limit is before the instant; lists need the recent ones. */
+export async function deleteSessionsBefore(db: Kysely<Database>, beforeAt: number): Promise<void> {
+  await db.deleteFrom('session').where('absoluteExpiresAt', '<', beforeAt).execute()
+}
+
+function toSessionRow(
+  row: Selectable<Database['session']> & { userName: string | null },
+): SessionRow {
+  return {
+    id: row.id,
+    userId: row.userId,
+    userName: row.userName ?? undefined,
+    methods: parseMethods(row.methods),
+    signedInAt: row.signedInAt,
+    absoluteExpiresAt: row.absoluteExpiresAt,
+    endedAt: row.endedAt ?? undefined,
+    endReason: row.endReason ?? undefined,
+    clientAddress: row.clientAddress ?? undefined,
+    userAgent: row.userAgent ?? undefined,
+  }
+}
+
+function parseMethods(json: string): string[] {
+  return JSON.parse(json) as string[]
+}
