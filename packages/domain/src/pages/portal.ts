@@ -1,0 +1,58 @@
+import { html, linkUrl } from './html.ts'
+import { arches, brand } from './logo.ts'
+import { page } from './shell.ts'
+
+export interface PortalPage {
+  language?: string | undefined
+  displayName: string
+  userName: string
+  /** Those assigned and visible, in the order to show. */
+  applications: readonly { name: string; displayName: string; externalUrl: string }[]
+  /** A sentence above the tiles. */
+  notice?: string | undefined
+  signOutUrl: string
+}
+
+export function portalPage(facts: PortalPage): string {
+  return page({
+    title: 'Your applications',
+    language: facts.language,
+    body: html`${arches}
+<header class="bar">
+${brand}
+<div class="person">
+<div><b>${facts.displayName}</b><span class="name">${facts.userName}</span></div>
+<a href="${linkUrl(facts.signOutUrl)}">Sign out</a>
+</div>
+</header>
+<main class="wall">
+<h1>Your applications</h1>
+${facts.notice !== undefined && html`<p class="note" role="status">${facts.notice}</p>`}
+${
+  facts.applications.length === 0
+    ? html`<div class="empty"><h2>No applications yet</h2><p>When an administrator assigns you one, it appears here.</p></div>`
+    : html`<ul class="tiles">
+${facts.applications.map(
+  ({ name, displayName, externalUrl }) => html`<li><a class="tile" href="${linkUrl(externalUrl)}">
+<span class="monogram tint${tint(name)}" aria-hidden="true">${monogram(displayName)}</span>
+<span><b>${displayName}</b><span class="host">${new URL(externalUrl).host}</span></span>
+</a></li>`,
+)}
+</ul>`
+}
+</main>`,
+  })
+}
+
+/** One of eight, the same for a name every time. */
+function tint(name: string): number {
+  let sum = 0
+  for (const character of name) sum = (sum * 31 + character.codePointAt(0)!) % 65_521
+  return sum % 8
+}
+
+function monogram(displayName: string): string {
+  const [first = '?', second] = displayName.match(/[\p{L}\p{N}]+/gu) ?? []
+  const letters = second ? [...first][0]! + [...second][0]! : [...first].slice(0, 2).join('')
+  return letters.toUpperCase()
+}
