@@ -1,5 +1,5 @@
 import { html, linkUrl } from './html.ts'
-import { arches, brand } from './logo.ts'
+import { brand } from './logo.ts'
 import { page } from './shell.ts'
 
 export interface PortalPage {
@@ -17,8 +17,7 @@ export function portalPage(facts: PortalPage): string {
   return page({
     title: 'Your applications',
     language: facts.language,
-    body: html`${arches}
-<header class="bar">
+    body: html`<header class="bar">
 ${brand}
 <div class="person">
 <div><b>${facts.displayName}</b><span class="name">${facts.userName}</span></div>
@@ -35,7 +34,7 @@ ${
 ${facts.applications.map(
   ({ name, displayName, externalUrl }) => html`<li><a class="tile" href="${linkUrl(externalUrl)}">
 <span class="monogram tint${tint(name)}" aria-hidden="true">${monogram(displayName)}</span>
-<span><b>${displayName}</b><span class="host">${new URL(externalUrl).host}</span></span>
+<span><b>${displayName}</b><span class="host">${new URL(externalUrl).hostname}</span></span>
 </a></li>`,
 )}
 </ul>`

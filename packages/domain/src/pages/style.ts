@@ -8,7 +8,7 @@ export const css = `
 :root{color-scheme:light dark;
 --page:#f4f5f8;--card:#fff;--text:#161a23;--muted:#545c6c;--line:#e2e5eb;--control:#868e9d;
 --accent:#1d2f5e;--accent-hover:#2a427f;--on-accent:#fff;--link:#23459c;--focus:#2f6bea;
---door:#f5a524;--arch:#1d2f5e1f;--glow:#f5a52424;--shadow:0 1px 2px #10182810,0 12px 32px -8px #1018281f;
+--door:#f5a524;--arch:#1d2f5e1f;--glow:#f5a5241c;--shadow:0 1px 2px #10182810,0 12px 32px -8px #1018281f;
 --bad-text:#8f1d1d;--bad-page:#fdf1f0;--bad-line:#efc4c0;--note-page:#eef3fd;--note-line:#c5d6f7}
 @media(prefers-color-scheme:dark){:root{
 --page:#0e1119;--card:#171b26;--text:#eceff5;--muted:#a4acbc;--line:#2a3040;--control:#717a8c;
