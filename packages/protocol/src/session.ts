@@ -66,6 +66,7 @@ export class TunnelSession {
   #ready = false
   #draining = false
   #leaving = false
+  #peerLeaving = false
   /** Gateway: the next to be given. Connector: above every one that was seen. */
   #nextStreamId: number
   #peerMaxStreams = Number.POSITIVE_INFINITY
@@ -210,7 +211,8 @@ export class TunnelSession {
   }
 
   #receive(type: number, flags: number, id: number, payload: Buffer): void {
-    if (!this.#ready && type !== FrameType.HELLO) {
+    // A peer that cannot agree to our HELLO may say so before its own went out.
+    if (!this.#ready && type !== FrameType.HELLO && type !== FrameType.GOAWAY) {
       this.#fail(GoAwayCode.PROTOCOL_ERROR, `frame type ${type} before HELLO`)
       return
     }
@@ -317,6 +319,8 @@ export class TunnelSession {
       this.#shutDown(error, GoAwayCode.NO_ERROR, '')
       return
     }
+    if (this.#peerLeaving) return
+    this.#peerLeaving = true
     this.#draining = true
     this.#options.onGoAway?.(reason)
   }

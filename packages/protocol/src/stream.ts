@@ -281,6 +281,7 @@ export class Stream implements TunnelStream {
         return
       }
       this.#partialHead = (this.#partialHead ?? '') + payload.toString('latin1')
+      this.#noteAccepted()
       return
     }
     let head = payload.toString('latin1')
@@ -361,7 +362,7 @@ export class Stream implements TunnelStream {
   }
 
   receiveWindow(increment: number): void {
-    if (this.#over) return
+    if (this.#over || this.#dismissal) return
     if (increment === 0) {
       this.#violate('TUNNEL_PROTOCOL_VIOLATION', 'window of nothing')
       return
@@ -385,7 +386,7 @@ export class Stream implements TunnelStream {
   }
 
   receiveReset(code: ResetCode, detail: string): void {
-    if (this.#over) return
+    if (this.#over || this.#dismissal) return
     const facts = { resetCode: code, detail }
     if (code === ResetCode.REFUSED && this.#accepted) {
       // Taken at its word, a connector could make the gateway repeat a request that was acted upon.
@@ -416,9 +417,13 @@ export class Stream implements TunnelStream {
 
   // ---- inside
 
-  /** What still arrives is of no interest. */
+  /** Nothing is read any more, or the peer has said its last word: frames that still arrive are dropped. */
   get #deaf(): boolean {
-    return this.#over || this.#leaving !== undefined
+    return this.#over || this.#leaving !== undefined || this.#dismissal !== undefined
+  }
+
+  get #tellsHandler(): boolean {
+    return !this.#over && this.#leaving === undefined
   }
 
   #hasRoom(limitBytes: number): boolean {
@@ -452,13 +457,13 @@ export class Stream implements TunnelStream {
     if (this.#delivering) return
     this.#delivering = true
     const queue = this.#receiveQueue
-    while (queue && queue.bytes > 0 && !this.#paused && !this.#deaf) {
+    while (queue && queue.bytes > 0 && !this.#paused && this.#tellsHandler) {
       const chunk = queue.take(maxPayloadBytes)!
       this.#recharge()
       this.#callData(chunk)
     }
     this.#delivering = false
-    if (this.#deaf || this.#paused || this.#receivePhase !== Receive.ending) return
+    if (!this.#tellsHandler || this.#paused || this.#receivePhase !== Receive.ending) return
     this.#receivePhase = Receive.ended
     const trailers = this.#receivedTrailers
     this.#receivedTrailers = undefined
