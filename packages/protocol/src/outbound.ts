@@ -109,12 +109,15 @@ export class Outbound {
     this.#notifyWritable()
   }
 
-  /** Sends a last frame, if any, and nothing afterwards; what is still queued is dropped unless `orderly`. */
+  /**
+   * Sends a last frame, if any, and nothing afterwards. Data that waits is dropped; so are control frames that wait for a
+   * full socket, unless `orderly`.
+   */
   close(orderly: boolean, addLast: (writer: FrameWriter) => void): void {
     if (this.#closed) return
     this.#closed = true
     if (this.#acceptTimer !== undefined) this.#clock.stopTimer(this.#acceptTimer)
-    if (!orderly) this.writer.clear()
+    if (this.#blocked && !orderly) this.writer.clear()
     addLast(this.writer)
     if (this.writer.bytes > 0) this.#write()
     this.#firstReady = undefined
