@@ -1,0 +1,89 @@
+import { lookup } from 'node:dns/promises'
+import { connect, type Socket } from 'node:net'
+import { isLocalhostName } from './allow-list.ts'
+
+/** Asks the operating system for the addresses of a name. Rejects as `dns.lookup` does. */
+export type Resolve = (name: string) => Promise<readonly string[]>
+
+export const resolveName: Resolve = async (name) => {
+  const found = await lookup(name, { all: true, order: 'verbatim' })
+  return found.map(({ address }) => address)
+}
+
+/** RFC 6761 section 6.3; glibc does not do it for names below `localhost`. */
+export async function resolveServiceName(
+  name: string,
+  resolve: Resolve,
+): Promise<readonly string[]> {
+  return isLocalhostName(name) ? ['127.0.0.1'] : resolve(name)
+}
+
+/** RFC 8305 section 5 recommends 250 ms. */
+const nextAttemptMs = 250
+
+/**
+ * Connects to the first of the addresses that answers; each next one is tried when the one before failed or was silent for
+ * 250 ms. What is dialled is exactly what was given: nothing is resolved here.
+ *
+ * @param addresses IP addresses; at least one
+ * @returns a connected socket that may be half open, owned by the caller
+ * @throws the first attempt's error, when all failed; the signal's reason
+ */
+export function dialTcp(
+  addresses: readonly string[],
+  port: number,
+  signal: AbortSignal,
+): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason)
+    const attempts = new Set<Socket>()
+    let timer: NodeJS.Timeout | undefined
+    let next = 0
+    let firstError: Error | undefined
+
+    const finish = (winner?: Socket) => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+      for (const socket of attempts) if (socket !== winner) socket.destroy()
+      attempts.clear()
+    }
+    const onAbort = () => {
+      finish()
+      reject(signal.reason)
+    }
+    const attempt = () => {
+      clearTimeout(timer)
+      const host = addresses[next]
+      next += 1
+      if (host === undefined) return
+      const socket = connect({
+        host,
+        port,
+        allowHalfOpen: true,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: 30_000,
+      })
+      attempts.add(socket)
+      const onError = (error: Error) => {
+        attempts.delete(socket)
+        firstError ??= error
+        if (next < addresses.length) attempt()
+        else if (attempts.size === 0) {
+          finish()
+          reject(firstError)
+        }
+      }
+      socket.once('error', onError)
+      socket.once('connect', () => {
+        if (!attempts.has(socket)) return socket.destroy()
+        socket.removeListener('error', onError)
+        finish(socket)
+        return resolve(socket)
+      })
+      if (next < addresses.length) timer = setTimeout(attempt, nextAttemptMs)
+    }
+    signal.addEventListener('abort', onAbort)
+    attempt()
+  })
+}

@@ -1,0 +1,445 @@
+import {
+  type BodyFraming,
+  type ClientExchange,
+  type FieldList,
+  formatFields,
+  parseFields,
+  parseRequestHead,
+  type RequestHead,
+  type ResponseHead,
+  type ResponseSink,
+  requestFraming,
+} from '@sallyport/http1'
+import {
+  findResetName,
+  ResetCode,
+  type StreamHandler,
+  type TunnelError,
+  type TunnelStream,
+} from '@sallyport/protocol'
+import type { Deadlines, Timed, WaitingList } from './deadlines.ts'
+import { findErrorCode, toError } from './errors.ts'
+import { OriginFailure, toOriginFailure } from './failure.ts'
+import {
+  filterRequestFields,
+  filterTrailers,
+  isAskedUpgrade,
+  responseFieldLines,
+} from './fields.ts'
+import { type Instruction, type Instructions, readCorrelationId } from './instruction.ts'
+import type { Log } from './log.ts'
+import type { OriginConnection } from './origin.ts'
+
+/** What all exchanges of a connector share. */
+export interface ExchangeHost {
+  readonly instructions: Instructions
+  readonly deadlines: Deadlines
+  readonly log: Log
+  readonly counters: ExchangeCounters
+  /** Connections that became raw pipes and are open: they would outlast any drain. */
+  readonly pipes: Set<Exchange>
+}
+
+export interface ExchangeCounters {
+  /** Streams opened by the gateway. */
+  started: number
+  active: number
+  failed: number
+  /** Given up by the gateway, because the client left. */
+  cancelled: number
+  retried: number
+}
+
+// As large as the tunnel lets a head be: the gateway has its own, smaller limits for clients.
+const headLimits = { maxHeadBytes: 262_144, maxFields: 500, maxTargetBytes: 65_536 }
+// RFC 9110 section 9.2.2.
+const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+// Unsolicited bytes found when the connection was taken: then nothing was sent at all.
+const retryableErrors = new Set<string | undefined>([
+  'HTTP1_CONNECTION_CLOSED',
+  'HTTP1_UNSOLICITED',
+])
+const noBody: BodyFraming = { kind: 'none' }
+
+/**
+ * One stream of the tunnel, served by one request to an origin: parse, find a connection, send, relay the answer. Bodies
+ * flow through without being held; each side's pause is the other's.
+ */
+export class Exchange implements StreamHandler, Timed {
+  // Kept by Deadlines.
+  expiresAt = 0
+  waitingIn: WaitingList | undefined = undefined
+  waitingBefore: Timed | undefined = undefined
+  waitingAfter: Timed | undefined = undefined
+
+  readonly #host: ExchangeHost
+  readonly #stream: TunnelStream
+  #instruction: Instruction | undefined
+  /** Until the response head: a retry needs it. */
+  #head: RequestHead | undefined
+  #framing: BodyFraming = noBody
+  #upgrade: string | undefined
+  #authenticatesConnection = false
+  #connection: OriginConnection | undefined
+  #client: ClientExchange | undefined
+  #dialling: AbortController | undefined
+  #retried = false
+  #isPipe = false
+  #requestEnded = false
+  #requestTrailers: FieldList | undefined
+  #responsePaused = false
+  /** Of a raw pipe: the origin has ended its half. */
+  #responseEnded = false
+  /** The response is complete, or the exchange was given up: later events mean nothing. */
+  #over = false
+  #startedAt = 0
+  #sentAt = 0
+  #connectMs = 0
+
+  constructor(host: ExchangeHost, stream: TunnelStream) {
+    this.#host = host
+    this.#stream = stream
+    host.counters.started += 1
+    host.counters.active += 1
+  }
+
+  // ---- the gateway's side
+
+  onHead(text: string, end: boolean): void {
+    const nowAt = performance.now()
+    this.#startedAt = nowAt
+    try {
+      const instruction = this.#host.instructions.read(this.#stream.openPayload)
+      this.#instruction = instruction
+      this.#requestEnded = end
+      this.#readHead(text, instruction)
+      this.#host.deadlines.start(this, instruction.timeoutMs, nowAt)
+      const pooled = instruction.origin.take(nowAt, this.#isRepeatable())
+      if (pooled) this.#send(pooled, nowAt)
+      else this.#dial()
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#over) return
+    if (!this.#client || (this.#framing.kind === 'none' && !this.#isPipe)) {
+      this.#fail(protocolError('data came where the request has no body'))
+      return
+    }
+    if (this.waitingIn)
+      this.#host.deadlines.start(this, this.waitingIn.durationMs, performance.now())
+    if (!this.#client.write(chunk)) {
+      this.#stream.pause()
+      this.#client.onDrain ??= () => this.#stream.resume()
+    }
+  }
+
+  onEnd(trailers: string | undefined): void {
+    if (this.#over) return
+    this.#requestEnded = true
+    try {
+      if (trailers) this.#requestTrailers = filterTrailers(parseFields(trailers))
+      if (this.#client && (this.#framing.kind !== 'none' || this.#isPipe)) this.#endRequest()
+      if (this.#responseEnded) this.#release()
+    } catch (error) {
+      this.#fail(protocolError('the trailers are invalid', error))
+    }
+  }
+
+  onWritable(): void {
+    if (!this.#responsePaused) return
+    this.#responsePaused = false
+    this.#client?.resume()
+  }
+
+  onReset(error: TunnelError): void {
+    if (this.#over) return
+    this.#host.counters.cancelled += 1
+    this.#host.log.debug(
+      { ...this.#facts(), code: error.code, detail: error.detail },
+      'request cancelled by the gateway',
+    )
+    this.#release()
+    this.#client?.abort()
+  }
+
+  onDeadline(): void {
+    const ms = this.#instruction!.timeoutMs
+    this.#fail(new OriginFailure(ResetCode.ORIGIN_TIMEOUT, `no response head within ${ms} ms`))
+  }
+
+  /** Ends a raw pipe in both directions. */
+  endPipe(): void {
+    if (this.#over) return
+    this.#release()
+    this.#stream.end()
+    this.#stream.reset(ResetCode.NO_ERROR, 'the connector is stopping')
+    this.#client?.abort()
+  }
+
+  // ---- the way to the origin
+
+  /** The gateway faces the internet and may fall: what it sends is parsed as strictly as the gateway parses clients. */
+  #readHead(text: string, instruction: Instruction): void {
+    let head: RequestHead
+    try {
+      head = parseRequestHead(text, headLimits)
+      this.#framing = requestFraming(head)
+    } catch (error) {
+      throw protocolError(`the request head is invalid: ${toError(error).message}`, error)
+    }
+    const { method, target } = head
+    // Absolute form would let an origin that is also a proxy reach what the allow-list forbids.
+    if (method === 'CONNECT' || (target[0] !== '/' && !(target === '*' && method === 'OPTIONS')))
+      throw protocolError('the request target is not in origin form')
+    const facts = filterRequestFields(head.fields)
+    this.#authenticatesConnection = facts.authenticatesConnection
+    if (this.#requestEnded && this.#framing.kind === 'length' && this.#framing.length > 0)
+      throw protocolError('the request ended before its body')
+    if (instruction.upgrade && facts.upgrade !== undefined) {
+      if (this.#framing.kind !== 'none') throw protocolError('an upgrade has a body')
+      this.#upgrade = facts.upgrade
+      head.fields.push('Connection', 'Upgrade', 'Upgrade', facts.upgrade)
+    }
+    this.#head = head
+  }
+
+  #isRepeatable(): boolean {
+    return this.#framing.kind === 'none' && idempotent.has(this.#head!.method)
+  }
+
+  #dial(): void {
+    const dialling = new AbortController()
+    this.#dialling = dialling
+    const fromAt = performance.now()
+    this.#instruction!.origin.open(dialling.signal).then(
+      (connection) => {
+        if (this.#over) return connection.http.destroy()
+        this.#dialling = undefined
+        const nowAt = performance.now()
+        this.#connectMs = nowAt - fromAt
+        try {
+          this.#send(connection, nowAt)
+        } catch (error) {
+          this.#fail(error)
+        }
+        return undefined
+      },
+      (error) => this.#fail(error),
+    )
+  }
+
+  #send(connection: OriginConnection, nowAt: number): void {
+    this.#connection = connection
+    this.#sentAt = nowAt
+    connection.exclusive = this.#authenticatesConnection || this.#upgrade !== undefined
+    const client = connection.http.request(this.#head!, this.#framing, new ResponseRelay(this))
+    if (this.#over) return
+    this.#client = client
+    if (this.#framing.kind === 'none') return
+    if (this.#requestEnded) this.#endRequest()
+    // Body credit: from here on the request cannot be taken to another connector.
+    else this.#stream.accept()
+  }
+
+  #endRequest(): void {
+    this.#client!.end(undefined, this.#requestTrailers)
+  }
+
+  // ---- the origin's side
+
+  onInformational(head: ResponseHead): void {
+    if (this.#over) return
+    const { statusCode, reason, fields } = head
+    const lines = responseFieldLines(fields, false, this.#connection!)
+    this.#stream.sendHead(`HTTP/1.1 ${statusCode} ${reason}${lines}`)
+  }
+
+  onResponseHead(head: ResponseHead, framing: BodyFraming): void {
+    if (this.#over) return
+    const { statusCode, reason, fields } = head
+    const upgraded = statusCode === 101
+    if (upgraded && (this.#upgrade === undefined || !isAskedUpgrade(fields, this.#upgrade))) {
+      this.#fail(
+        new OriginFailure(
+          ResetCode.ORIGIN_RESPONSE_INVALID,
+          'the origin switched to a protocol that was not asked for',
+        ),
+      )
+      return
+    }
+    this.#host.deadlines.stop(this)
+    const nowAt = performance.now()
+    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${tenths(
+      this.#connectMs,
+    )};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}${responseFieldLines(
+      fields,
+      upgraded,
+      this.#connection!,
+    )}`
+    this.#head = undefined
+    if (upgraded) this.#becomePipe(text)
+    else if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
+      this.#finish(text)
+    else this.#stream.sendHead(text)
+  }
+
+  onResponseData(chunk: Buffer): void {
+    if (this.#over || this.#stream.write(chunk)) return
+    this.#responsePaused = true
+    this.#client!.pause()
+  }
+
+  onResponseEnd(trailers: FieldList): void {
+    if (this.#over) return
+    if (this.#isPipe) {
+      // A raw pipe may stay open in the other direction.
+      this.#stream.end()
+      this.#responseEnded = true
+      if (this.#requestEnded) this.#release()
+      return
+    }
+    const kept = trailers.length > 0 ? filterTrailers(trailers) : trailers
+    this.#stream.end(kept.length > 0 ? formatFields(kept) : undefined)
+    this.#leave()
+  }
+
+  onOriginError(error: Error): void {
+    if (this.#over) return
+    if (this.#mayRetry(error)) {
+      this.#retried = true
+      this.#client = undefined
+      this.#connection = undefined
+      this.#host.counters.retried += 1
+      this.#dial()
+      return
+    }
+    this.#fail(error)
+  }
+
+  /**
+   * A kept connection that closes before any byte of the response most likely closed while the request was on its way
+   * (RFC 9110 section 9.2.2).
+   */
+  #mayRetry(error: Error): boolean {
+    return (
+      !this.#retried &&
+      this.#head !== undefined &&
+      this.#connection?.reused === true &&
+      this.#client?.responseBegun !== true &&
+      retryableErrors.has(findErrorCode(error)) &&
+      this.#isRepeatable()
+    )
+  }
+
+  #becomePipe(text: string): void {
+    this.#isPipe = true
+    this.#host.pipes.add(this)
+    this.#connection!.onClosed = () => this.#pipeClosed()
+    this.#stream.sendHead(text)
+    if (this.#requestEnded) this.#endRequest()
+  }
+
+  #pipeClosed(): void {
+    if (this.#over || !this.#responseEnded) return
+    this.#release()
+    this.#stream.reset(ResetCode.NO_ERROR)
+  }
+
+  /** A response without a body: its head is all. */
+  #finish(text: string): void {
+    this.#stream.sendHead(text, true)
+    this.#leave()
+  }
+
+  /** The response is complete. What is left of the request is not needed. */
+  #leave(): void {
+    this.#release()
+    if (this.#requestEnded) return
+    this.#stream.reset(ResetCode.NO_ERROR)
+    if (this.#framing.kind !== 'none') this.#client!.abort()
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return
+    this.#release()
+    const failure = toOriginFailure(error)
+    this.#host.counters.failed += 1
+    this.#host.log.warn(
+      {
+        ...this.#facts(),
+        reset: findResetName(failure.resetCode),
+        code: findErrorCode(error) ?? findErrorCode(failure.cause),
+        detail: failure.message,
+      },
+      'request failed',
+    )
+    this.#stream.reset(failure.resetCode, failure.message)
+    this.#client?.abort()
+  }
+
+  #release(): void {
+    this.#over = true
+    this.#host.counters.active -= 1
+    this.#host.deadlines.stop(this)
+    this.#dialling?.abort(new OriginFailure(ResetCode.CANCELLED, 'not needed any more'))
+    this.#dialling = undefined
+    this.#head = undefined
+    if (this.#isPipe) this.#host.pipes.delete(this)
+  }
+
+  #facts(): { correlationId: string; applicationId?: string; origin?: string } {
+    const correlationId = readCorrelationId(this.#stream.openPayload)
+    return this.#instruction
+      ? {
+          correlationId,
+          applicationId: this.#instruction.applicationId,
+          origin: this.#instruction.origin.destination.url,
+        }
+      : { correlationId }
+  }
+}
+
+/** The origin's side of an exchange, as the codec wants it: its method names are those of the tunnel's handler. */
+class ResponseRelay implements ResponseSink {
+  readonly #exchange: Exchange
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange
+  }
+
+  onInformational(head: ResponseHead): void {
+    this.#exchange.onInformational(head)
+  }
+
+  onHead(head: ResponseHead, framing: BodyFraming): void {
+    this.#exchange.onResponseHead(head, framing)
+  }
+
+  onData(chunk: Buffer): void {
+    this.#exchange.onResponseData(chunk)
+  }
+
+  onEnd(trailers: FieldList): void {
+    this.#exchange.onResponseEnd(trailers)
+  }
+
+  onError(error: Error): void {
+    this.#exchange.onOriginError(error)
+  }
+}
+
+function protocolError(message: string, cause?: unknown): OriginFailure {
+  return new OriginFailure(
+    ResetCode.PROTOCOL_ERROR,
+    message,
+    cause === undefined ? undefined : { cause },
+  )
+}
+
+/** Milliseconds to one decimal. */
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10
+}

@@ -1,0 +1,70 @@
+import { ResetCode } from '@sallyport/protocol'
+import { findErrorCode, toError } from './errors.ts'
+
+/** Why a stream cannot be served, in the words of the tunnel. `message` goes to both logs, never to a page. */
+export class OriginFailure extends Error {
+  override readonly name = 'OriginFailure'
+  readonly resetCode: ResetCode
+  constructor(resetCode: ResetCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.resetCode = resetCode
+  }
+}
+
+const systemErrors: Record<string, ResetCode> = {
+  ENOTFOUND: ResetCode.NAME_NOT_RESOLVED,
+  EAI_AGAIN: ResetCode.NAME_NOT_RESOLVED,
+  EAI_FAIL: ResetCode.NAME_NOT_RESOLVED,
+  EAI_NODATA: ResetCode.NAME_NOT_RESOLVED,
+  EAI_NONAME: ResetCode.NAME_NOT_RESOLVED,
+  ENODATA: ResetCode.NAME_NOT_RESOLVED,
+  ECONNREFUSED: ResetCode.CONNECTION_REFUSED,
+  ECONNRESET: ResetCode.CONNECTION_RESET,
+  ECONNABORTED: ResetCode.CONNECTION_RESET,
+  EPIPE: ResetCode.CONNECTION_RESET,
+  ETIMEDOUT: ResetCode.ORIGIN_TIMEOUT,
+  EMFILE: ResetCode.OVERLOADED,
+  ENFILE: ResetCode.OVERLOADED,
+  EHOSTUNREACH: ResetCode.ORIGIN_UNREACHABLE,
+  ENETUNREACH: ResetCode.ORIGIN_UNREACHABLE,
+  EADDRNOTAVAIL: ResetCode.ORIGIN_UNREACHABLE,
+  EACCES: ResetCode.ORIGIN_UNREACHABLE,
+  HTTP1_CONNECTION_CLOSED: ResetCode.CONNECTION_RESET,
+  // The gateway announced another length than it sent.
+  HTTP1_LENGTH_MISMATCH: ResetCode.PROTOCOL_ERROR,
+  HTTP1_WRITE_TIMEOUT: ResetCode.ORIGIN_TIMEOUT,
+  HTTP1_HEAD_TIMEOUT: ResetCode.ORIGIN_TIMEOUT,
+  HTTP1_BODY_TIMEOUT: ResetCode.ORIGIN_TIMEOUT,
+}
+
+/** Certificate verification errors as Node gives them (OpenSSL's X509_V_ERR_ names, and its own). */
+const certificateErrors =
+  /^(?:CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|HOSTNAME_MISMATCH|INVALID_CA|PATH_LENGTH_EXCEEDED|EPROTO$)/
+
+/** Any error on the way to, or from, an origin, as the failure of a stream. */
+export function toOriginFailure(error: unknown): OriginFailure {
+  if (error instanceof OriginFailure) return error
+  const { message } = toError(error)
+  return new OriginFailure(findResetCode(error) ?? ResetCode.ORIGIN_UNREACHABLE, message, {
+    cause: error,
+  })
+}
+
+function findResetCode(error: unknown): ResetCode | undefined {
+  const code = findErrorCode(error)
+  if (code !== undefined) {
+    // A codec's error has the socket's as its cause, which says more: a reset, a TLS alert.
+    const cause = code === 'HTTP1_CONNECTION_CLOSED' ? findCause(error) : undefined
+    if (cause !== undefined) return cause
+    const known = systemErrors[code]
+    if (known !== undefined) return known
+    if (certificateErrors.test(code)) return ResetCode.ORIGIN_TLS_INVALID
+    if (code.startsWith('HTTP1_')) return ResetCode.ORIGIN_RESPONSE_INVALID
+  }
+  return undefined
+}
+
+function findCause(error: unknown): ResetCode | undefined {
+  const cause = (error as Error).cause
+  return cause === undefined ? undefined : findResetCode(cause)
+}

@@ -1,0 +1,93 @@
+import { ResetCode } from '@sallyport/protocol'
+import { parseDestination } from './destination.ts'
+import { OriginFailure } from './failure.ts'
+import type { Origin, Origins } from './origin.ts'
+
+/** What the gateway wants of one stream: the JSON part of OPEN, understood. Shared by all streams that carry the same bytes. */
+export interface Instruction {
+  readonly applicationId: string
+  readonly origin: Origin
+  /** Until the response head, in milliseconds. */
+  readonly timeoutMs: number
+  readonly upgrade: boolean
+}
+
+const maxKept = 1_024
+const maxTimeoutMs = 86_400_000
+
+/**
+ * Reads OPEN payloads: one byte of length, the correlation id in ASCII, JSON. The JSON is the same for every request of an
+ * application, so what it means is remembered by its bytes.
+ */
+export class Instructions {
+  readonly #origins: Origins
+  readonly #known = new Map<string, Instruction>()
+
+  constructor(origins: Origins) {
+    this.#origins = origins
+  }
+
+  /**
+   * @throws OriginFailure `PROTOCOL_ERROR` when it cannot be read, `DESTINATION_FORBIDDEN` when it names no origin
+   */
+  read(payload: Buffer): Instruction {
+    const text = payload.toString('latin1', 1 + (payload[0] ?? 0))
+    const known = this.#known.get(text)
+    if (known) return known
+    const instruction = this.#parse(Buffer.from(text, 'latin1').toString('utf8'))
+    if (this.#known.size >= maxKept) {
+      const [oldest] = this.#known.keys()
+      this.#known.delete(oldest!)
+    }
+    this.#known.set(text, instruction)
+    return instruction
+  }
+
+  #parse(text: string): Instruction {
+    let value: unknown
+    try {
+      value = JSON.parse(text)
+    } catch (cause) {
+      throw new OriginFailure(ResetCode.PROTOCOL_ERROR, 'the instruction is no JSON', { cause })
+    }
+    if (!isInstruction(value))
+      throw new OriginFailure(ResetCode.PROTOCOL_ERROR, 'the instruction has an unknown form')
+    return {
+      applicationId: value.app,
+      origin: this.#origins.find(parseDestination(value.url), value.validate),
+      timeoutMs: value.timeoutMs,
+      upgrade: value.upgrade === true,
+    }
+  }
+}
+
+interface WireInstruction {
+  v: 1
+  app: string
+  url: string
+  validate: boolean
+  timeoutMs: number
+  upgrade?: boolean
+}
+
+function isInstruction(value: unknown): value is WireInstruction {
+  if (typeof value !== 'object' || value === null) return false
+  const { v, app, url, validate, timeoutMs, upgrade } = value as Record<string, unknown>
+  return (
+    v === 1 &&
+    typeof app === 'string' &&
+    typeof url === 'string' &&
+    typeof validate === 'boolean' &&
+    typeof timeoutMs === 'number' &&
+    Number.isInteger(timeoutMs) &&
+    timeoutMs >= 1 &&
+    timeoutMs <= maxTimeoutMs &&
+    (upgrade === undefined || typeof upgrade === 'boolean')
+  )
+}
+
+/** The exchange id by which both logs name a request. Printable ASCII only: it goes into logs. */
+export function readCorrelationId(payload: Buffer): string {
+  const text = payload.toString('latin1', 1, 1 + (payload[0] ?? 0))
+  return /^[\x21-\x7e]+$/.test(text) ? text : ''
+}

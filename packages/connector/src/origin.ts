@@ -1,0 +1,259 @@
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { ClientConnection, type ClientOptions } from '@sallyport/http1'
+import { ResetCode } from '@sallyport/protocol'
+import type { AllowList } from './allow-list.ts'
+import { connectThroughProxy, describeProxy } from './connect-proxy.ts'
+import { type Destination, resolveDestination } from './destination.ts'
+import { dialTcp, type Resolve } from './dial.ts'
+import { ConnectorError } from './errors.ts'
+import { OriginFailure } from './failure.ts'
+import type { OriginTls } from './origin-tls.ts'
+
+/** How origins are reached; the same for all of them. */
+export interface OriginNetwork {
+  allowList: AllowList
+  resolve: Resolve
+  tls: OriginTls
+  /** HTTP proxy towards origins. */
+  proxy: URL | undefined
+  limits: OriginLimits
+  /** One object for all connections: the codec groups them by it. */
+  clientOptions: ClientOptions
+}
+
+export interface OriginLimits {
+  /** An unused connection is closed after that. */
+  idleMs: number
+  /**
+   * A request that may not be repeated takes a connection only if it was used that recently: the server may be closing an older one
+   * at this moment, and many do after 5 s.
+   */
+  freshMs: number
+  /** A connection is not used again when it is that old, so that changes of address are noticed. */
+  maxAgeMs: number
+  /** Unused connections kept per origin. */
+  maxIdle: number
+}
+
+export const defaultOriginLimits: OriginLimits = {
+  idleMs: 60_000,
+  freshMs: 4_000,
+  maxAgeMs: 600_000,
+  maxIdle: 256,
+}
+
+/** Completes a network with what the codec needs. */
+export function originNetwork(network: Omit<OriginNetwork, 'clientOptions'>): OriginNetwork {
+  return {
+    ...network,
+    clientOptions: {
+      idleTimeoutMs: network.limits.idleMs,
+      maxHeadBytes: 262_144,
+      maxFields: 500,
+    },
+  }
+}
+
+/** One connection to an origin. It belongs to one exchange at a time, or to the origin's pool. */
+export class OriginConnection {
+  readonly http: ClientConnection
+  readonly openedAt: number
+  idleSince = 0
+  /** It has carried a request before the current one. */
+  reused = false
+  /**
+   * It must not serve anybody else: the origin may have tied a user to the connection (NTLM, Negotiate), or was asked to speak another
+   * protocol on it.
+   */
+  exclusive = false
+  /** For who uses it as a raw pipe: the codec says no more once the origin has ended its half. */
+  onClosed: (() => void) | undefined = undefined
+
+  constructor(http: ClientConnection, openedAt: number) {
+    this.http = http
+    this.openedAt = openedAt
+  }
+}
+
+/** One origin (scheme, host, port, validation) with its unused connections, last used first. */
+export class Origin {
+  readonly destination: Destination
+  readonly validate: boolean
+  readonly #network: OriginNetwork
+  readonly #idle: OriginConnection[] = []
+  readonly #all = new Set<OriginConnection>()
+  #resolving: Promise<readonly string[]> | undefined
+  #session: Buffer | undefined
+  #closed = false
+
+  constructor(destination: Destination, validate: boolean, network: OriginNetwork) {
+    this.destination = destination
+    this.validate = validate
+    this.#network = network
+  }
+
+  get connectionCount(): number {
+    return this.#all.size
+  }
+
+  get idleCount(): number {
+    return this.#idle.length
+  }
+
+  /**
+   * Takes the connection that was used last.
+   *
+   * @param nowAt as `performance.now()`
+   * @param repeatable whether the request may be sent again if the connection turns out to be dead
+   */
+  take(nowAt: number, repeatable: boolean): OriginConnection | undefined {
+    const { freshMs, maxAgeMs } = this.#network.limits
+    for (;;) {
+      const connection = this.#idle.at(-1)
+      if (!connection) return undefined
+      if (!repeatable && nowAt - connection.idleSince > freshMs) return undefined
+      this.#idle.pop()
+      if (connection.http.reusable && nowAt - connection.openedAt <= maxAgeMs) {
+        connection.reused = true
+        return connection
+      }
+      connection.http.destroy()
+    }
+  }
+
+  /**
+   * Opens a connection to an address that the allow-list permits.
+   *
+   * @throws OriginFailure, or the error of the network or of TLS; the signal's reason
+   */
+  async open(signal: AbortSignal): Promise<OriginConnection> {
+    const addresses = await this.#resolve()
+    const socket = await this.#dial(addresses, signal)
+    let stream: Socket | TLSSocket = socket
+    if (this.destination.secure) {
+      const { tls } = this.#network
+      const secure = await tls.secure(
+        socket,
+        this.destination,
+        this.validate,
+        this.#session,
+        signal,
+      )
+      secure.on('session', (session) => {
+        this.#session = session
+      })
+      stream = secure
+    }
+    if (signal.aborted || this.#closed) {
+      stream.destroy()
+      throw signal.reason ?? new OriginFailure(ResetCode.CANCELLED, 'the connector is stopping')
+    }
+    return this.#adopt(stream)
+  }
+
+  /** Destroys what is unused; connections in use end with their exchange. */
+  close(): void {
+    this.#closed = true
+    for (const connection of this.#idle.splice(0)) connection.http.destroy()
+  }
+
+  /** Everyone who asks while a look-up is under way shares its answer; nothing is remembered beyond it. */
+  #resolve(): Promise<readonly string[]> {
+    this.#resolving ??= resolveDestination(
+      this.destination,
+      this.#network.allowList,
+      this.#network.resolve,
+    ).finally(() => {
+      this.#resolving = undefined
+    })
+    return this.#resolving
+  }
+
+  async #dial(addresses: readonly string[], signal: AbortSignal): Promise<Socket> {
+    const { proxy, resolve } = this.#network
+    const { port } = this.destination
+    if (!proxy) return dialTcp(addresses, port, signal)
+    // The proxy gets the address that was checked, not the name: it would look the name up again.
+    let failure: unknown
+    for (const address of addresses) {
+      try {
+        return await connectThroughProxy(proxy, address, port, signal, resolve)
+      } catch (error) {
+        if (signal.aborted) throw error
+        failure ??= error
+      }
+    }
+    if (failure instanceof ConnectorError)
+      throw new OriginFailure(
+        ResetCode.ORIGIN_UNREACHABLE,
+        `${failure.code} ${describeProxy(proxy)}: ${failure.message}`,
+        { cause: failure },
+      )
+    throw failure
+  }
+
+  #adopt(stream: Socket | TLSSocket): OriginConnection {
+    const http = new ClientConnection(stream, this.#network.clientOptions)
+    const connection = new OriginConnection(http, performance.now())
+    this.#all.add(connection)
+    http.onIdle = () => this.#keep(connection)
+    http.onClose = () => this.#forget(connection)
+    return connection
+  }
+
+  #keep(connection: OriginConnection): void {
+    if (connection.exclusive || this.#closed || this.#idle.length >= this.#network.limits.maxIdle) {
+      connection.http.destroy()
+      return
+    }
+    connection.idleSince = performance.now()
+    this.#idle.push(connection)
+  }
+
+  #forget(connection: OriginConnection): void {
+    this.#all.delete(connection)
+    const index = this.#idle.lastIndexOf(connection)
+    if (index >= 0) this.#idle.splice(index, 1)
+    connection.onClosed?.()
+  }
+}
+
+const maxOrigins = 4_096
+
+/** All origins by URL and validation. Those that nobody uses are forgotten when there are too many. */
+export class Origins {
+  readonly #network: OriginNetwork
+  readonly #origins = new Map<string, Origin>()
+  #closed = false
+
+  constructor(network: OriginNetwork) {
+    this.#network = network
+  }
+
+  find(destination: Destination, validate: boolean): Origin {
+    const key = `${validate} ${destination.url}`
+    let origin = this.#origins.get(key)
+    if (!origin) {
+      if (this.#origins.size >= maxOrigins) this.#dropUnused()
+      origin = new Origin(destination, validate, this.#network)
+      if (this.#closed) origin.close()
+      this.#origins.set(key, origin)
+    }
+    return origin
+  }
+
+  list(): Iterable<Origin> {
+    return this.#origins.values()
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const origin of this.#origins.values()) origin.close()
+  }
+
+  #dropUnused(): void {
+    for (const [key, origin] of this.#origins)
+      if (origin.connectionCount === 0) this.#origins.delete(key)
+  }
+}

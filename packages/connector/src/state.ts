@@ -1,0 +1,180 @@
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+import { join, resolve } from 'node:path'
+import { ConnectorError, findErrorCode } from './errors.ts'
+
+/** What enrolment leaves behind, and what an administrator may edit: `connector.json`. */
+export interface ConnectorSettings {
+  /** `https://connect.<base domain>[:port]`. */
+  service: string
+  connectorId: string
+  connectorGroup: string
+  name: string
+  /** Rules as `parseAllowRules` reads them. */
+  allow: readonly string[]
+  /** HTTP proxy towards the service; may hold credentials. */
+  proxy?: string
+  /** HTTP proxy towards origins. */
+  originProxy?: string
+  /** PEM file of a private CA that origins' certificates come from; relative to the state directory. */
+  originCaFile?: string
+}
+
+/** Everything in the state directory. */
+export interface ConnectorState {
+  settings: ConnectorSettings
+  /** PKCS #8 PEM. */
+  keyPem: string
+  /** The connector's certificate, perhaps with intermediates. */
+  certificatePem: string
+  /** The pinned CA bundle. */
+  caPem: string
+  /** PEM of a private CA for origins. */
+  originCaPem: string | undefined
+}
+
+/** Where a copy of the CA for origins is kept. */
+export const originCaFile = 'origin-ca.pem'
+
+const files = {
+  settings: 'connector.json',
+  key: 'connector.key',
+  certificate: 'connector.pem',
+  ca: 'ca.pem',
+  status: 'status.sock',
+} as const
+
+export function statusSocketPath(stateDir: string): string {
+  return join(stateDir, files.status)
+}
+
+export function isEnrolled(stateDir: string): boolean {
+  return findFile(stateDir, files.settings) !== undefined
+}
+
+/**
+ * @throws ConnectorError `NOT_ENROLLED`, `STATE_INVALID`
+ */
+export function readState(stateDir: string): ConnectorState {
+  const text = findFile(stateDir, files.settings)
+  if (text === undefined)
+    throw new ConnectorError(
+      'NOT_ENROLLED',
+      `${stateDir} holds no enrolled connector: enrol it first`,
+    )
+  const { mode } = statSync(join(stateDir, files.key), { throwIfNoEntry: false }) ?? { mode: 0 }
+  if ((mode & 0o077) !== 0)
+    throw new ConnectorError(
+      'STATE_INVALID',
+      `${join(stateDir, files.key)} can be read by other users: its mode must be 0600`,
+    )
+  const settings = parseSettings(text, join(stateDir, files.settings))
+  return {
+    settings,
+    keyPem: readFile(stateDir, files.key),
+    certificatePem: readFile(stateDir, files.certificate),
+    caPem: readFile(stateDir, files.ca),
+    originCaPem: settings.originCaFile && readFile(stateDir, settings.originCaFile),
+  }
+}
+
+/** Writes a new identity. The settings go last: without them the directory counts as not enrolled. */
+export function writeState(stateDir: string, state: ConnectorState): void {
+  prepareStateDir(stateDir)
+  writeAtomically(stateDir, files.key, state.keyPem)
+  writeAtomically(stateDir, files.certificate, state.certificatePem)
+  writeAtomically(stateDir, files.ca, state.caPem)
+  if (state.originCaPem !== undefined) writeAtomically(stateDir, originCaFile, state.originCaPem)
+  writeAtomically(stateDir, files.settings, `${JSON.stringify(state.settings, null, 2)}\n`)
+}
+
+/** Replaces certificate and bundle after a renewal; either the old or the new one is found there, never a part. */
+export function writeRenewed(stateDir: string, certificatePem: string, caPem: string): void {
+  writeAtomically(stateDir, files.ca, caPem)
+  writeAtomically(stateDir, files.certificate, certificatePem)
+}
+
+/** Makes the directory, for its owner only. */
+export function prepareStateDir(stateDir: string): void {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  chmodSync(stateDir, 0o700)
+}
+
+function writeAtomically(stateDir: string, file: string, content: string): void {
+  const temporary = join(stateDir, `.${file}.new`)
+  const descriptor = openSync(temporary, 'w', 0o600)
+  try {
+    writeSync(descriptor, content)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  chmodSync(temporary, 0o600)
+  renameSync(temporary, join(stateDir, file))
+  const directory = openSync(stateDir, 'r')
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}
+
+function findFile(stateDir: string, file: string): string | undefined {
+  try {
+    return readFileSync(resolve(stateDir, file), 'utf8')
+  } catch (error) {
+    if (findErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function readFile(stateDir: string, file: string): string {
+  const text = findFile(stateDir, file)
+  if (text === undefined)
+    throw new ConnectorError('STATE_INVALID', `${resolve(stateDir, file)} is missing`)
+  return text
+}
+
+function parseSettings(text: string, path: string): ConnectorSettings {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new ConnectorError('STATE_INVALID', `${path} is no JSON`, { cause })
+  }
+  const problems = findProblems(value)
+  if (problems.length > 0)
+    throw new ConnectorError('STATE_INVALID', `${path}: ${problems.join('; ')}`, { problems })
+  return value as ConnectorSettings
+}
+
+const required = ['service', 'connectorId', 'connectorGroup', 'name'] as const
+const optional = ['proxy', 'originProxy', 'originCaFile'] as const
+
+function findProblems(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return ['must be an object']
+  const settings = value as Record<string, unknown>
+  const problems: string[] = []
+  for (const key of required)
+    if (typeof settings[key] !== 'string' || settings[key] === '')
+      problems.push(`${key}: must be a text`)
+  for (const key of optional)
+    if (settings[key] !== undefined && typeof settings[key] !== 'string')
+      problems.push(`${key}: must be a text`)
+  const { allow } = settings
+  if (!Array.isArray(allow) || !allow.every((rule) => typeof rule === 'string'))
+    problems.push('allow: must be a list of rules')
+  const known = new Set<string>([...required, ...optional, 'allow'])
+  for (const key of Object.keys(settings)) if (!known.has(key)) problems.push(`${key}: is unknown`)
+  return problems
+}
