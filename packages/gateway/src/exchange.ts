@@ -339,6 +339,14 @@ export class Exchange implements StreamHandler {
   }
 
   onHead(text: string, end: boolean): void {
+    try {
+      this.#takeHead(text, end)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  #takeHead(text: string, end: boolean): void {
     const head = parseResponseHead(text, this.gateway.responseLimits)
     this.#unaccepted = undefined
     if (head.statusCode < 200 && head.statusCode !== 101) {

@@ -1,0 +1,287 @@
+import { constants } from 'node:crypto'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { type AddressInfo, createServer as createPlainServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { createSecureContext, createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { type Control, openKeyFile, serveControlSocket, startControl } from '@sallyport/control'
+import { systemHosts } from '@sallyport/domain'
+import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
+import { hashPassword, startIdentity } from '@sallyport/identity'
+import { TunnelSession } from '@sallyport/protocol'
+import { openStore } from '@sallyport/store'
+import type { Logger } from 'pino'
+import { AccessLog } from './access-log.ts'
+import type { ServiceConfig } from './config.ts'
+
+/** A running service. */
+export interface Service {
+  /** Port of the TLS listener. */
+  port: number
+  plainPort: number | undefined
+  control: Control
+  gateway: Gateway
+  close(): Promise<void>
+}
+
+/**
+ * Starts the service: control, identity and gateway in one process behind one TLS port. The composition
+ * root: the only place that knows all of them.
+ */
+export async function startService(config: ServiceConfig, log: Logger): Promise<Service> {
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+  chmodSync(config.dataDir, 0o700)
+  const publicPort = config.publicPort ?? config.listen.port
+  const hosts = systemHosts(config.baseDomain)
+  const url = (host: string) => `https://${host}${publicPort === 443 ? '' : `:${publicPort}`}`
+  const clock = Date.now
+  const closers: (() => Promise<void> | void)[] = []
+  const close = async () => {
+    for (const closer of closers.reverse()) await closer()
+    closers.length = 0
+  }
+  try {
+    const store = await openStore({ kind: 'sqlite', file: join(config.dataDir, 'sallyport.db') })
+    closers.push(() => store.close())
+    const keyFile = openKeyFile(config.keyFile ?? join(config.dataDir, 'key'))
+    const control = await startControl({
+      store,
+      dataDir: config.dataDir,
+      keyFile,
+      baseDomain: config.baseDomain,
+      port: publicPort,
+      hashPassword,
+      certificates: config.certificates.map((files) => ({
+        certificatePem: readFileSync(files.certificateFile, 'utf8'),
+        keyPem: readFileSync(files.keyFile, 'utf8'),
+      })),
+      clock,
+      log,
+    })
+    closers.push(() => control.close())
+    const identity = await startIdentity({
+      store,
+      tenantId: control.tenantId,
+      baseDomain: config.baseDomain,
+      loginOrigin: url(hosts.login),
+      portalOrigin: url(hosts.apps),
+      keys: {
+        cookies: [keyFile.derive('identity cookies')],
+        clientSecret: keyFile.derive('client secrets'),
+      },
+      seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
+      open: (purpose, sealed) => keyFile.open(purpose, sealed),
+      snapshot: () => control.snapshot(),
+      clock,
+      log,
+    })
+    closers.push(() => identity.close())
+
+    const accessLog = new AccessLog(
+      config.accessLog ?? join(config.dataDir, 'access.log'),
+      (error) => log.error({ err: error }, 'the access log could not be written'),
+    )
+    closers.push(() => accessLog.close())
+    const gateway = new Gateway({
+      snapshot: () => control.snapshot(),
+      identity,
+      portal: async ({ method, path, session }) => {
+        if (method !== 'GET' || path !== '/') return identity.portalNotFound()
+        return identity.portalAnswer(session)
+      },
+      cookieKeys: [{ id: '1', secret: keyFile.derive('session cookies') }],
+      port: publicPort,
+      trustedProxies: config.trustedProxies,
+      absoluteLifetimeMs: identity.absoluteLifetimeMs,
+      clock,
+      record: (record) => accessLog.write(record),
+      onInternalError: (error, id) => log.error({ err: error, id }, 'internal error'),
+    })
+    closers.push(() => gateway.close())
+    closers.push(store.feed.subscribe((event) => gateway.apply(event)))
+
+    // What people may import into a browser: it is constrained to the base domain.
+    writeFileSync(join(config.dataDir, 'web-ca.pem'), control.webCa.certificatePem)
+    const route = createRoutes({ control, gateway, hosts, log, identity })
+    const tls = listenTls({ route })
+    await listen(tls, config.listen.port, config.listen.address)
+    closers.push(() => closeServer(tls))
+    let plainPort: number | undefined
+    if (config.plainListen) {
+      const plain = createPlainServer({ noDelay: true }, (socket) => gateway.serveClient(socket))
+      await listen(plain, config.plainListen.port, config.plainListen.address)
+      closers.push(() => closeServer(plain))
+      plainPort = (plain.address() as AddressInfo).port
+    }
+    const socket = await serveControlSocket(control, join(config.dataDir, 'control.sock'))
+    closers.push(() => socket.close())
+    return { port: (tls.address() as AddressInfo).port, plainPort, control, gateway, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+interface RouteParts {
+  control: Control
+  gateway: Gateway
+  hosts: ReturnType<typeof systemHosts>
+  log: Logger
+  identity: { handle(req: never, res: never): void }
+}
+
+/** Chooses the server for a connection by its ClientHello: three servers behind one port. */
+function createRoutes(parts: RouteParts): (hello: ClientHello) => TlsRoute | undefined {
+  const { hosts } = parts
+  const tunnels = serveTunnels(parts)
+  const enrolment = serveEnrolment(parts)
+  const login = serveLogin(parts)
+  const applications = serveApplications(parts)
+  return ({ serverName, protocols }) => {
+    if (serverName === undefined) return undefined
+    if (serverName === hosts.connect) {
+      if (protocols.includes('sallyport-tunnel/1')) return tunnels
+      return protocols.includes('sallyport-enroll/1') ? enrolment : undefined
+    }
+    return serverName === hosts.login ? login : applications
+  }
+}
+
+const clientTls = { minVersion: 'TLSv1.2', handshakeTimeout: 10_000 } as const
+
+function serveTunnels({ control, gateway, log }: RouteParts): TlsRoute {
+  const server = createTlsServer(
+    {
+      ...control.connectServerContext(),
+      minVersion: 'TLSv1.3',
+      requestCert: true,
+      rejectUnauthorized: true,
+      ca: control.connectorCa.certificatePem,
+      ALPNProtocols: ['sallyport-tunnel/1'],
+      handshakeTimeout: 10_000,
+      // A resumed session would skip the certificate.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    },
+    (socket) => {
+      socket.on('error', (error) => log.debug({ err: error }, 'tunnel socket failed'))
+      acceptTunnel({ control, gateway, log }, socket).catch((error: unknown) => {
+        log.warn({ err: error, address: socket.remoteAddress }, 'connector was refused')
+        socket.destroy()
+      })
+    },
+  )
+  server.on('tlsClientError', (error, socket) =>
+    log.warn({ err: error, address: socket.remoteAddress }, 'connector handshake failed'),
+  )
+  return (socket) => server.emit('connection', socket)
+}
+
+async function acceptTunnel(
+  { control, gateway, log }: Pick<RouteParts, 'control' | 'gateway' | 'log'>,
+  socket: TLSSocket,
+): Promise<void> {
+  const certificate = socket.getPeerX509Certificate()
+  if (!certificate) throw new Error('connector showed no certificate')
+  const connector = await control.authenticateConnector({ raw: certificate.raw })
+  if (socket.destroyed) return
+  let remove: (() => void) | undefined
+  const session = new TunnelSession(socket, {
+    side: 'gateway',
+    onClose: (error) => {
+      remove?.()
+      log.info({ connector: connector.name, reason: error?.message }, 'tunnel closed')
+    },
+  })
+  remove = gateway.addTunnel({
+    session,
+    connectorId: connector.connectorId,
+    connectorName: connector.name,
+    connectorGroup: connector.connectorGroup,
+  })
+  log.info({ connector: connector.name, group: connector.connectorGroup }, 'tunnel open')
+}
+
+function serveEnrolment({ control, log }: RouteParts): TlsRoute {
+  const http = createHttpServer(
+    { headersTimeout: 10_000, requestTimeout: 20_000 },
+    (request, response) => control.handleEnrolment(request, response),
+  )
+  const server = createTlsServer(
+    {
+      ...control.connectServerContext(),
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: ['sallyport-enroll/1'],
+      handshakeTimeout: 10_000,
+    },
+    (socket) => http.emit('connection', socket),
+  )
+  server.on('tlsClientError', (error, socket) =>
+    log.debug({ err: error, address: socket.remoteAddress }, 'enrolment handshake failed'),
+  )
+  return (socket) => server.emit('connection', socket)
+}
+
+function serveLogin({ control, identity, log }: RouteParts): TlsRoute {
+  const http = createHttpServer(
+    { headersTimeout: 20_000, requestTimeout: 30_000, maxHeaderSize: 32_768 },
+    (request, response) => identity.handle(request as never, response as never),
+  )
+  const server = createTlsServer(
+    { ...clientTls, SNICallback: contextCallback(control), ALPNProtocols: ['http/1.1'] },
+    (socket) => http.emit('connection', socket),
+  )
+  server.on('tlsClientError', (error) => log.debug({ err: error }, 'TLS handshake failed'))
+  return (socket) => server.emit('connection', socket)
+}
+
+function serveApplications({ control, gateway, log }: RouteParts): TlsRoute {
+  const server = createTlsServer(
+    { ...clientTls, SNICallback: contextCallback(control), ALPNProtocols: ['http/1.1'] },
+    (socket) => {
+      const { servername } = socket as TLSSocket & { servername?: string | false }
+      if (servername) gateway.serveClient(socket, servername.toLowerCase())
+      else socket.destroy()
+    },
+  )
+  server.on('tlsClientError', (error) => log.debug({ err: error }, 'TLS handshake failed'))
+  return (socket) => server.emit('connection', socket)
+}
+
+/** Certificates by server name; a host that has none gets an alert and not somebody else's certificate. */
+function contextCallback(control: Control) {
+  const contexts = new Map<string, ReturnType<typeof createSecureContext>>()
+  return (
+    serverName: string,
+    done: (error: Error | null, context?: ReturnType<typeof createSecureContext>) => void,
+  ): void => {
+    const host = serverName.toLowerCase()
+    const pair = control.serverContext(host)
+    if (!pair) {
+      done(new Error(`no certificate for ${host}`))
+      return
+    }
+    const known = contexts.get(pair.cert)
+    if (known) {
+      done(null, known)
+      return
+    }
+    const context = createSecureContext({ ...pair, minVersion: 'TLSv1.2' })
+    if (contexts.size >= 1_000) contexts.clear()
+    contexts.set(pair.cert, context)
+    done(null, context)
+  }
+}
+
+function listen(server: Server, port: number, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port, host: address }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()))
+}
