@@ -77,6 +77,7 @@ export class TunnelSession {
   #timer: unknown
   #lingerTimer: unknown
   #silentTicks = 0
+  #handshakeTicks = 0
   #pingToken = 0
   #pingSentAt = 0
   #pingPending = false
@@ -354,8 +355,8 @@ export class TunnelSession {
     // has not listened for a minute.
     const silentMs = ++this.#silentTicks * tickMs
     const { pingAfterMs, deadAfterMs, handshakeTimeoutMs } = this.#limits
-    if (!this.#ready && silentMs >= handshakeTimeoutMs) {
-      this.#fail(GoAwayCode.TIMEOUT, `no HELLO for ${silentMs} ms`)
+    if (!this.#ready && ++this.#handshakeTicks * tickMs >= handshakeTimeoutMs) {
+      this.#fail(GoAwayCode.TIMEOUT, `no HELLO within ${handshakeTimeoutMs} ms`)
       return
     }
     if (silentMs >= deadAfterMs) {

@@ -11,7 +11,7 @@ import assert from 'node:assert/strict'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { runSession } from './harness.ts'
+import { nextTurn, runSession } from './harness.ts'
 import { receiveSession, type SessionCase } from './independent-decoder.ts'
 
 /** Uniform integers below a bound; the same for the same seed (mulberry32). */
@@ -151,11 +151,17 @@ export async function tryInput(input: FuzzInput): Promise<object | undefined> {
   }
 }
 
-/** Bytes that are really in use. */
-export function usedBytes(): number {
+/** Bytes that are really in use. Buffers are freed beside the collector, so it is called until nothing changes. */
+export async function usedBytes(): Promise<number> {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
-  collect()
+  for (let before = Number.POSITIVE_INFINITY; ; ) {
+    collect()
+    await nextTurn()
+    const { external } = process.memoryUsage()
+    if (external >= before) break
+    before = external
+  }
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
@@ -166,7 +172,7 @@ const together = 50
 export async function fuzz(
   seed: number,
   iterations: number,
-  onProgress: (done: number) => void = () => {},
+  onProgress: (done: number) => Promise<void> | void = () => {},
 ): Promise<object | undefined> {
   const random = new Random(seed)
   for (let done = 0; done < iterations; done += together) {
@@ -174,7 +180,7 @@ export async function fuzz(
     const failures = await Promise.all(inputs.map(tryInput))
     const failure = failures.find((found) => found !== undefined)
     if (failure) return failure
-    if (done % 50_000 === 0) onProgress(done)
+    if (done % 50_000 === 0) await onProgress(done)
   }
   return undefined
 }
@@ -186,8 +192,8 @@ if (import.meta.main) {
       seed: { type: 'string', default: '1' },
     },
   })
-  const failure = await fuzz(Number(values.seed), Number(values.iterations), (done) => {
-    console.log(`${done} inputs, ${(usedBytes() / 1e6).toFixed(1)} MB in use`)
+  const failure = await fuzz(Number(values.seed), Number(values.iterations), async (done) => {
+    console.log(`${done} inputs, ${((await usedBytes()) / 1e6).toFixed(1)} MB in use`)
   })
   if (failure) {
     console.error(failure)
