@@ -1,0 +1,17 @@
+/**
+ * The composition root: puts store, identity, control and gateway together as `sallyport`, and the
+ * connector as `sallyport-connector`. What is exported here starts them from other programs, such as tests.
+ */
+export { AccessLog } from './access-log.ts'
+export { Child, startChild } from './child.ts'
+export { parseServiceConfig, type ServiceConfig } from './config.ts'
+export {
+  connectorOnline,
+  controlOf,
+  type Execute,
+  enrollConnectorProcess,
+  spawnConnector,
+  startServiceProcess,
+  writeAllowList,
+} from './demo-processes.ts'
+export { type Service, startService } from './service.ts'

@@ -1,0 +1,24 @@
+/**
+ * Starts the real thing on loopback for tests: a service with its own store and authorities, connectors
+ * that enrol by token, origins that remember what reached them, and clients with cookie jars.
+ */
+export {
+  type Answer,
+  Client,
+  connectTls,
+  navigation,
+  type RequestOptions,
+  sendRaw,
+} from './client.ts'
+export { Origin, type SeenRequest } from './origin.ts'
+export {
+  domain,
+  findFreePort,
+  password,
+  type Scope,
+  System,
+  type SystemApplication,
+  type SystemOptions,
+  startSystem,
+  submitSignIn,
+} from './system.ts'
