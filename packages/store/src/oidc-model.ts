@@ -5,10 +5,10 @@ import { atomically } from './transaction.ts'
 /** What the OpenID provider keeps: a JSON object. We read the members named here, nothing else. */
 export interface OidcPayload {
   [member: string]: unknown
-  accountId?: string
-  grantId?: string
-  uid?: string
-  userCode?: string
+  accountId?: string | undefined
+  grantId?: string | undefined
+  uid?: string | undefined
+  userCode?: string | undefined
   consumed?: unknown
 }
 

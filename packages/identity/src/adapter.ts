@@ -1,0 +1,65 @@
+import type { Snapshot } from '@sallyport/domain'
+import { PORTAL_APPLICATION_ID } from '@sallyport/domain'
+import { oidcModel, type Store } from '@sallyport/store'
+import { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
+
+export interface AdapterParts {
+  db: Store['db']
+  snapshot(): Snapshot
+  portalOrigin: string
+  clientSecret(applicationId: string): string
+  clock(): number
+}
+
+/** Where the OpenID provider keeps its things: our store; its clients are our applications. */
+export function createAdapter(model: string, parts: AdapterParts): Adapter {
+  const { db, clock } = parts
+  return {
+    async upsert(id, payload, expiresIn) {
+      const expiresAt = expiresIn === undefined ? undefined : clock() + expiresIn * 1000
+      await oidcModel.saveOidcModel(db, { model, id }, { ...payload }, expiresAt)
+    },
+    async find(id) {
+      if (model === 'Client') return toClient(id, parts)
+      return (await oidcModel.findOidcModel(db, { model, id })) as AdapterPayload | undefined
+    },
+    async findByUid(uid) {
+      return (await oidcModel.findOidcModelByUid(db, model, uid)) as AdapterPayload | undefined
+    },
+    async findByUserCode(userCode) {
+      return (await oidcModel.findOidcModelByUserCode(db, model, userCode)) as
+        | AdapterPayload
+        | undefined
+    },
+    async consume(id) {
+      // The provider looks whether it is consumed and then calls this: between the two is room for a
+      // second redemption, so the decision is here.
+      if (!(await oidcModel.consumeOidcModel(db, { model, id }, clock())))
+        throw new errors.InvalidGrant(`${model} was used before`)
+    },
+    async destroy(id) {
+      await oidcModel.deleteOidcModel(db, { model, id })
+    },
+    async revokeByGrantId(grantId) {
+      await oidcModel.deleteOidcModelsOfGrant(db, model, grantId)
+    },
+  }
+}
+
+/** The application as an OpenID client. It is made anew from the Snapshot at each look-up. */
+function toClient(id: string, parts: AdapterParts): AdapterPayload | undefined {
+  const application = parts.snapshot().findApplicationById(id)?.application
+  if (!application && id !== PORTAL_APPLICATION_ID) return undefined
+  return {
+    client_id: id,
+    client_name: application?.displayName ?? 'Your applications',
+    client_secret: parts.clientSecret(id),
+    token_endpoint_auth_method: 'client_secret_post',
+    grant_types: ['authorization_code'],
+    response_types: ['code'],
+    response_modes: ['query'],
+    // The provider wants one; which are allowed is asked of the Snapshot, and this is none of them.
+    redirect_uris: [`${parts.portalOrigin}/.sallyport/none`],
+    id_token_signed_response_alg: 'RS256',
+  }
+}

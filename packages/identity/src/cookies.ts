@@ -1,0 +1,89 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** Cookies on the sign-in host. */
+export interface CookieNames {
+  /** The OpenID provider's session: its id with a MAC. */
+  session: string
+  /** Names the browser, so that a pending sign-in cannot be carried to another. */
+  browser: string
+  /** Proof that somebody has signed in from this browser before. */
+  known: string
+}
+
+/** `__Host-` keeps siblings from setting them; cookies ignore ports, so another port is in the name. */
+export function cookieNames(loginOrigin: string): CookieNames {
+  const { port } = new URL(loginOrigin)
+  const suffix = port === '' ? '' : `-${port}`
+  return {
+    session: `__Host-sallyport-identity${suffix}`,
+    browser: `__Host-sallyport-browser${suffix}`,
+    known: `__Host-sallyport-known${suffix}`,
+  }
+}
+
+/**
+ * @returns the value of the one cookie with exactly this name; undefined when there is none, and when there
+ *   are two, of which one must have been planted
+ */
+export function readCookie(request: IncomingMessage, name: string): string | undefined {
+  let found: string | undefined
+  for (const pair of (request.headers.cookie ?? '').split(';')) {
+    const equals = pair.indexOf('=')
+    // Only what RFC 6265bis calls white space: a Unicode space in front makes another name.
+    if (equals < 0 || pair.slice(0, equals).replace(/^[ \t]+|[ \t]+$/g, '') !== name) continue
+    if (found !== undefined) return undefined
+    found = pair.slice(equals + 1).replace(/^[ \t]+|[ \t]+$/g, '')
+  }
+  return found
+}
+
+/** Sets a host-only cookie. @param maxAgeSeconds until the browser closes unless given; 0 removes it */
+export function setCookie(
+  response: ServerResponse,
+  name: string,
+  value: string,
+  maxAgeSeconds?: number,
+): void {
+  const lifetime = maxAgeSeconds === undefined ? '' : ` Max-Age=${maxAgeSeconds};`
+  const earlier = [response.getHeader('set-cookie') ?? []].flat().map(String)
+  response.setHeader('set-cookie', [
+    ...earlier.filter((cookie) => !cookie.startsWith(`${name}=`)),
+    `${name}=${value}; Path=/;${lifetime} Secure; HttpOnly; SameSite=Lax`,
+  ])
+}
+
+/**
+ * Signs cookie values, so that a value that we did not give out never becomes a question to the store,
+ * and one read out of the store is no cookie.
+ */
+export class CookieSigner {
+  readonly #keys: readonly Buffer[]
+
+  /** @param keys the first signs, all of them verify */
+  constructor(keys: readonly Buffer[]) {
+    if (keys.length === 0) throw new TypeError('cookies need a key')
+    this.#keys = keys
+  }
+
+  sign(purpose: string, value: string): string {
+    return `${value}.${mac(this.#keys[0]!, purpose, value).toString('base64url')}`
+  }
+
+  /** @returns the value, or undefined when the signature is none of ours for this purpose */
+  verify(purpose: string, signed: string | undefined): string | undefined {
+    if (signed === undefined) return undefined
+    const dot = signed.lastIndexOf('.')
+    const value = signed.slice(0, Math.max(dot, 0))
+    const given = Buffer.from(signed.slice(dot + 1), 'base64url')
+    for (const key of this.#keys) {
+      const expected = mac(key, purpose, value)
+      if (given.length === expected.length && timingSafeEqual(given, expected)) return value
+    }
+    return undefined
+  }
+}
+
+function mac(key: Buffer, purpose: string, value: string): Buffer {
+  return createHmac('sha256', key).update(`${purpose}\0${value}`).digest()
+}

@@ -1,0 +1,20 @@
+export type IdentityErrorCode =
+  /** More passwords wait to be checked than may; try again. */
+  | 'OVERLOADED'
+  /** The token endpoint refused the code; the cause is in the message. */
+  | 'CODE_REJECTED'
+  /** The code was good, but belongs to another sign-in request. */
+  | 'NONCE_MISMATCH'
+  /** The session ended before its code was redeemed. */
+  | 'SESSION_ENDED'
+
+export class IdentityError extends Error {
+  override readonly name = 'IdentityError'
+  readonly code: IdentityErrorCode
+  readonly retryable: boolean
+  constructor(code: IdentityErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+    this.retryable = code === 'OVERLOADED'
+  }
+}

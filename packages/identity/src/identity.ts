@@ -1,0 +1,190 @@
+import { createHmac } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
+import { oidcModel, type Store, sessions } from '@sallyport/store'
+import { BrowserBinding } from './browser-binding.ts'
+import { CookieSigner, cookieNames } from './cookies.ts'
+import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
+import { createProvider } from './provider.ts'
+import { type RedeemRequest, redeemCode } from './redeem.ts'
+import { createServer } from './server.ts'
+import { SignInForm } from './sign-in.ts'
+import { loadSigningKeys } from './signing-keys.ts'
+import { tenantNames } from './tenant-path.ts'
+import type { Log } from './visit.ts'
+
+export interface IdentityOptions {
+  store: Store
+  /** GUID, lower case. */
+  tenantId: string
+  baseDomain: string
+  /** Such as `https://login.example.com`; with `:port` unless it is 443. */
+  loginOrigin: string
+  portalOrigin: string
+  keys: {
+    /** The first signs cookies, all of them verify; 32 bytes each. */
+    cookies: readonly Buffer[]
+    /** Client secrets are derived from it: nothing to store, nothing to leak from the store. */
+    clientSecret: Buffer
+  }
+  seal(purpose: string, bytes: Buffer): string
+  open(purpose: string, sealed: string): Buffer
+  /** The configuration in force. */
+  snapshot(): Snapshot
+  /** Epoch milliseconds. */
+  clock?: () => number
+  /** Longest life of a session, milliseconds; 12 h unless given. */
+  absoluteLifetimeMs?: number
+  log: Log
+}
+
+export interface AuthorizeRequest {
+  applicationId: string
+  redirectUri: string
+  state: string
+  nonce: string
+  /** Base64url SHA-256 of the code verifier (RFC 7636, S256). */
+  codeChallenge: string
+  /** User name to put in the field. */
+  loginHint?: string | undefined
+  prompt?: 'login' | 'none' | undefined
+  maxAgeSeconds?: number | undefined
+}
+
+export interface Identity {
+  /** Longest life of a session, milliseconds. */
+  readonly absoluteLifetimeMs: number
+  /** Answers everything on the sign-in host. */
+  handle(request: IncomingMessage, response: ServerResponse): void
+  /** URL of the authorization endpoint for one sign-in (RFC 6749 section 4.1.1). */
+  authorizeUrl(request: AuthorizeRequest): string
+  /**
+   * Redeems a code at the token endpoint, and finds the session that it stands for.
+   *
+   * @throws IdentityError `CODE_REJECTED`, `NONCE_MISMATCH` or `SESSION_ENDED`
+   */
+  redeem(request: RedeemRequest): Promise<IdentitySession>
+  /**
+   * A session with the claims of its user as they are now.
+   *
+   * @returns undefined when it has ended or expired, or its user is disabled, deleted or has a newer epoch
+   */
+  readSession(sessionId: string, nowAt?: number): Promise<IdentitySession | undefined>
+  /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
+  endSession(sessionId: string, reason: string): Promise<void>
+  /** The portal's one page. @param notice a sentence above the tiles */
+  portalAnswer(session: Session, notice?: string): PageAnswer
+  portalNotFound(correlationId?: string): PageAnswer
+  close(): Promise<void>
+}
+
+const defaultLifetimeMs = 12 * 3_600_000
+const sweepIntervalMs = 600_000
+// A code that is used again shortly after it expired still has to end its grant.
+const oidcGraceMs = 3_600_000
+const sessionHistoryMs = 30 * 86_400_000
+
+export async function startIdentity(options: IdentityOptions): Promise<Identity> {
+  const { store, tenantId, loginOrigin, portalOrigin, snapshot, log } = options
+  const { db, feed } = store
+  const clock = options.clock ?? Date.now
+  const absoluteLifetimeMs = options.absoluteLifetimeMs ?? defaultLifetimeMs
+  const names = cookieNames(loginOrigin)
+  const cookieSigner = new CookieSigner(options.keys.cookies)
+  const binding = new BrowserBinding(db, names)
+
+  function clientSecret(applicationId: string): string {
+    return createHmac('sha256', options.keys.clientSecret).update(applicationId).digest('base64url')
+  }
+
+  async function endSession(sessionId: string, reason: string): Promise<void> {
+    const nowAt = clock()
+    const ended = await sessions.endSession(db, sessionId, reason, nowAt)
+    if (ended) feed.publish({ kind: 'session-ended', sessionId, at: nowAt })
+    await oidcModel.deleteOidcSession(db, sessionId)
+  }
+
+  const provider = createProvider({
+    db,
+    tenantId,
+    loginOrigin,
+    portalOrigin,
+    snapshot,
+    clientSecret,
+    clock,
+    signingKeys: await loadSigningKeys(db, options, clock()),
+    cookieNames: names,
+    cookieSigner,
+    binding,
+    absoluteLifetimeMs,
+    endSession,
+    onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
+  })
+  const signInForm = new SignInForm({
+    db,
+    provider,
+    snapshot,
+    binding,
+    cookieNames: names,
+    cookieSigner,
+    clock,
+    endSession,
+  })
+  const server = await createServer({
+    provider,
+    signInForm,
+    binding,
+    tenants: tenantNames(tenantId, options.baseDomain),
+    tenantId,
+    loginOrigin,
+    portalOrigin,
+    clock,
+    log,
+  })
+
+  async function sweep(): Promise<void> {
+    await oidcModel.deleteOidcModelsBefore(db, clock() - oidcGraceMs)
+    await sessions.deleteSessionsBefore(db, clock() - sessionHistoryMs)
+  }
+  let sweeping = Promise.resolve()
+  const sweeper = setInterval(() => {
+    sweeping = sweep().catch((error: unknown) => log.error({ err: error }, 'sweep failed'))
+  }, sweepIntervalMs).unref()
+
+  return {
+    absoluteLifetimeMs,
+    handle: (request, response) => server.routing(request, response),
+    authorizeUrl: (request) => authorizeUrl(`${loginOrigin}/${tenantId}`, request),
+    redeem: (request) =>
+      redeemCode(request, { provider, server, db, clock, tenantId, loginOrigin, clientSecret }),
+    readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
+    endSession,
+    portalAnswer: (session, notice) => answerPortal(snapshot(), session, notice),
+    portalNotFound: (correlationId = '') => answerPortalNotFound(correlationId),
+    async close() {
+      clearInterval(sweeper)
+      await server.close()
+      await sweeping
+    },
+  }
+}
+
+function authorizeUrl(authority: string, request: AuthorizeRequest): string {
+  const url = new URL(`${authority}/oauth2/v2.0/authorize`)
+  const parameters = {
+    client_id: request.applicationId,
+    response_type: 'code',
+    redirect_uri: request.redirectUri,
+    scope: 'openid profile email',
+    state: request.state,
+    nonce: request.nonce,
+    code_challenge: request.codeChallenge,
+    code_challenge_method: 'S256',
+    login_hint: request.loginHint,
+    prompt: request.prompt,
+    max_age: request.maxAgeSeconds?.toString(),
+  }
+  for (const [name, value] of Object.entries(parameters))
+    if (value !== undefined) url.searchParams.set(name, value)
+  return url.href
+}

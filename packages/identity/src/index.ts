@@ -1,0 +1,15 @@
+/**
+ * Who people are: sign-in pages, passwords, sessions, and the OpenID provider that applications and
+ * the gateway get them from. `startIdentity` gives the request handler of the sign-in host and the few
+ * questions that the gateway asks; the directory itself is in the store.
+ */
+export { IdentityError, type IdentityErrorCode } from './errors.ts'
+export {
+  type AuthorizeRequest,
+  type Identity,
+  type IdentityOptions,
+  startIdentity,
+} from './identity.ts'
+export { hashPassword, verifyPassword } from './password.ts'
+export type { PageAnswer } from './portal.ts'
+export type { RedeemRequest } from './redeem.ts'

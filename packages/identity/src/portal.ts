@@ -1,0 +1,55 @@
+import {
+  errorPage,
+  portalPage,
+  type Session,
+  type Snapshot,
+  securityHeaders,
+} from '@sallyport/domain'
+
+/** An answer for a host that the gateway serves. */
+export interface PageAnswer {
+  statusCode: number
+  /** Name, value, name, value ... */
+  fields: string[]
+  body: string
+}
+
+const fields = ['Content-Type', 'text/html; charset=utf-8', 'Cache-Control', 'no-store']
+
+/** The tiles that one person may open, by name. Wildcards are left out: they have no one address. */
+export function answerPortal(snapshot: Snapshot, session: Session, notice?: string): PageAnswer {
+  const applications = [...snapshot.applications.values()]
+    .filter(
+      ({ application, assigned, externalHost }) =>
+        application.visible &&
+        !externalHost.startsWith('*.') &&
+        (!application.assignmentRequired || session.principalIds.some((id) => assigned.has(id))),
+    )
+    .map(({ application: { name, displayName, externalUrl } }) => ({
+      name,
+      displayName,
+      externalUrl,
+    }))
+    .sort((a, b) => a.displayName.localeCompare(b.displayName, 'en'))
+  const { displayName, userName } = session.claims
+  const body = portalPage({
+    displayName,
+    userName,
+    applications,
+    notice,
+    signOutUrl: '/.sallyport/signout',
+  })
+  return { statusCode: 200, fields: [...fields, ...securityHeaders()], body }
+}
+
+export function answerPortalNotFound(correlationId: string): PageAnswer {
+  const body = errorPage({
+    statusCode: 404,
+    code: 'not-found',
+    title: 'There is nothing here',
+    explanation: 'No page of the portal has this address.',
+    correlationId,
+    links: [{ href: '/', label: 'Your applications' }],
+  })
+  return { statusCode: 404, fields: [...fields, ...securityHeaders()], body }
+}

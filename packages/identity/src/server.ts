@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { securityHeaders } from '@sallyport/domain'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type Provider from 'oidc-provider'
+import type { BrowserBinding } from './browser-binding.ts'
+import { type FailureCode, failurePage } from './failures.ts'
+import { addressKey, RateLimit } from './rate-limit.ts'
+import type { SignInAnswer, SignInForm } from './sign-in.ts'
+import { type ProviderPath, parseProviderPath } from './tenant-path.ts'
+import { beginVisit, type Log, visitOf } from './visit.ts'
+
+export interface ServerParts {
+  provider: Provider
+  signInForm: SignInForm
+  binding: BrowserBinding
+  tenants: ReadonlySet<string>
+  tenantId: string
+  loginOrigin: string
+  portalOrigin: string
+  clock(): number
+  log: Log
+}
+
+/** Everything on the sign-in host. */
+export async function createServer(parts: ServerParts): Promise<FastifyInstance> {
+  const { tenants, tenantId, loginOrigin, portalOrigin, log } = parts
+  const callProvider = parts.provider.callback()
+  const authorizations = new RateLimit({ burst: 300, intervalMs: 50 })
+
+  const app = Fastify({
+    logger: false,
+    bodyLimit: 16_384,
+    genReqId: () => randomUUID(),
+    routerOptions: { caseSensitive: true, maxParamLength: 64 },
+  })
+
+  function answerFailure(reply: FastifyReply, code: FailureCode): FastifyReply {
+    const { statusCode, body } = failurePage(code, reply.request.id, portalOrigin)
+    return reply.code(statusCode).type('text/html; charset=utf-8').send(body)
+  }
+
+  app.addHook('onRequest', async (request, reply) => {
+    beginVisit(request.raw, {
+      correlationId: request.id,
+      clientAddress: request.raw.socket.remoteAddress ?? '',
+      interactionUid: undefined,
+    })
+    setHeaders(reply.raw, ['Cache-Control', 'no-store', ...securityHeaders()])
+    if (request.headers.host?.toLowerCase() !== new URL(loginOrigin).host)
+      return answerFailure(reply, 'host-mismatch')
+    if (!isSafe(request, tenants, tenantId) && !isSameOrigin(request.raw, loginOrigin))
+      return answerFailure(reply, 'cross-site')
+    return undefined
+  })
+  app.setNotFoundHandler((_, reply) => answerFailure(reply, 'not-found'))
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    if (error.statusCode === 413) return answerFailure(reply, 'request-too-large')
+    if (error.statusCode !== undefined && error.statusCode < 500)
+      return answerFailure(reply, 'bad-request')
+    log.error({ err: error, id: request.id }, 'sign-in service failed')
+    return answerFailure(reply, 'internal-error')
+  })
+
+  app.get('/', (_, reply) => reply.redirect(`${portalOrigin}/`, 303))
+
+  await app.register(async (pages) => {
+    pages.removeAllContentTypeParsers()
+    pages.addContentTypeParser(
+      'application/x-www-form-urlencoded',
+      { parseAs: 'string' },
+      (_, body, done) => done(null, new URLSearchParams(String(body))),
+    )
+    pages.addHook('preHandler', async (request, reply) => {
+      const { uid } = request.params as { uid: string }
+      if (!(await parts.binding.isBound(request.raw, uid)))
+        return answerFailure(reply, 'sign-in-elsewhere')
+      visitOf(request.raw).interactionUid = uid
+      // The redirects that follow the form leave this host for the application.
+      setHeaders(reply.raw, securityHeaders({ formAction: 'any' }))
+      return undefined
+    })
+    pages.get('/sign-in/:uid', async (request, reply) => {
+      return send(reply, await parts.signInForm.show(request.raw, reply.raw))
+    })
+    pages.post('/sign-in/:uid', async (request, reply) => {
+      if (!(request.body instanceof URLSearchParams)) return answerFailure(reply, 'bad-request')
+      return send(reply, await parts.signInForm.submit(request.raw, reply.raw, request.body))
+    })
+  })
+
+  function send(reply: FastifyReply, answer: SignInAnswer): FastifyReply {
+    if (answer.kind === 'done') return reply.hijack()
+    if (answer.kind === 'failure') return answerFailure(reply, answer.code)
+    if (answer.retryAfterSeconds !== undefined)
+      reply.header('retry-after', String(answer.retryAfterSeconds))
+    return reply.code(answer.statusCode).type('text/html; charset=utf-8').send(answer.body)
+  }
+
+  await app.register(async (provider) => {
+    provider.removeAllContentTypeParsers()
+    // The provider reads the body itself.
+    provider.addContentTypeParser('*', (_, __, done) => done(null))
+    provider.all('/*', async (request, reply) => {
+      const path = parseProviderPath(request.raw.url ?? '', tenants, tenantId)
+      if (!path) return answerFailure(reply, 'not-found')
+      if (path.endpoint === 'authorize') {
+        const key = addressKey(visitOf(request.raw).clientAddress)
+        if (authorizations.take(key, parts.clock()) > 0)
+          return answerFailure(reply, 'too-many-requests')
+      }
+      if (path.endpoint === 'resume') {
+        const uid = path.interactionUid!
+        if (!(await parts.binding.isBound(request.raw, uid)))
+          return answerFailure(reply, 'sign-in-elsewhere')
+        visitOf(request.raw).interactionUid = uid
+      }
+      reply.hijack()
+      enterProvider(request.raw, path)
+      await callProvider(request.raw, reply.raw)
+      return reply
+    })
+  })
+
+  await app.ready()
+  return app
+}
+
+/** The provider finds out where it is mounted by comparing the two. */
+function enterProvider(request: IncomingMessage, path: ProviderPath): void {
+  request.url = path.url
+  Object.assign(request, { originalUrl: path.originalUrl })
+}
+
+/** Whether a request may come from anywhere: it changes nothing, or no cookie speaks for it. */
+function isSafe(
+  { method, raw }: FastifyRequest,
+  tenants: ReadonlySet<string>,
+  tenantId: string,
+): boolean {
+  if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return true
+  return parseProviderPath(raw.url ?? '', tenants, tenantId)?.endpoint === 'token'
+}
+
+/**
+ * Siblings of this host are the same site, so SameSite does not keep their forms out; this does.
+ *
+ * @see https://www.w3.org/TR/fetch-metadata/
+ */
+function isSameOrigin({ headers }: IncomingMessage, loginOrigin: string): boolean {
+  const site = headers['sec-fetch-site']
+  if (site !== undefined) return site === 'same-origin'
+  return headers.origin === loginOrigin
+}
+
+function setHeaders(response: ServerResponse, fields: readonly string[]): void {
+  for (let index = 0; index < fields.length; index += 2)
+    response.setHeader(fields[index]!, fields[index + 1]!)
+}

@@ -1,0 +1,199 @@
+import { createHash } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type SignInPage, type SignInProblem, type Snapshot, signInPage } from '@sallyport/domain'
+import { audit, type Store, users } from '@sallyport/store'
+import type Provider from 'oidc-provider'
+import { errors } from 'oidc-provider'
+import type { BrowserBinding } from './browser-binding.ts'
+import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
+import { IdentityError } from './errors.ts'
+import type { FailureCode } from './failures.ts'
+import { hashPassword, isOutdatedHash, verifyPassword } from './password.ts'
+import type { SignInResult } from './provider.ts'
+import { addressKey, RateLimit } from './rate-limit.ts'
+import { visitOf } from './visit.ts'
+
+export interface SignInParts {
+  db: Store['db']
+  provider: Provider
+  snapshot(): Snapshot
+  binding: BrowserBinding
+  cookieNames: CookieNames
+  cookieSigner: CookieSigner
+  clock(): number
+  endSession(sessionId: string, reason: string): Promise<void>
+}
+
+/** What the sign-in page answers: a page, a redirect, or a failure. */
+export type SignInAnswer =
+  | { kind: 'page'; statusCode: number; body: string; retryAfterSeconds?: number }
+  | { kind: 'done' }
+  | { kind: 'failure'; code: FailureCode }
+
+type PendingSignIn = Awaited<ReturnType<Provider['interactionDetails']>>
+
+const statusCodes: Readonly<Record<SignInProblem, number>> = {
+  // Not 401: there is no HTTP authentication scheme to challenge for (RFC 9110 section 15.5.2).
+  invalid: 422,
+  limited: 429,
+  busy: 503,
+}
+
+/** The page where people type their name and password, and what becomes of that. */
+export class SignInForm {
+  readonly #parts: SignInParts
+  // An office behind one address signs in at nine o'clock; a guesser goes on all day.
+  readonly #addresses = new RateLimit({ burst: 60, intervalMs: 2_000 })
+  // Ten guesses, then two a minute for one name, from wherever they come.
+  readonly #names = new RateLimit({ burst: 10, intervalMs: 30_000 })
+
+  constructor(parts: SignInParts) {
+    this.#parts = parts
+  }
+
+  async show(request: IncomingMessage, response: ServerResponse): Promise<SignInAnswer> {
+    const pending = await this.#findPending(request, response)
+    if (!pending) return { kind: 'failure', code: 'sign-in-expired' }
+    const hint = pending.params.login_hint
+    const facts = typeof hint === 'string' ? { userName: hint.slice(0, 256) } : {}
+    return { kind: 'page', statusCode: 200, body: signInPage(this.#facts(pending, facts)) }
+  }
+
+  async submit(
+    request: IncomingMessage,
+    response: ServerResponse,
+    form: URLSearchParams,
+  ): Promise<SignInAnswer> {
+    const { clock } = this.#parts
+    const pending = await this.#findPending(request, response)
+    if (!pending) return { kind: 'failure', code: 'sign-in-expired' }
+    const userName = users.toUserName(form.get('userName') ?? '').slice(0, 256)
+    const password = form.get('password') ?? ''
+    const again = (problem: SignInProblem, retryAfterSeconds?: number): SignInAnswer => ({
+      kind: 'page',
+      statusCode: statusCodes[problem],
+      body: signInPage(this.#facts(pending, { userName, problem, retryAfterSeconds })),
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    })
+    const buckets = this.#buckets(request, userName)
+    const waitMs = Math.max(...buckets.map(([limit, key]) => limit.take(key, clock())))
+    if (waitMs > 0) return again('limited', Math.ceil(waitMs / 1000))
+    let user: users.Credentials | undefined
+    try {
+      user = await this.#checkPassword(userName, password)
+    } catch (error) {
+      if (!(error instanceof IdentityError && error.code === 'OVERLOADED')) throw error
+      return again('busy')
+    }
+    if (!user) {
+      await this.#record(request, pending, 'sign-in-failed', userName)
+      return again('invalid')
+    }
+    for (const [limit, key] of buckets) limit.giveBack(key)
+    await this.#complete(request, response, pending, user)
+    return { kind: 'done' }
+  }
+
+  /** The pending sign-in that the URL names, if it began in this browser and waits for a password. */
+  async #findPending(
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<PendingSignIn | undefined> {
+    try {
+      const pending = await this.#parts.provider.interactionDetails(request, response)
+      return pending.prompt.name === 'login' ? pending : undefined
+    } catch (error) {
+      if (error instanceof errors.SessionNotFound) return undefined
+      throw error
+    }
+  }
+
+  /** One answer for no such user, disabled, no password and wrong password, after the same work. */
+  async #checkPassword(userName: string, password: string): Promise<users.Credentials | undefined> {
+    const { db } = this.#parts
+    const user = await users.findCredentials(db, userName)
+    const matches = await verifyPassword(user?.passwordHash, password)
+    if (!user?.enabled || !matches) return undefined
+    if (user.passwordHash !== undefined && isOutdatedHash(user.passwordHash))
+      await users.replacePasswordHash(
+        db,
+        user.userId,
+        user.passwordHash,
+        await hashPassword(password),
+      )
+    return user
+  }
+
+  async #complete(
+    request: IncomingMessage,
+    response: ServerResponse,
+    pending: PendingSignIn,
+    user: users.Credentials,
+  ): Promise<void> {
+    const { provider, clock, cookieNames, cookieSigner, endSession } = this.#parts
+    // Signing in ends what was signed in here before, whoever that was.
+    const current = await provider.Session.get(provider.createContext(request, response))
+    if (current.accountId !== undefined) await endSession(current.uid, 'replaced')
+    if (pending.session) {
+      delete pending.session
+      await pending.persist()
+    }
+    const nowAt = clock()
+    const login: SignInResult = {
+      accountId: user.userId,
+      ts: Math.floor(nowAt / 1000),
+      amr: ['pwd'],
+      remember: false,
+      signInEpoch: user.signInEpoch,
+      signedInAt: nowAt,
+    }
+    await this.#record(request, pending, 'signed-in', user.userName)
+    const browser = this.#browserKey(request, user.userName)
+    if (browser !== undefined)
+      setCookie(response, cookieNames.known, cookieSigner.sign('known', browser), 90 * 86_400)
+    await provider.interactionFinished(request, response, { login })
+  }
+
+  /**
+   * What an attempt uses up. A browser in which this person has signed in before has a bucket of its own, so that
+   * guessing from elsewhere cannot lock the person out.
+   */
+  #buckets(request: IncomingMessage, userName: string): [RateLimit, string][] {
+    const { cookieNames, cookieSigner } = this.#parts
+    const browser = this.#browserKey(request, userName)
+    const known = cookieSigner.verify('known', readCookie(request, cookieNames.known))
+    const name =
+      browser !== undefined && known === browser ? `browser ${browser}` : `name ${userName}`
+    return [
+      [this.#addresses, addressKey(visitOf(request).clientAddress)],
+      [this.#names, name],
+    ]
+  }
+
+  #browserKey(request: IncomingMessage, userName: string): string | undefined {
+    const token = this.#parts.binding.findToken(request)
+    if (token === undefined) return undefined
+    return createHash('sha256').update(`${token}\0${userName}`).digest('base64url')
+  }
+
+  #facts(pending: PendingSignIn, more: Partial<SignInPage>): SignInPage {
+    const application = this.#parts.snapshot().findApplicationById(String(pending.params.client_id))
+    return { applicationName: application?.application.displayName, ...more }
+  }
+
+  async #record(
+    request: IncomingMessage,
+    pending: PendingSignIn,
+    kind: 'signed-in' | 'sign-in-failed',
+    userName: string,
+  ): Promise<void> {
+    const { correlationId, clientAddress } = visitOf(request)
+    await audit.recordAudit(this.#parts.db, {
+      at: this.#parts.clock(),
+      kind,
+      actor: userName,
+      subject: String(pending.params.client_id),
+      detail: { correlationId, clientAddress },
+    })
+  }
+}

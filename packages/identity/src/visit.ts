@@ -1,0 +1,26 @@
+import type { IncomingMessage } from 'node:http'
+
+/** Where mistakes of ours are written; pino's logger is one. */
+export interface Log {
+  error(facts: object, message: string): void
+}
+
+/** What we know of a request beside what it says. */
+export interface Visit {
+  correlationId: string
+  clientAddress: string
+  /** The pending sign-in that this request is about, once it is sure that it began in this browser. */
+  interactionUid: string | undefined
+}
+
+const visits = new WeakMap<IncomingMessage, Visit>()
+
+export function beginVisit(request: IncomingMessage, visit: Visit): void {
+  visits.set(request, visit)
+}
+
+export function visitOf(request: IncomingMessage): Visit {
+  const visit = visits.get(request)
+  if (!visit) throw new TypeError('request did not come through handle')
+  return visit
+}

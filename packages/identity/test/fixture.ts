@@ -1,0 +1,316 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type IncomingHttpHeaders, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import {
+  type AccessEvent,
+  type ApplicationInput,
+  applicationSchema,
+  compileSnapshot,
+  type IdentitySession,
+  type Snapshot,
+} from '@sallyport/domain'
+import { groups, openStore, type Store, users } from '@sallyport/store'
+import { hashPassword, type Identity, startIdentity } from '../src/index.ts'
+
+export const loginOrigin = 'https://login.example.test'
+export const tenantId = '0f1e2d3c-4b5a-4968-8776-655443322110'
+export const password = 'correct horse battery staple'
+
+const hashes = new Map<string, Promise<string>>()
+function hashed(text: string): Promise<string> {
+  const known = hashes.get(text) ?? hashPassword(text)
+  hashes.set(text, known)
+  return known
+}
+
+export interface Fixture {
+  store: Store
+  identity: Identity
+  /** The clock of identity; tests move it. */
+  time: { nowAt: number }
+  events: AccessEvent[]
+  errors: unknown[]
+  hr: Published
+  wiki: Published
+  publish(name: string): Published
+  addUser(userName: string, enabled?: boolean): Promise<string>
+  browser(): Browser
+  /** A new identity over the same store, as after a restart; the one before is closed. */
+  restart(): Promise<void>
+}
+
+export interface Published {
+  id: string
+  redirectUri: string
+}
+
+/** Identity on a real HTTP server, with a real store in a folder of its own. */
+export async function startFixture(t: TestContext): Promise<Fixture> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-identity-'))
+  const store = await openStore({ kind: 'sqlite', file: join(folder, 'sallyport.db') })
+  const applications: {
+    application: ReturnType<typeof applicationSchema.parse>
+    principalIds: []
+  }[] = []
+  let snapshot: Snapshot
+  const compile = () => {
+    snapshot = compileSnapshot({ applications, baseDomain: 'example.test', port: 443, version: 1 })
+  }
+  compile()
+  const publish = (name: string, more: Partial<ApplicationInput> = {}): Published => {
+    const application = applicationSchema.parse({
+      id: randomUUID(),
+      name,
+      displayName: `The ${name}`,
+      externalUrl: `https://${name}.example.test/`,
+      internalUrl: `http://${name}.internal/`,
+      ...more,
+    })
+    applications.push({ application, principalIds: [] })
+    compile()
+    return {
+      id: application.id,
+      redirectUri: `https://${name}.example.test/.sallyport/callback`,
+    }
+  }
+  const hr = publish('hr')
+  const wiki = publish('wiki')
+  const time = { nowAt: Date.now() }
+  const events: AccessEvent[] = []
+  const errors: unknown[] = []
+  store.feed.subscribe((event) => events.push(event))
+  const keys = { cookies: [randomBytes(32)], clientSecret: Buffer.alloc(32, 7) }
+  const start = () =>
+    startIdentity({
+      store,
+      tenantId,
+      baseDomain: 'example.test',
+      loginOrigin,
+      portalOrigin: 'https://apps.example.test',
+      keys,
+      seal: (_, bytes) => bytes.toString('base64'),
+      open: (_, sealed) => Buffer.from(sealed, 'base64'),
+      snapshot: () => snapshot,
+      clock: () => time.nowAt,
+      log: { error: (facts) => errors.push(facts) },
+    })
+  const server = createServer((req, res) => fixture.identity.handle(req, res))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const fixture: Fixture = {
+    store,
+    identity: await start(),
+    time,
+    events,
+    errors,
+    hr,
+    wiki,
+    publish,
+    async addUser(userName, enabled = true) {
+      const user = await users.createUser(
+        store.db,
+        {
+          userName,
+          displayName: `Person ${userName}`,
+          mail: `${userName}@mail.test`,
+          passwordHash: await hashed(password),
+          enabled,
+        },
+        time.nowAt,
+      )
+      return user!.id
+    },
+    browser: () => new Browser(port),
+    async restart() {
+      await fixture.identity.close()
+      fixture.identity = await start()
+    },
+  }
+  t.after(async () => {
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    await fixture.identity.close()
+    await store.close()
+    await rm(folder, { recursive: true })
+  })
+  return fixture
+}
+
+export interface Answer {
+  status: number
+  headers: IncomingHttpHeaders
+  body: string
+}
+
+/** A browser as far as the sign-in host is concerned: cookies, and what it says about itself. */
+export class Browser {
+  readonly cookies = new Map<string, string>()
+  readonly #port: number
+
+  constructor(port: number) {
+    this.#port = port
+  }
+
+  get(url: string, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.send('GET', url, undefined, { 'sec-fetch-site': 'same-site', ...headers })
+  }
+
+  post(
+    url: string,
+    form: Record<string, string>,
+    headers: Record<string, string> = {
+      origin: loginOrigin,
+      'sec-fetch-site': 'same-origin',
+    },
+  ): Promise<Answer> {
+    return this.send('POST', url, new URLSearchParams(form).toString(), {
+      'content-type': 'application/x-www-form-urlencoded',
+      ...headers,
+    })
+  }
+
+  send(
+    method: string,
+    url: string,
+    body: string | undefined,
+    headers: Record<string, string>,
+  ): Promise<Answer> {
+    const { host, pathname, search } = new URL(url, loginOrigin)
+    const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    return new Promise((resolve, reject) => {
+      const sent = request(
+        {
+          host: '127.0.0.1',
+          port: this.#port,
+          method,
+          path: pathname + search,
+          agent: false,
+          headers: { host, accept: 'text/html', ...(cookie ? { cookie } : {}), ...headers },
+        },
+        (response) => {
+          const chunks: Buffer[] = []
+          response.on('data', (chunk: Buffer) => chunks.push(chunk))
+          response.on('error', reject)
+          response.on('end', () => {
+            for (const line of response.headers['set-cookie'] ?? []) this.#keep(line)
+            resolve({
+              status: response.statusCode!,
+              headers: response.headers,
+              body: Buffer.concat(chunks).toString(),
+            })
+          })
+        },
+      )
+      sent.on('error', reject)
+      sent.end(body)
+    })
+  }
+
+  /** RFC 6265bis section 4.1.3.2: what has the prefix must keep its promise; ours all have it. */
+  #keep(line: string): void {
+    const [pair = '', ...attributes] = line.split(/; */)
+    const [name = '', value = ''] = pair.split(/=(.*)/s)
+    const has = (text: string) => attributes.some((attribute) => attribute.toLowerCase() === text)
+    const lacks = ['path=/', 'secure', 'httponly', 'samesite=lax'].filter((text) => !has(text))
+    if (!name.startsWith('__Host-') || lacks.length > 0 || /domain=/i.test(line))
+      throw new Error(`no browser of ours would keep: ${line}`)
+    if (has('max-age=0')) this.cookies.delete(name)
+    else this.cookies.set(name, value)
+  }
+}
+
+/** What an application remembers between its request and the callback. */
+export interface Attempt {
+  applicationId: string
+  redirectUri: string
+  state: string
+  nonce: string
+  codeVerifier: string
+  codeChallenge: string
+}
+
+export function newAttempt({ id, redirectUri }: Published): Attempt {
+  const codeVerifier = randomBytes(32).toString('base64url')
+  return {
+    applicationId: id,
+    redirectUri,
+    state: randomBytes(16).toString('base64url'),
+    nonce: randomBytes(16).toString('base64url'),
+    codeVerifier,
+    codeChallenge: createHash('sha256').update(codeVerifier).digest('base64url'),
+  }
+}
+
+/** Opens the application's sign-in; the answer is the page. */
+export async function openSignIn(
+  { identity }: Fixture,
+  browser: Browser,
+  attempt: Attempt,
+): Promise<{ url: string; answer: Answer }> {
+  const first = await browser.get(identity.authorizeUrl(attempt))
+  if (first.status !== 303 || !first.headers.location?.startsWith(`${loginOrigin}/sign-in/`))
+    throw new Error(`no sign-in page: ${first.status} ${first.headers.location} ${first.body}`)
+  const url = first.headers.location
+  return { url, answer: await browser.get(url) }
+}
+
+/** Types name and password; returns where the browser ends up. */
+export async function submitSignIn(
+  browser: Browser,
+  url: string,
+  userName: string,
+  typed = password,
+): Promise<Answer> {
+  const answer = await browser.post(url, { userName, password: typed })
+  return answer.status === 303 ? await browser.get(answer.headers.location!) : answer
+}
+
+export function codeOf(answer: Answer, attempt: Attempt): string {
+  const url = new URL(answer.headers.location ?? 'about:blank')
+  if (`${url.origin}${url.pathname}` !== attempt.redirectUri)
+    throw new Error(`not the callback: ${answer.status} ${url} ${answer.body}`)
+  if (url.searchParams.get('state') !== attempt.state) throw new Error('state was lost')
+  const code = url.searchParams.get('code')
+  if (code === null) throw new Error(`no code: ${url.searchParams.get('error')}`)
+  return code
+}
+
+/** The whole way, for one application. */
+export async function signIn(
+  fixture: Fixture,
+  browser: Browser,
+  application: Published,
+  userName: string,
+): Promise<IdentitySession> {
+  const attempt = newAttempt(application)
+  const { url } = await openSignIn(fixture, browser, attempt)
+  const code = codeOf(await submitSignIn(browser, url, userName), attempt)
+  return await fixture.identity.redeem({ ...attempt, code, clientAddress: '192.0.2.1' })
+}
+
+/** Single sign-on: the authorization endpoint answers with a code at once. */
+export async function signOn(
+  fixture: Fixture,
+  browser: Browser,
+  application: Published,
+): Promise<IdentitySession> {
+  const attempt = newAttempt(application)
+  const code = codeOf(await browser.get(fixture.identity.authorizeUrl(attempt)), attempt)
+  return await fixture.identity.redeem({ ...attempt, code, clientAddress: '192.0.2.1' })
+}
+
+export async function nest(store: Store, userId: string, ...names: string[]): Promise<string[]> {
+  const ids: string[] = []
+  let member: groups.Member = { id: userId, kind: 'user' }
+  for (const name of names) {
+    const { id } = (await groups.createGroup(store.db, { name }, 1))!
+    await groups.addMember(store.db, id, member, 1)
+    member = { id, kind: 'group' }
+    ids.push(id)
+  }
+  return ids
+}
