@@ -1,0 +1,166 @@
+import type { Kysely, Selectable } from 'kysely'
+import type { Database } from './schema.ts'
+
+/** An enrolled connector. Instants are epoch milliseconds, serials lower-case hex. */
+export interface Connector {
+  id: string
+  name: string
+  groupId: string
+  /** Name of the connector group. */
+  groupName: string
+  publicKeyThumbprint: string
+  certificateSerial: string
+  nextCertificateSerial: string | undefined
+  certificateNotAfterAt: number
+  enrolledAt: number
+  lastSeenAt: number | undefined
+  revokedAt: number | undefined
+}
+
+/** What a certificate says about its connector. */
+export interface ConnectorCertificate {
+  serial: string
+  notAfterAt: number
+  publicKeyThumbprint: string
+}
+
+export async function createConnector(
+  db: Kysely<Database>,
+  connector: {
+    id: string
+    name: string
+    groupId: string
+    certificate: ConnectorCertificate
+  },
+  nowAt: number,
+): Promise<void> {
+  const { id, name, groupId, certificate } = connector
+  await db
+    .insertInto('connector')
+    .values({
+      id,
+      name,
+      groupId,
+      publicKeyThumbprint: certificate.publicKeyThumbprint,
+      certificateSerial: certificate.serial,
+      nextCertificateSerial: null,
+      certificateNotAfterAt: certificate.notAfterAt,
+      enrolledAt: nowAt,
+      lastSeenAt: null,
+      revokedAt: null,
+    })
+    .execute()
+}
+
+export async function findConnectorById(
+  db: Kysely<Database>,
+  id: string,
+): Promise<Connector | undefined> {
+  const row = await select(db).where('connector.id', '=', id).executeTakeFirst()
+  return row && toConnector(row)
+}
+
+/** Names are not unique: a machine that is enrolled again keeps its name. */
+export async function findConnectorsByName(
+  db: Kysely<Database>,
+  name: string,
+): Promise<Connector[]> {
+  return (await select(db).where('connector.name', '=', name).execute()).map(toConnector)
+}
+
+/** By name, revoked ones too. */
+export async function listConnectors(db: Kysely<Database>): Promise<Connector[]> {
+  const rows = await select(db)
+    .orderBy('connector.name')
+    .orderBy('connector.enrolledAt')
+    .orderBy('connector.id')
+    .execute()
+  return rows.map(toConnector)
+}
+
+/**
+ * Remembers the serial of a renewed certificate. One that was issued before and never used is
+ * superseded.
+ *
+ * @param current serial of the certificate in force, as the caller read it
+ * @returns false when that changed, or the connector was revoked, in the meantime
+ */
+export async function setNextCertificate(
+  db: Kysely<Database>,
+  id: string,
+  current: string,
+  next: string,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('connector')
+    .set({ nextCertificateSerial: next })
+    .where('id', '=', id)
+    .where('certificateSerial', '=', current)
+    .where('revokedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** Puts the renewed certificate in force; the one before is superseded. */
+export async function promoteCertificate(
+  db: Kysely<Database>,
+  id: string,
+  certificate: ConnectorCertificate,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('connector')
+    .set({
+      certificateSerial: certificate.serial,
+      nextCertificateSerial: null,
+      certificateNotAfterAt: certificate.notAfterAt,
+      publicKeyThumbprint: certificate.publicKeyThumbprint,
+    })
+    .where('id', '=', id)
+    .where('nextCertificateSerial', '=', certificate.serial)
+    .where('revokedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+export async function markConnectorSeen(
+  db: Kysely<Database>,
+  id: string,
+  nowAt: number,
+): Promise<void> {
+  await db.updateTable('connector').set({ lastSeenAt: nowAt }).where('id', '=', id).execute()
+}
+
+/** @returns false when it was revoked before */
+export async function revokeConnector(
+  db: Kysely<Database>,
+  id: string,
+  nowAt: number,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('connector')
+    .set({ revokedAt: nowAt, nextCertificateSerial: null })
+    .where('id', '=', id)
+    .where('revokedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+function select(db: Kysely<Database>) {
+  return db
+    .selectFrom('connector')
+    .innerJoin('connectorGroup', 'connectorGroup.id', 'connector.groupId')
+    .selectAll('connector')
+    .select('connectorGroup.name as groupName')
+}
+
+function toConnector(row: Selectable<Database['connector']> & { groupName: string }): Connector {
+  return {
+    ...row,
+    nextCertificateSerial: row.nextCertificateSerial ?? undefined,
+    lastSeenAt: row.lastSeenAt ?? undefined,
+    revokedAt: row.revokedAt ?? undefined,
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * Everything that Sallyport keeps: tables, migrations, and queries as plain functions over `db`,
+ * one namespace per noun. The same queries run on SQLite and PostgreSQL. What a query changes for
+ * people who are signed in, its caller publishes on the feed once it is committed.
+ */
+export * as applications from './applications.ts'
+export * as audit from './audit.ts'
+export * as connectorGroups from './connector-groups.ts'
+export * as connectors from './connectors.ts'
+export * as enrolmentTokens from './enrolment-tokens.ts'
+export { StoreError, type StoreErrorCode } from './errors.ts'
+export { type AccessListener, EventFeed } from './feed.ts'
+export * as groups from './groups.ts'
+export * as oidcModel from './oidc-model.ts'
+export type { Database } from './schema.ts'
+export * as secrets from './secrets.ts'
+export * as sessions from './sessions.ts'
+export * as settings from './settings.ts'
+export { openStore, type Store, type StoreOptions } from './store.ts'
+export { atomically } from './transaction.ts'
+export * as users from './users.ts'
