@@ -2,6 +2,8 @@
  * Starts the real thing on loopback for tests: a service with its own store and authorities, connectors
  * that enrol by token, origins that remember what reached them, and clients with cookie jars.
  */
+
+export { launchBrowser, newContext, signInOnPage } from './browser.ts'
 export {
   type Answer,
   Client,
@@ -10,6 +12,7 @@ export {
   type RequestOptions,
   sendRaw,
 } from './client.ts'
+export { link, Namespace } from './namespaces.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export {
   domain,

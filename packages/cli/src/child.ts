@@ -2,6 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
+/** Turns a command into one that runs it elsewhere, such as in a network namespace. */
+export type Launcher = (
+  command: string,
+  args: readonly string[],
+) => { command: string; args: string[] }
+
 export interface ChildOptions {
   /** Such as `connector`; stands in front of what it prints. */
   name: string
@@ -12,6 +18,7 @@ export interface ChildOptions {
   input?: string
   /** Takes each line of its standard output, in place of our own. */
   onLine?(line: string): void
+  launcher?: Launcher | undefined
   /** Takes what it writes to standard error. */
   onErrorText?(text: string): void
 }
@@ -26,7 +33,8 @@ export class Child {
 
   constructor(options: ChildOptions) {
     this.name = options.name
-    this.process = spawn(options.command, options.args, {
+    const { command, args } = options.launcher?.(options.command, options.args) ?? options
+    this.process = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },
     })

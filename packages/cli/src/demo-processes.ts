@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { readStatus } from '@sallyport/connector'
 import { callControlSocket } from '@sallyport/control'
-import { Child, type ChildOptions, startChild } from './child.ts'
+import { Child, type ChildOptions, type Launcher, startChild } from './child.ts'
 import { CommandError } from './output.ts'
 
 /** Carries out an administrator's command in the running service. */
@@ -25,14 +25,14 @@ export function controlOf(dataDir: string): Execute {
 /** Starts `sallyport serve` and waits until it listens. */
 export async function startServiceProcess(
   configFile: string,
-  onErrorText?: (text: string) => void,
+  more: Pick<ChildOptions, 'onErrorText' | 'launcher'> = {},
 ): Promise<{ child: Child; port: number; plainPort: number | undefined }> {
   const { child, ready } = await startChild(
     {
       name: 'service',
       command: process.execPath,
       args: [programFile('sallyport'), '--config', configFile, 'serve'],
-      ...(onErrorText ? { onErrorText } : {}),
+      ...more,
     },
     'ready',
   )
@@ -47,6 +47,7 @@ export async function enrollConnectorProcess(options: {
   name: string
   connectorGroup?: string
   args?: readonly string[]
+  launcher?: Launcher
 }): Promise<void> {
   const { token } = (await options.execute('token.create', {
     connectorGroup: options.connectorGroup ?? 'default',
@@ -69,6 +70,7 @@ export async function enrollConnectorProcess(options: {
       ...(options.args ?? []),
     ],
     input: token,
+    launcher: options.launcher,
   })
   if ((await child.exited) !== 0)
     throw new CommandError(`the connector could not enrol: ${child.errorText}`)
@@ -83,19 +85,16 @@ export function writeAllowList(stateDir: string, allow: readonly string[]): void
 
 export function spawnConnector(
   stateDir: string,
-  more: Pick<ChildOptions, 'onErrorText'> & { args?: readonly string[] } = {},
+  {
+    args = [],
+    ...more
+  }: Pick<ChildOptions, 'onErrorText' | 'launcher'> & { args?: readonly string[] } = {},
 ): Child {
   return new Child({
     name: 'connector',
     command: process.execPath,
-    args: [
-      programFile('sallyport-connector'),
-      '--state-dir',
-      stateDir,
-      'run',
-      ...(more.args ?? []),
-    ],
-    ...(more.onErrorText ? { onErrorText: more.onErrorText } : {}),
+    args: [programFile('sallyport-connector'), '--state-dir', stateDir, 'run', ...args],
+    ...more,
   })
 }
 

@@ -3,7 +3,7 @@
  * connector as `sallyport-connector`. What is exported here starts them from other programs, such as tests.
  */
 export { AccessLog } from './access-log.ts'
-export { Child, startChild } from './child.ts'
+export { Child, type Launcher, startChild } from './child.ts'
 export { parseServiceConfig, type ServiceConfig } from './config.ts'
 export {
   connectorOnline,

@@ -114,9 +114,9 @@ async function run(
   const samples = Promise.all([startIntranet(), startNodeRed()])
   // A sample that fails is reported below; until then nobody waits for it.
   samples.catch(() => undefined)
-  const { child: service } = await startServiceProcess(configFile, (text) =>
-    process.stderr.write(text),
-  )
+  const { child: service } = await startServiceProcess(configFile, {
+    onErrorText: (text) => process.stderr.write(text),
+  })
   keep(service)
   const execute = controlOf(dataDir)
   await provisionDemo(execute, facts, url, options.domain)
