@@ -1,5 +1,5 @@
 import { Http1Error } from './errors.ts'
-import type { HeadLimits } from './head.ts'
+import { type HeadLimits, MAX_LINE_BYTES_BESIDE_TARGET } from './head.ts'
 import { latin1 } from './latin1.ts'
 
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
@@ -105,7 +105,8 @@ export class HeadCollector {
       }
     }
     const { maxHeadBytes, maxTargetBytes } = this.#limits
-    if (this.#kind === 'request' && bytes.length > maxTargetBytes + 64 && !bytes.includes(LF)) {
+    const maxLineBytes = maxTargetBytes + MAX_LINE_BYTES_BESIDE_TARGET + 1
+    if (this.#kind === 'request' && bytes.length > maxLineBytes && !bytes.includes(LF)) {
       throw new Http1Error('HTTP1_TARGET_TOO_LONG', `a request line over ${maxTargetBytes} bytes`)
     }
     if (bytes.length >= maxHeadBytes + END_OF_HEAD.length) {

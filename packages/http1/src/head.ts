@@ -68,9 +68,7 @@ export function parseRequestHead(
   const lineEnd = lineEndOf(text)
   const methodEnd = text.indexOf(' ')
   const target = text.slice(methodEnd + 1, lineEnd - 9)
-  if (target.length > (limits.maxTargetBytes ?? defaultHeadLimits.maxTargetBytes)) {
-    throw new Http1Error('HTTP1_TARGET_TOO_LONG', `a target of ${target.length} bytes`)
-  }
+  checkLineSize(lineEnd, target.length, limits)
   const head: RequestHead = {
     method: text.slice(0, methodEnd),
     target,
@@ -119,14 +117,22 @@ function checkHeadSize(text: string, limits: Partial<HeadLimits>): void {
   }
 }
 
+// The longest registered method has 17 characters.
+export const MAX_LINE_BYTES_BESIDE_TARGET = 64
+
+function checkLineSize(lineBytes: number, targetBytes: number, limits: Partial<HeadLimits>): void {
+  const max = limits.maxTargetBytes ?? defaultHeadLimits.maxTargetBytes
+  if (targetBytes > max || lineBytes > max + MAX_LINE_BYTES_BESIDE_TARGET) {
+    throw new Http1Error('HTTP1_TARGET_TOO_LONG', `a request line of ${lineBytes} bytes`)
+  }
+}
+
 function requestHeadError(text: string, limits: Partial<HeadLimits>): Http1Error {
   const line = text.slice(0, lineEndOf(text))
   if (REQUEST_LINE_OF_OTHER_VERSION.test(line) && !/ HTTP\/1\.[01]$/.test(line)) {
     return new Http1Error('HTTP1_VERSION_UNSUPPORTED', 'a request of another HTTP version')
   }
-  if (line.length > (limits.maxTargetBytes ?? defaultHeadLimits.maxTargetBytes) + 64) {
-    return new Http1Error('HTTP1_TARGET_TOO_LONG', `a request line of ${line.length} bytes`)
-  }
+  checkLineSize(line.length, 0, limits)
   return new Http1Error('HTTP1_HEAD_INVALID', 'invalid request line or field line')
 }
 

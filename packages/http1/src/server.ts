@@ -285,7 +285,7 @@ export class Connection implements ServerConnection, Swept {
     const { data, error, done } = body
     if (this.#phase === 'discard') {
       this.#discarded += consumed
-      if (error !== undefined || (!done && this.#discarded > MAX_DISCARD_BYTES)) this.#close()
+      if (error !== undefined || this.#discarded > MAX_DISCARD_BYTES) this.#close()
       else if (done) this.#awaitHead()
     } else {
       this.#windowBytes += consumed
