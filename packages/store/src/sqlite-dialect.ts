@@ -39,7 +39,7 @@ export class SqliteWorkerDialect implements Dialect {
   }
 
   createAdapter(): DialectAdapter {
-    return new TransactionalSqliteAdapter()
+    return new WorkerSqliteAdapter()
   }
 
   createIntrospector(db: IntrospectedDatabase): DatabaseIntrospector {
@@ -47,8 +47,13 @@ export class SqliteWorkerDialect implements Dialect {
   }
 }
 
-/** SQLite rolls schema changes back like any other: a killed migration leaves nothing half done. */
-class TransactionalSqliteAdapter extends SqliteAdapter {
+class WorkerSqliteAdapter extends SqliteAdapter {
+  /** Kysely's own lock around a single connection waits for ever; the driver below has one that ends. */
+  override get supportsMultipleConnections(): boolean {
+    return true
+  }
+
+  /** SQLite rolls schema changes back like any other: a killed migration leaves nothing half done. */
   override get supportsTransactionalDdl(): boolean {
     return true
   }
@@ -103,6 +108,7 @@ class SqliteWorkerConnection implements DatabaseConnection {
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    for (const parameter of parameters) checkParameter(parameter)
     const { rows, changes } = await this.#client.query(sql, parameters)
     const result: QueryResult<R> = { rows: rows as R[] }
     return changes === undefined ? result : { ...result, numAffectedRows: BigInt(changes) }
@@ -112,6 +118,17 @@ class SqliteWorkerConnection implements DatabaseConnection {
   async *streamQuery<R>(query: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
     yield await this.executeQuery<R>(query)
   }
+}
+
+/** node:sqlite takes an object in first place for named parameters, and stores NaN as NULL. */
+function checkParameter(value: unknown): void {
+  const bindable =
+    value === null ||
+    typeof value === 'string' ||
+    typeof value === 'bigint' ||
+    Number.isFinite(value) ||
+    value instanceof Uint8Array
+  if (!bindable) throw new TypeError(`cannot store a value of type ${typeof value}`)
 }
 
 /** Lets one caller at a time through, in the order they came. */

@@ -30,7 +30,7 @@ export interface Store {
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   await makePrivate(options.file)
-  const client = await SqliteClient.open({ file: options.file, busyTimeoutMs: 2000 })
+  const client = await SqliteClient.open({ file: options.file, busyTimeoutMs: 1000 })
   const bare = new Kysely<unknown>({
     dialect: new SqliteWorkerDialect(client, options.waitLimitMs ?? 10_000),
   })

@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { AccessEvent } from '@sallyport/domain'
-import { EventFeed, openStore, settings, users } from '@sallyport/store'
+import {
+  EventFeed,
+  openStore,
+  type Store,
+  type StoreOptions,
+  settings,
+  users,
+} from '@sallyport/store'
 import { sql } from 'kysely'
 
 async function makeFile(t: TestContext): Promise<string> {
@@ -13,17 +20,24 @@ async function makeFile(t: TestContext): Promise<string> {
   return join(directory, 'data', 'sallyport.db')
 }
 
+/** Closes when the test ends, however it ends: closing twice does nothing. */
+async function open(t: TestContext, options: Partial<StoreOptions> = {}): Promise<Store> {
+  const store = await openStore({ kind: 'sqlite', file: await makeFile(t), ...options })
+  t.after(() => store.close())
+  return store
+}
+
 async function modeOf(file: string): Promise<number> {
   return (await stat(file)).mode & 0o777
 }
 
 test('what was written is there after closing and opening again', async (t) => {
   const file = await makeFile(t)
-  const first = await openStore({ kind: 'sqlite', file })
+  const first = await open(t, { file })
   await settings.saveSetting(first.db, 'tenantId', 'one')
   await settings.saveSetting(first.db, 'tenantId', 'two')
   await first.close()
-  const second = await openStore({ kind: 'sqlite', file })
+  const second = await open(t, { file })
   assert.equal(await settings.findSetting(second.db, 'tenantId'), 'two')
   assert.equal(await settings.findSetting(second.db, 'other'), undefined)
   await second.close()
@@ -31,25 +45,22 @@ test('what was written is there after closing and opening again', async (t) => {
 
 test('the database and its journal are for their owner only', async (t) => {
   const file = await makeFile(t)
-  const store = await openStore({ kind: 'sqlite', file })
+  const store = await open(t, { file })
   await settings.saveSetting(store.db, 'a', 'b')
   assert.equal(await modeOf(file), 0o600)
   assert.equal(await modeOf(`${file}-wal`), 0o600)
-  await store.close()
 })
 
 test('a database that others could read is closed to them when it is opened', async (t) => {
   const file = await makeFile(t)
   await (await openStore({ kind: 'sqlite', file })).close()
-  const { chmod } = await import('node:fs/promises')
   await chmod(file, 0o644)
-  const store = await openStore({ kind: 'sqlite', file })
+  await open(t, { file })
   assert.equal(await modeOf(file), 0o600)
-  await store.close()
 })
 
 test('every commit is synchronised to the disk', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
+  const store = await open(t)
   const { rows: synchronous } = await sql<{ synchronous: number }>`PRAGMA synchronous`.execute(
     store.db,
   )
@@ -58,12 +69,11 @@ test('every commit is synchronised to the disk', async (t) => {
     store.db,
   )
   assert.equal(journal[0]?.journalMode, 'wal')
-  await store.close()
 })
 
 test('a second opener of the same file is told that it is in use', async (t) => {
   const file = await makeFile(t)
-  const store = await openStore({ kind: 'sqlite', file })
+  const store = await open(t, { file })
   await assert.rejects(openStore({ kind: 'sqlite', file }), { code: 'STORE_IN_USE' })
   await settings.saveSetting(store.db, 'still', 'working')
   await store.close()
@@ -81,7 +91,7 @@ test('a file that is no database is refused and left as it was', async (t) => {
 
 test('a database of a newer version is refused', async (t) => {
   const file = await makeFile(t)
-  const store = await openStore({ kind: 'sqlite', file })
+  const store = await open(t, { file })
   await sql`INSERT INTO kysely_migration (name, timestamp) VALUES ('9999-future', '2030-01-01T00:00:00Z')`.execute(
     store.db,
   )
@@ -90,7 +100,7 @@ test('a database of a newer version is refused', async (t) => {
 })
 
 test('a transaction that fails leaves nothing behind', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
+  const store = await open(t)
   const failure = new Error('changed my mind')
   await assert.rejects(
     store.db.transaction().execute(async (db) => {
@@ -100,11 +110,10 @@ test('a transaction that fails leaves nothing behind', async (t) => {
     failure,
   )
   assert.equal(await settings.findSetting(store.db, 'a'), undefined)
-  await store.close()
 })
 
 test('simultaneous transactions run one after the other', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
+  const store = await open(t)
   await settings.saveSetting(store.db, 'count', '0')
   await Promise.all(
     Array.from({ length: 40 }, () =>
@@ -115,11 +124,10 @@ test('simultaneous transactions run one after the other', async (t) => {
     ),
   )
   assert.equal(await settings.findSetting(store.db, 'count'), '40')
-  await store.close()
 })
 
 test('a query beside a transaction is no part of it', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
+  const store = await open(t)
   let beside: Promise<void> | undefined
   await assert.rejects(
     store.db.transaction().execute(async (db) => {
@@ -132,11 +140,10 @@ test('a query beside a transaction is no part of it', async (t) => {
   await beside
   assert.equal(await settings.findSetting(store.db, 'beside'), '1')
   assert.equal(await settings.findSetting(store.db, 'inside'), undefined)
-  await store.close()
 })
 
 test('a transaction that waits for itself fails instead of hanging', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t), waitLimitMs: 50 })
+  const store = await open(t, { waitLimitMs: 50 })
   await assert.rejects(
     store.db.transaction().execute(async () => {
       await settings.saveSetting(store.db, 'a', 'b')
@@ -145,11 +152,10 @@ test('a transaction that waits for itself fails instead of hanging', async (t) =
   )
   await settings.saveSetting(store.db, 'a', 'c')
   assert.equal(await settings.findSetting(store.db, 'a'), 'c')
-  await store.close()
 })
 
 test('a violated constraint is told from other failures', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
+  const store = await open(t)
   const insert = () => store.db.insertInto('setting').values({ key: 'a', value: 'b' }).execute()
   await insert()
   await assert.rejects(insert(), { code: 'STORE_QUERY_FAILED', constraint: true })
@@ -157,19 +163,18 @@ test('a violated constraint is told from other failures', async (t) => {
     code: 'STORE_QUERY_FAILED',
     constraint: false,
   })
-  await store.close()
 })
 
 test('what cannot be stored is refused, and the connection goes on', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
-  await assert.rejects(sql`SELECT ${() => 1}`.execute(store.db))
-  await assert.rejects(sql`SELECT ${undefined}`.execute(store.db))
+  const store = await open(t)
+  for (const value of [undefined, true, {}, { name: 1 }, [1], Number.NaN, Symbol('s')])
+    await assert.rejects(sql`SELECT ${sql.val(value)}`.execute(store.db), TypeError)
   await settings.saveSetting(store.db, 'a', 'b')
-  await store.close()
+  assert.equal(await settings.findSetting(store.db, 'a'), 'b')
 })
 
 test('rows are plain objects with the names of the schema', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
+  const store = await open(t)
   const user = await users.createUser(store.db, { userName: 'Ana', displayName: 'Ana' }, 1000)
   assert.ok(user)
   const row = await store.db
@@ -189,11 +194,10 @@ test('rows are plain objects with the names of the schema', async (t) => {
     createdAt: 1000,
     updatedAt: 1000,
   })
-  await store.close()
 })
 
 test('after closing every query is refused, and closing again does nothing', async (t) => {
-  const store = await openStore({ kind: 'sqlite', file: await makeFile(t) })
+  const store = await open(t)
   const before = settings.saveSetting(store.db, 'a', 'b')
   await before
   await store.close()
