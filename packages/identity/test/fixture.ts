@@ -179,7 +179,8 @@ export class Browser {
     body: string | undefined,
     headers: Record<string, string>,
   ): Promise<Answer> {
-    const { host, pathname, search } = new URL(url, loginOrigin)
+    // A path is sent as it is, without what URL would make of it.
+    const { host, pathname, search } = new URL(url.startsWith('/') ? '/' : url, loginOrigin)
     const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ')
     return new Promise((resolve, reject) => {
       const sent = request(
@@ -187,7 +188,7 @@ export class Browser {
           host: '127.0.0.1',
           port: this.#port,
           method,
-          path: pathname + search,
+          path: url.startsWith('/') ? url : pathname + search,
           agent: false,
           headers: { host, accept: 'text/html', ...(cookie ? { cookie } : {}), ...headers },
         },
