@@ -61,7 +61,7 @@ export function parseHello(payload: Buffer, ownSide: Hello['side']): Hello | Tun
   let at = 13
   for (let rest = payload[12]!; rest > 0; rest--) {
     const end = at + 1 + (payload[at] ?? 0)
-    if (at >= payload.length || end > payload.length) {
+    if (end > payload.length) {
       return new TunnelError('TUNNEL_FRAME_INVALID', 'a capability of HELLO is cut off')
     }
     capabilities.push(payload.toString('latin1', at + 1, end))

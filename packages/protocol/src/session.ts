@@ -408,7 +408,6 @@ export class TunnelSession {
     if (this.#streams.size > 0) return
     // Not now: the last frames of the last stream may just be on their way into a batch.
     setImmediate(() => {
-      if (this.#state === 'closed' || this.#streams.size > 0) return
       this.#outbound.flush()
       this.#shutDown(undefined, undefined, '')
     })

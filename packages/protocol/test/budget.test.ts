@@ -70,3 +70,25 @@ test('new streams begin small when half of the memory is spoken for', () => {
     ...Array(4).fill(minimumWindowBytes),
   ])
 })
+
+test('streams that got large first give way to those that come later', () => {
+  const budget = new MemoryBudget(64 * mebibyte, 16 * mebibyte)
+  const open = (count: number) =>
+    Array.from({ length: count }, () => {
+      const window = budget.initialWindow()
+      return { window, charge: budget.charge(0, window, 0) }
+    })
+  const grow = (streams: { window: number; charge: number }[]) => {
+    for (const stream of streams) {
+      stream.window = budget.nextWindow(stream.window, stream.window / 2, true)
+      stream.charge = budget.charge(stream.charge, stream.window, 0)
+    }
+  }
+  const first = open(3)
+  for (let round = 0; round < 20; round++) grow(first)
+  assert.ok(first.every(({ window }) => window >= 8 * mebibyte))
+  const later = open(20)
+  for (let round = 0; round < 60; round++) grow([...first, ...later])
+  assert.ok(Math.max(...first.map(({ window }) => window)) <= 4 * mebibyte)
+  assert.ok(Math.min(...later.map(({ window }) => window)) >= mebibyte)
+})

@@ -29,6 +29,24 @@ export class Wire extends Duplex {
   }
 }
 
+/** A transport that takes one write and then no more until it is told to. */
+export class Stuck extends Wire {
+  #release: (() => void) | undefined
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.written.push(chunk)
+    this.#release = done
+  }
+  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+    this.written.push(Buffer.concat(chunks.map(({ chunk }) => chunk)))
+    this.#release = done
+  }
+  release(): void {
+    const release = this.#release
+    this.#release = undefined
+    release?.()
+  }
+}
+
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 const helloOf = { gateway: 1, connector: 2 }
@@ -36,6 +54,16 @@ const helloOf = { gateway: 1, connector: 2 }
 /** A valid HELLO as the given side sends it. */
 export function hello(side: 'gateway' | 'connector'): Buffer {
   return Buffer.from(`00000d000000000000535054310101${`0${helloOf[side]}`}0000004e2000`, 'hex')
+}
+
+/** Type, flags, stream id and payload as hex, to bytes. */
+export function frame(type: number, flags: number, streamId: number, payload: string): Buffer {
+  const header = Buffer.alloc(9)
+  header.writeUIntBE(payload.length / 2, 0, 3)
+  header[3] = type
+  header[4] = flags
+  header.writeUInt32BE(streamId, 5)
+  return Buffer.concat([header, Buffer.from(payload, 'hex')])
 }
 
 const goAwayNames = new Map<number, string>(

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import { describe, type TestContext, test } from 'node:test'
 import tls from 'node:tls'
 import { GoAwayCode, ResetCode, TunnelSession } from '../src/index.ts'
-import { hello, nextTurn, stoppedClock, Wire } from './harness.ts'
+import { frame, hello, nextTurn, Stuck, stoppedClock, Wire } from './harness.ts'
 import { decodeFrames } from './independent-decoder.ts'
 import { closed, pump, Recorder, startPair, turns } from './pair.ts'
 
@@ -224,24 +224,6 @@ test('bytes that are no frames end the tunnel with a coded GOAWAY', async (t) =>
   assert.equal(served.recorder.error?.code, 'TUNNEL_CLOSED')
 })
 
-/** A transport that takes one write and then no more until it is told to. */
-class Stuck extends Wire {
-  #release: (() => void) | undefined
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.written.push(chunk)
-    this.#release = done
-  }
-  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
-    this.written.push(Buffer.concat(chunks.map(({ chunk }) => chunk)))
-    this.#release = done
-  }
-  release(): void {
-    const release = this.#release
-    this.#release = undefined
-    release?.()
-  }
-}
-
 test('a flood of pings from a peer that does not read ends the tunnel', async () => {
   const wire = new Stuck({ highWaterMark: 1 })
   const end = Promise.withResolvers<string | undefined>()
@@ -337,16 +319,6 @@ test('streams take turns while the socket is full, and control frames pass them'
   session.close()
   wire.destroy()
 })
-
-/** Type, flags, stream id and payload as hex, to bytes. */
-function frame(type: number, flags: number, streamId: number, payload: string): Buffer {
-  const header = Buffer.alloc(9)
-  header.writeUIntBE(payload.length / 2, 0, 3)
-  header[3] = type
-  header[4] = flags
-  header.writeUInt32BE(streamId, 5)
-  return Buffer.concat([header, Buffer.from(payload, 'hex')])
-}
 
 async function startTcp(t: TestContext): Promise<[Duplex, Duplex]> {
   const server = net.createServer()
