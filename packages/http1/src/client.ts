@@ -202,6 +202,7 @@ export class ClientConnection implements ExchangeOwner, Swept {
         if (rest === undefined) continue
         this.#pending = this.#pending === undefined ? rest : Buffer.concat([rest, this.#pending])
       }
+      if (this.#ended && this.#pending === undefined) this.#readEnd()
     } catch (error) {
       this.destroy(error as Error)
       throw error
@@ -355,7 +356,13 @@ export class ClientConnection implements ExchangeOwner, Swept {
 
   onEnd(): void {
     this.#ended = true
+    this.#pump()
+  }
+
+  // The end may be told while the bytes before it still wait.
+  #readEnd(): void {
     const exchange = this.#exchange
+    if (exchange?.paused === true || this.#phase === 'closed') return
     if (this.#phase === 'raw' && exchange !== undefined) {
       const { sink } = exchange
       exchange.sink = undefined

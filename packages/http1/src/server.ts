@@ -124,8 +124,7 @@ export class Connection implements ServerConnection, Swept {
       sink?.onEnd([])
       return
     }
-    if (this.#phase === 'raw' && this.#ended) this.#endRaw(exchange)
-    else this.#pump()
+    this.#pump()
   }
 
   resumeReceiving(exchange: Exchange): void {
@@ -197,6 +196,7 @@ export class Connection implements ServerConnection, Swept {
         const rest = this.#step(chunk)
         if (rest !== undefined) this.#unread(rest)
       }
+      if (this.#ended && this.#phase === 'raw') this.#endRaw(this.#exchange!)
     } catch (error) {
       this.destroy(error as Error)
       throw error
@@ -316,9 +316,10 @@ export class Connection implements ServerConnection, Swept {
     sink?.onError(error)
   }
 
+  // The end may be told while the bytes before it still wait.
   #endRaw(exchange: Exchange): void {
     const { sink } = exchange
-    if (sink === undefined) return
+    if (sink === undefined || exchange.paused || this.#pending !== undefined) return
     exchange.sink = undefined
     sink.onEnd([])
   }
@@ -405,7 +406,7 @@ export class Connection implements ServerConnection, Swept {
     this.#ended = true
     switch (this.#phase) {
       case 'raw':
-        this.#endRaw(this.#exchange!)
+        this.#pump()
         break
       case 'body':
       case 'response':
