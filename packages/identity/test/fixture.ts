@@ -13,7 +13,7 @@ import {
   type IdentitySession,
   type Snapshot,
 } from '@sallyport/domain'
-import { groups, openStore, type Store, users } from '@sallyport/store'
+import { groups, openStore, type Store, secrets, users } from '@sallyport/store'
 import { hashPassword, type Identity, startIdentity } from '../src/index.ts'
 
 export const loginOrigin = 'https://login.example.test'
@@ -26,6 +26,9 @@ function hashed(text: string): Promise<string> {
   hashes.set(text, known)
   return known
 }
+
+// Making an RSA key takes longer than most tests.
+let signingKey: secrets.SealedSecret | undefined
 
 export interface Fixture {
   store: Store
@@ -98,6 +101,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       clock: () => time.nowAt,
       log: { error: (facts) => errors.push(facts) },
     })
+  if (signingKey) await secrets.saveSecret(store.db, signingKey)
   const server = createServer((req, res) => fixture.identity.handle(req, res))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
@@ -130,6 +134,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       fixture.identity = await start()
     },
   }
+  signingKey ??= (await secrets.listSecrets(store.db, 'oidc-signing-key'))[0]
   t.after(async () => {
     server.closeAllConnections()
     await new Promise((resolve) => server.close(resolve))

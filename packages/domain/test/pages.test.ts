@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import test from 'node:test'
+import {
+  errorPage,
+  html,
+  linkUrl,
+  portalPage,
+  securityHeaders,
+  signedOutPage,
+  signInAgainPage,
+  signInDonePage,
+  signInPage,
+  signOutPage,
+} from '../src/index.ts'
+
+const evil = `"><script>alert(1)</script>'&`
+const correlationId = '01930f5c-8f0e-7c11-9a51-3c5f0f6f2b11'
+
+const pages: Record<string, string> = {
+  'sign-in': signInPage({ applicationName: evil, userName: evil, problem: 'invalid' }),
+  'signed out': signedOutPage({ signInUrl: 'https://apps.example.test/' }),
+  'sign-out': signOutPage({
+    person: { displayName: evil, userName: evil },
+    stayUrl: '/',
+    fields: { xsrf: evil },
+    actionUrl: 'https://login.example.test/x',
+  }),
+  portal: portalPage({
+    displayName: evil,
+    userName: evil,
+    notice: evil,
+    signOutUrl: '/.sallyport/signout',
+    applications: [{ name: 'a', displayName: evil, externalUrl: 'https://a.example.test/' }],
+  }),
+  error: errorPage({
+    statusCode: 503,
+    code: 'no-connector',
+    title: evil,
+    explanation: evil,
+    remedy: evil,
+    correlationId: evil,
+    signedInAs: evil,
+    links: [{ href: '/', label: evil }],
+    retry: true,
+  }),
+  again: signInAgainPage({ applicationName: evil, signInUrl: '/.sallyport/signin', correlationId }),
+  done: signInDonePage({ language: evil }),
+}
+
+for (const [name, text] of Object.entries(pages)) {
+  test(`the ${name} page shows what it is told as text, never as HTML`, () => {
+    assert.doesNotMatch(text, /<script>alert/)
+    assert.doesNotMatch(text, /="[^"]*"><script/)
+    assert.match(text, /&quot;&gt;&lt;script&gt;|signed out/)
+  })
+
+  test(`the ${name} page holds nothing that its policy would block`, () => {
+    const [, policy] = securityHeaders()
+    const allowed = [...policy!.matchAll(/'(sha256-[^']+)'/g)].map(([, hash]) => hash)
+    for (const [, , content] of text.matchAll(/<(style|script)>(.*?)<\/\1>/gs)) {
+      const hash = `sha256-${createHash('sha256').update(content!).digest('base64')}`
+      assert.ok(allowed.includes(hash), content!.slice(0, 60))
+    }
+    assert.doesNotMatch(
+      text,
+      / style=| on[a-z]+=|<(style|script|link|iframe|img)[^>]* (src|href)="(?!data:)/,
+    )
+  })
+}
+
+test('the sign-in form goes back to its own URL, so that a fragment survives', () => {
+  assert.match(pages['sign-in']!, /<form class="fields" method="post">/)
+})
+
+test('a refused sign-in is told to those who cannot see it', () => {
+  assert.match(pages['sign-in']!, /role="alert" id="problem"/)
+  assert.equal(
+    pages['sign-in']!.match(/aria-describedby="problem" aria-invalid="true"/g)!.length,
+    2,
+  )
+  const first = signInPage({})
+  assert.doesNotMatch(first, /role="alert"|aria-invalid="true"/)
+  assert.match(signInPage({ problem: 'limited', retryAfterSeconds: 30 }), /Wait 30 seconds/)
+  assert.match(signInPage({ problem: 'limited', retryAfterSeconds: 1 }), /Wait a moment/)
+})
+
+test('only the page whose form leaves the host may let it', () => {
+  assert.match(securityHeaders()[1]!, /; form-action 'self'$/)
+  assert.doesNotMatch(securityHeaders({ formAction: 'any' })[1]!, /form-action/)
+  for (const directive of ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"])
+    for (const formAction of ['self', 'any'] as const)
+      assert.ok(securityHeaders({ formAction })[1]!.includes(directive))
+})
+
+test('a link leads to https or to a path of the host', () => {
+  for (const url of ['/', '/.sallyport/signout', 'https://a.example.test/x?y'])
+    assert.equal(linkUrl(url), url)
+  for (const url of [
+    'javascript:alert(1)',
+    'data:text/html,x',
+    'http://a.example.test/',
+    '//evil.test/',
+    '/\\evil.test/',
+    'https:evil.test',
+    'https:///evil.test',
+    ' https://evil.test',
+    '',
+  ])
+    assert.throws(() => linkUrl(url), TypeError, url)
+})
+
+test('a template escapes what it is given, in lists too, and leaves out what is not there', () => {
+  assert.equal(
+    html`<p>${['<', html`<b>${'"'}</b>`, 1]}${undefined}${false}</p>`.text,
+    '<p>&lt;<b>&quot;</b>1</p>',
+  )
+})
+
+test('a monogram is made of letters and digits of any script', () => {
+  const shown = (displayName: string) =>
+    /aria-hidden="true">([^<]*)<\/span>/.exec(
+      portalPage({
+        displayName: 'x',
+        userName: 'x',
+        signOutUrl: '/',
+        applications: [{ name: 'a', displayName, externalUrl: 'https://a.example.test/' }],
+      }),
+    )![1]
+  assert.deepEqual(
+    ['Human Resources', 'wiki', '\u4eba\u4e8b', '\u{1f511}', '\u{10330}\u{10331}\u{10332}'].map(
+      shown,
+    ),
+    ['HR', 'WI', '\u4eba\u4e8b', '?', '\u{10330}\u{10331}'],
+  )
+})
