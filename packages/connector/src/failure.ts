@@ -44,7 +44,8 @@ const certificateErrors =
 /** Any error on the way to, or from, an origin, as the failure of a stream. */
 export function toOriginFailure(error: unknown): OriginFailure {
   if (error instanceof OriginFailure) return error
-  const { message } = toError(error)
+  const { message: text, cause } = toError(error)
+  const message = cause instanceof Error ? `${text}: ${cause.message}` : text
   return new OriginFailure(findResetCode(error) ?? ResetCode.ORIGIN_UNREACHABLE, message, {
     cause: error,
   })
