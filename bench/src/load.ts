@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { interruption } from './interruption.ts'
 
 const run = promisify(execFile)
 const SCRIPT = join(import.meta.dirname, 'wrk.lua')
@@ -10,6 +11,8 @@ const SCRIPT = join(import.meta.dirname, 'wrk.lua')
 export interface Target {
   /** Scheme, name and port; the name is not looked up: everything is on loopback. */
   url: string
+  /** The Host field, where it is not the one in the URL. */
+  host?: string
   /** Value of the Cookie field; undefined where nobody asks for one. */
   cookie?: string
   /** Certificates to trust, a PEM file. */
@@ -33,13 +36,16 @@ export async function loadWithWrk(
   path: string,
   { seconds, connections = 64 }: { seconds: number; connections?: number },
 ): Promise<Load> {
-  const headers = target.cookie === undefined ? [] : ['-H', `Cookie: ${target.cookie}`]
+  const headers = [
+    ...(target.cookie === undefined ? [] : ['-H', `Cookie: ${target.cookie}`]),
+    ...(target.host === undefined ? [] : ['-H', `Host: ${target.host}`]),
+  ]
   const options = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--latency']
-  const { stdout } = await run('wrk', [
-    ...options,
-    ...headers,
-    ...['-s', SCRIPT, target.url + path],
-  ])
+  const { stdout } = await run(
+    'wrk',
+    [...options, ...headers, ...['-s', SCRIPT, target.url + path]],
+    { signal: interruption },
+  )
   const line = /^BENCH (.*)$/m.exec(stdout)?.[1]
   if (line === undefined) throw new Error(`wrk did not report:\n${stdout}`)
   return JSON.parse(line)
@@ -60,16 +66,21 @@ export async function requestWithCurl(
   { upload, outFile = '/dev/null' }: { upload?: string; outFile?: string } = {},
 ): Promise<Answer> {
   const { hostname, port } = new URL(target.url)
-  const { stdout } = await run('curl', [
-    ...['--silent', '--show-error', '--http1.1', '--max-time', '600', '--output', outFile],
-    ...['--resolve', `${hostname}:${port}:127.0.0.1`, '--noproxy', '*'],
-    ...['--write-out', '%{http_code} %{time_total} %{size_upload} %{size_download}'],
-    ...(target.caFile === undefined ? [] : ['--cacert', target.caFile]),
-    ...(target.cookie === undefined ? [] : ['--cookie', target.cookie]),
-    // Waiting for 100 (Continue) measures round trips, not throughput.
-    ...(upload === undefined ? [] : ['--upload-file', upload, '--header', 'Expect:']),
-    target.url + path,
-  ])
+  const { stdout } = await run(
+    'curl',
+    [
+      ...['--silent', '--show-error', '--http1.1', '--max-time', '600', '--output', outFile],
+      ...['--resolve', `${hostname}:${port}:127.0.0.1`, '--noproxy', '*'],
+      ...['--write-out', '%{http_code} %{time_total} %{size_upload} %{size_download}'],
+      ...(target.caFile === undefined ? [] : ['--cacert', target.caFile]),
+      ...(target.cookie === undefined ? [] : ['--cookie', target.cookie]),
+      ...(target.host === undefined ? [] : ['--header', `Host: ${target.host}`]),
+      // Waiting for 100 (Continue) measures round trips, not throughput.
+      ...(upload === undefined ? [] : ['--upload-file', upload, '--header', 'Expect:']),
+      target.url + path,
+    ],
+    { signal: interruption },
+  )
   const [status, seconds, uploaded, downloaded] = stdout.split(' ').map(Number) as [
     number,
     number,

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Case } from './cases.ts'
 import { loadWithWrk, requestWithCurl } from './load.ts'
@@ -84,24 +85,30 @@ async function transfer(side: Side, origin: Origin, run: Case): Promise<Outcome>
 const LEFT_OPEN = 64
 const LOG_LIMIT_MS = 5000
 
+/** One record for each request, each with an ID of its own, and each an answer of the origin. */
 async function checkAccessLog(side: Side, from: number, requests: number, run: Case) {
   const most = requests + (run.kind === 'load' ? LEFT_OPEN : 0)
   const limitAt = Date.now() + LOG_LIMIT_MS
-  for (;;) {
-    const lines = await countLines(side.accessLog, from)
-    if (lines > most) throw new Error(`${run.name}: ${lines} records for ${requests} requests`)
-    if (lines >= requests) return
-    if (Date.now() > limitAt) {
-      throw new Error(`${run.name}: only ${lines} records for ${requests} requests`)
-    }
+  let log = await readLog(side, from)
+  while (log.served < requests && Date.now() < limitAt) {
     await delay(100)
+    log = await readLog(side, from)
+  }
+  if (log.served < requests || log.records > most || log.repeated > 0) {
+    throw new Error(`${run.name}: access log for ${requests} requests: ${JSON.stringify(log)}`)
   }
 }
 
-async function countLines(file: string, from: number): Promise<number> {
-  let lines = 0
-  for await (const chunk of createReadStream(file, { start: from })) {
-    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines += 1
+async function readLog(side: Side, from: number) {
+  const ids = new Set<string>()
+  const log = { records: 0, served: 0, repeated: 0 }
+  const lines = createInterface({ input: createReadStream(side.accessLog, { start: from }) })
+  for await (const line of lines) {
+    const { id, isServed } = side.readRecord(line)
+    log.records += 1
+    if (isServed) log.served += 1
+    if (id !== undefined && ids.has(id)) log.repeated += 1
+    if (id !== undefined) ids.add(id)
   }
-  return lines
+  return log
 }

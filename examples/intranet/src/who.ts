@@ -15,7 +15,13 @@ const FIELDS: Record<keyof Who, string[]> = {
     'x-forwarded-preferred-username',
     'x-ms-client-principal-name',
   ),
-  displayName: ['x-user-display-name', 'x-display-name', 'x-name', 'x-user-fullname'],
+  displayName: [
+    'x-user-display-name',
+    'x-display-name',
+    'x-name',
+    'x-user-fullname',
+    'x-user-name',
+  ],
   mail: ['x-user-email', 'x-user-mail', 'x-email', 'x-mail', 'x-forwarded-email'],
   groups: ['x-user-groups', 'x-groups', 'x-forwarded-groups'],
 }
