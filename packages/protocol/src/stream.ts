@@ -75,6 +75,8 @@ export class Stream implements TunnelStream {
 
   #window = 0
   #receiveCredit = 0
+  /** Of the DATA frame whose payload is coming in: neither credit any more nor read yet. */
+  #arrivingBytes = 0
   #ungranted = 0
   #grantQueued = false
   #grantedAt = -1
@@ -322,12 +324,14 @@ export class Stream implements TunnelStream {
     }
     this.#receivedData = true
     this.#receiveCredit -= length
+    this.#arrivingBytes = length
     this.#noteAccepted()
     return !this.#over
   }
 
   receiveData(piece: Buffer): void {
     if (this.#deaf) return
+    this.#arrivingBytes -= piece.length
     if (this.#paused || this.#delivering || (this.#receiveQueue?.bytes ?? 0) > 0) {
       this.#receiveQueue ??= new ChunkQueue()
       this.#receiveQueue.push(piece, true)
@@ -481,7 +485,7 @@ export class Stream implements TunnelStream {
   #grantConsumed(): void {
     if (this.#receivePhase !== Receive.open) return
     const held = this.#receiveQueue?.bytes ?? 0
-    const committed = this.#receiveCredit + held
+    const committed = this.#receiveCredit + this.#arrivingBytes + held
     const consumed = this.#window - committed
     if (consumed * 2 < this.#window) return
     const { budget, clock } = this.#host

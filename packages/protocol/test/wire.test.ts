@@ -141,6 +141,23 @@ test('a reader that pauses at the chunk that would bring credit gets it when it 
   side.end()
 })
 
+test('bytes of a frame that is still arriving are not taken for read', async () => {
+  const side = startSide('connector')
+  side.wire.feed(frame(OPEN, 0, 1, ''))
+  side.streams[0]!.accept()
+  await side.sent()
+  const block = frame(DATA, 0, 1, '61'.repeat(65_536))
+  side.wire.feed(block)
+  side.wire.feed(block.subarray(0, 1000))
+  assert.deepEqual(await side.sent('WINDOW'), [])
+  side.wire.feed(block.subarray(1000))
+  assert.deepEqual(
+    (await side.sent('WINDOW')).map(({ increment }) => increment),
+    [131_072],
+  )
+  side.end()
+})
+
 test('credit comes back when half of the window was read', async () => {
   const side = startSide('connector')
   side.wire.feed(frame(OPEN, 0, 1, ''))
