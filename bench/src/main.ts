@@ -70,7 +70,7 @@ async function compare(origin: Origin, folder: string): Promise<number> {
     if (values.json) {
       await writeFile(values.json, `${JSON.stringify({ results: report.results }, undefined, 2)}\n`)
     }
-    const lookups = [1, 100, 10_000].map((count) => ({ count, ns: measureLookup(count) }))
+    const lookups = [1, 100, 10_000].map(measureLookup)
     for (const side of sides.splice(0)) await side.close()
     const idle = await measureIdle(folder)
     const facts = { pairs: settings.pairs, versions: versions(), revocation, lookups, idle }

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Case } from './cases.ts'
+import { interruption } from './interruption.ts'
 import { loadWithWrk, requestWithCurl } from './load.ts'
 import { type Origin, TRANSFER_BYTES } from './origin.ts'
 import { cpuSeconds, peakMemoryBytes, resetPeakMemory } from './processes.ts'
@@ -39,7 +40,7 @@ export async function measure(
   run: Case,
   seconds: number,
 ): Promise<Measurement> {
-  const logAt = (await stat(side.accessLog)).size
+  const logAt = await settledSize(side.accessLog)
   resetPeakMemory(side.pids)
   const cpuBefore = cpuSeconds(side.pids)
   const outcome =
@@ -84,6 +85,17 @@ async function transfer(side: Side, origin: Origin, run: Case): Promise<Outcome>
 // wrk leaves at the end with a request open on each of its 64 connections: those may be logged, too.
 const LEFT_OPEN = 64
 const LOG_LIMIT_MS = 5000
+
+// Both sides write their logs in blocks, at least five times a second.
+async function settledSize(file: string): Promise<number> {
+  let size = -1
+  for (;;) {
+    const now = (await stat(file)).size
+    if (now === size) return size
+    size = now
+    await delay(500, undefined, { signal: interruption })
+  }
+}
 
 /** One record for each request, each with an ID of its own, and each an answer of the origin. */
 async function checkAccessLog(side: Side, from: number, requests: number, run: Case) {

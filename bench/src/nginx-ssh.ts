@@ -80,7 +80,7 @@ function edge(facts: {
   tunnelPort: number
 }): string {
   return `
-  access_log ${facts.accessLog} combined buffer=64k flush=1s;
+  access_log ${facts.accessLog} combined buffer=64k flush=200ms;
   upstream tunnel {
     server 127.0.0.1:${facts.tunnelPort};
     keepalive 128;

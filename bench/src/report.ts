@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
 import { CASES, type Case, type Gate, GOAL } from './cases.ts'
 import type { IdleMemory } from './idle.ts'
+import type { LookupTime } from './lookup.ts'
 import type { Measurement } from './measure.ts'
 import { median } from './statistics.ts'
 
@@ -94,7 +95,7 @@ export function toMarkdown(
     pairs: number
     versions: string
     revocation: string
-    lookups: { count: number; ns: number }[]
+    lookups: LookupTime[]
     idle: IdleMemory | string
   },
 ): string {
@@ -125,8 +126,12 @@ export function toMarkdown(
     `Revocation in the middle of a run: ${facts.revocation}.`,
     '',
     'Time to find the application of a request:',
+    '',
+    '| apps | requests for 16 of them | for any of them |',
+    '|--:|--:|--:|',
     ...facts.lookups.map(
-      ({ count, ns }) => `- ${count.toLocaleString('en')} apps: ${Math.round(ns)} ns`,
+      ({ apps, fewNs, anyNs }) =>
+        `| ${apps.toLocaleString('en')} | ${Math.round(fewNs)} ns | ${Math.round(anyNs)} ns |`,
     ),
     '',
     ...idleLines(facts.idle),
