@@ -172,7 +172,7 @@ suite('attacks on paths', () => {
         400,
         target,
       )
-    assert.deepEqual(mapped.requests, [])
+    assert.equal(mapped.requests.length, 0)
     assert.equal(
       (await rawRequest(system, 'mapped', ['GET /%c4%b0/a HTTP/1.1'], { cookie: own })).status,
       200,
