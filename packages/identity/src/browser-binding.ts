@@ -33,11 +33,8 @@ export class BrowserBinding {
     interactionUid: string,
     expiresAt: number,
   ): Promise<void> {
-    let token = this.findToken(request)
-    if (token === undefined) {
-      token = randomBytes(32).toString('base64url')
-      setCookie(response, this.#names.browser, token, 90 * 86_400)
-    }
+    const token = this.findToken(request) ?? randomBytes(32).toString('base64url')
+    setCookie(response, this.#names.browser, token, 90 * 86_400)
     await oidcModel.saveOidcModel(
       this.#db,
       { model, id: interactionUid },

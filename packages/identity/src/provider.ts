@@ -131,6 +131,13 @@ export function createProvider(parts: ProviderParts): Provider {
   }
   useOwnOrigin(provider, loginOrigin)
   useOwnCookies(provider, parts)
+  provider.use(async (ctx, next) => {
+    // The provider would answer with a form that script submits, which our policy forbids.
+    const asks = ctx.method === 'GET' && ctx.path === providerRoutes.end_session
+    if (asks && (await provider.Session.get(ctx)).accountId === undefined)
+      ctx.redirect(`${loginOrigin}/${tenantId}${providerRoutes.end_session}/success`)
+    else await next()
+  })
   provider.on('server_error', (_, error) => parts.onError(error))
   // Koa's own event, which the provider's types leave out.
   ;(provider as EventEmitter).on('error', (error) => parts.onError(error))

@@ -247,14 +247,15 @@ test('attack 33: sign-out goes nowhere but to our own page', async (t) => {
   const url = new URL(`${loginOrigin}/common/oauth2/v2.0/logout`)
   url.searchParams.set('post_logout_redirect_uri', 'https://evil.test/')
   url.searchParams.set('state', 'x')
+  const named = new URL(url)
+  named.searchParams.set('client_id', fixture.hr.id)
+  assert.equal((await browser.get(named.href)).status, 400)
   const page = await browser.get(url.href)
   assert.equal(page.status, 200)
   assert.doesNotMatch(page.body, /evil/)
   const done = await browser.post(...confirmation(page))
   assert.equal(new URL(done.headers.location!).origin, loginOrigin)
   assert.equal(new URL(done.headers.location!).search, '')
-  url.searchParams.set('client_id', fixture.hr.id)
-  assert.equal((await browser.get(url.href)).status, 400)
 })
 
 test('attack 36: no id from before the sign-in is worth anything after it', async (t) => {
@@ -391,6 +392,15 @@ test('attack 37: sign-out asks first, and then ends everything', async (t) => {
     [],
   )
   await openSignIn(fixture, browser, newAttempt(fixture.hr))
+})
+
+test('who is not signed in is told so by sign-out, and leaves no trace', async (t) => {
+  const fixture = await startFixture(t)
+  const browser = fixture.browser()
+  const answer = await browser.get('/common/oauth2/v2.0/logout')
+  assert.match((await browser.get(answer.headers.location!)).body, /You are signed out/)
+  assert.equal(browser.cookies.size, 0)
+  assert.deepEqual(await fixture.store.db.selectFrom('oidcModel').selectAll().execute(), [])
 })
 
 /** URL and hidden fields of the sign-out page's form. */
