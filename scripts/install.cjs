@@ -63,8 +63,20 @@ function installPackages(root = ROOT) {
     }
   }
   fs.mkdirSync(path.dirname(stampFile), { recursive: true })
+  linkNode(root)
   fs.writeFileSync(stampFile, stamp)
   return needed
+}
+
+// npm 9 (Debian 12 has it) installs the pinned Node and then removes its link, together with that of
+// the Node for another machine which it left out.
+function linkNode(root) {
+  const name = `node-${process.platform}-${process.arch}`
+  const link = path.join(root, 'node_modules', '.bin', 'node')
+  if (!fs.existsSync(path.join(root, 'node_modules', name)) || fs.existsSync(link)) return
+  fs.mkdirSync(path.dirname(link), { recursive: true })
+  fs.rmSync(link, { force: true })
+  fs.symlinkSync(path.join('..', name, 'bin', 'node'), link)
 }
 
 // The platform belongs to it: a folder shared with a container may hold the other one's binaries.

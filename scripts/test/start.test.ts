@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -42,6 +43,17 @@ test('what a developer installed himself is not installed again', async (t) => {
   writeFileSync(join(project, 'node_modules/.package-lock.json'), lock('1.0.0'))
   assert.doesNotMatch((await run(project, 'start.cjs')).output, /npm ci/)
   assert.ok(existsSync(join(project, STAMP)))
+})
+
+test('the pinned Node runs the program, also where npm forgot to link it', async (t) => {
+  const pinned = `node_modules/node-${process.platform}-${process.arch}/bin/node`
+  const project = makeProject(t, {
+    [ENTRY]: `console.log(process.env.PINNED)`,
+    'node_modules/.package-lock.json': lock('1.0.0'),
+    [pinned]: `#!/bin/sh\nPINNED=yes exec ${process.execPath} "$@"\n`,
+  })
+  chmodSync(join(project, pinned), 0o755)
+  assert.match((await run(project, 'start.cjs')).output, /^yes$/m)
 })
 
 test('an installation that fails is one line and exit code 1', async (t) => {
