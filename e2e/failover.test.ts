@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import {
+  type Child,
   connectorOnline,
   controlOf,
   enrollConnectorProcess,
@@ -28,7 +29,7 @@ test('of two connectors under 500 requests a second one is killed: only its open
   const origin = await Origin.start()
   t.after(() => origin.close())
   origin.handler = (_, response) => void setImmediate(() => response.end('ok'))
-  const connectors = []
+  const connectors: Child[] = []
   for (const name of ['one', 'two']) {
     const stateDir = join(dir, name)
     await enrollConnectorProcess({

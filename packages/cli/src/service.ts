@@ -1,17 +1,18 @@
 import { constants } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createPlainServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { createSecureContext, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { type Control, openKeyFile, serveControlSocket, startControl } from '@sallyport/control'
 import { systemHosts } from '@sallyport/domain'
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
-import { hashPassword, startIdentity } from '@sallyport/identity'
+import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
 import { openStore } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
+import { answerAdminHost } from './admin-page.ts'
 import type { ServiceConfig } from './config.ts'
 
 /** A running service. */
@@ -127,15 +128,16 @@ interface RouteParts {
   gateway: Gateway
   hosts: ReturnType<typeof systemHosts>
   log: Logger
-  identity: { handle(req: never, res: never): void }
+  identity: Pick<Identity, 'handle'>
 }
 
 /** Chooses the server for a connection by its ClientHello: three servers behind one port. */
 function createRoutes(parts: RouteParts): (hello: ClientHello) => TlsRoute | undefined {
-  const { hosts } = parts
+  const { hosts, identity } = parts
   const tunnels = serveTunnels(parts)
   const enrolment = serveEnrolment(parts)
-  const login = serveLogin(parts)
+  const login = serveWithNode(parts, (request, response) => identity.handle(request, response))
+  const admin = serveWithNode(parts, answerAdminHost)
   const applications = serveApplications(parts)
   return ({ serverName, protocols }) => {
     if (serverName === undefined) return undefined
@@ -143,6 +145,7 @@ function createRoutes(parts: RouteParts): (hello: ClientHello) => TlsRoute | und
       if (protocols.includes('sallyport-tunnel/1')) return tunnels
       return protocols.includes('sallyport-enroll/1') ? enrolment : undefined
     }
+    if (serverName === hosts.admin) return admin
     return serverName === hosts.login ? login : applications
   }
 }
@@ -221,10 +224,11 @@ function serveEnrolment({ control, log }: RouteParts): TlsRoute {
   return (socket) => server.emit('connection', socket)
 }
 
-function serveLogin({ control, identity, log }: RouteParts): TlsRoute {
+/** System hosts are served by Node's own HTTP server: few requests, and libraries that expect it. */
+function serveWithNode({ control, log }: RouteParts, handle: RequestListener): TlsRoute {
   const http = createHttpServer(
     { headersTimeout: 20_000, requestTimeout: 30_000, maxHeaderSize: 32_768 },
-    (request, response) => identity.handle(request as never, response as never),
+    handle,
   )
   const server = createTlsServer(
     { ...clientTls, SNICallback: contextCallback(control), ALPNProtocols: ['http/1.1'] },
