@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns/promises'
-import { connect, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
 import { isLocalhostName } from './allow-list.ts'
 
 /** Asks the operating system for the addresses of a name. Rejects as `dns.lookup` does. */
@@ -10,12 +10,17 @@ export const resolveName: Resolve = async (name) => {
   return found.map(({ address }) => address)
 }
 
-/** RFC 6761 section 6.3; glibc does not do it for names below `localhost`. */
+/**
+ * Addresses of the service or of a proxy: names that an administrator wrote, so no allow-list applies.
+ *
+ * Names below `localhost` are loopback (RFC 6761 section 6.3); glibc does not do that.
+ */
 export async function resolveServiceName(
-  name: string,
+  host: string,
   resolve: Resolve,
 ): Promise<readonly string[]> {
-  return isLocalhostName(name) ? ['127.0.0.1'] : resolve(name)
+  if (isIP(host)) return [host]
+  return isLocalhostName(host) ? ['127.0.0.1'] : resolve(host)
 }
 
 /** RFC 8305 section 5 recommends 250 ms. */
@@ -25,7 +30,7 @@ const nextAttemptMs = 250
  * Connects to the first of the addresses that answers; each next one is tried when the one before failed or was silent for
  * 250 ms. What is dialled is exactly what was given: nothing is resolved here.
  *
- * @param addresses IP addresses; at least one
+ * @param addresses IP addresses
  * @returns a connected socket that may be half open, owned by the caller
  * @throws the first attempt's error, when all failed; the signal's reason
  */
@@ -36,6 +41,8 @@ export function dialTcp(
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
+    if (addresses.length === 0)
+      return reject(Object.assign(new Error('the name has no address'), { code: 'ENOTFOUND' }))
     const attempts = new Set<Socket>()
     let timer: NodeJS.Timeout | undefined
     let next = 0

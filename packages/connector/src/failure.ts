@@ -37,16 +37,20 @@ const systemErrors: Record<string, ResetCode> = {
   HTTP1_BODY_TIMEOUT: ResetCode.ORIGIN_TIMEOUT,
 }
 
-/** Certificate verification errors as Node gives them (OpenSSL's X509_V_ERR_ names, and its own). */
-const certificateErrors =
-  /^(?:CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|HOSTNAME_MISMATCH|INVALID_CA|PATH_LENGTH_EXCEEDED|EPROTO$)/
+/** What went wrong in a TLS handshake: whatever is not the network's fault is the certificate's or the protocol's. */
+export function toTlsFailure(error: Error): Error {
+  if (systemErrors[findErrorCode(error) ?? ''] !== undefined) return error
+  return new OriginFailure(ResetCode.ORIGIN_TLS_INVALID, error.message, { cause: error })
+}
 
 /** Any error on the way to, or from, an origin, as the failure of a stream. */
 export function toOriginFailure(error: unknown): OriginFailure {
   if (error instanceof OriginFailure) return error
   const { message: text, cause } = toError(error)
   const message = cause instanceof Error ? `${text}: ${cause.message}` : text
-  return new OriginFailure(findResetCode(error) ?? ResetCode.ORIGIN_UNREACHABLE, message, {
+  // An error without a code is none of the network's: it is ours.
+  const unknown = findErrorCode(error) ? ResetCode.ORIGIN_UNREACHABLE : ResetCode.INTERNAL
+  return new OriginFailure(findResetCode(error) ?? unknown, message, {
     cause: error,
   })
 }
@@ -59,7 +63,8 @@ function findResetCode(error: unknown): ResetCode | undefined {
     if (cause !== undefined) return cause
     const known = systemErrors[code]
     if (known !== undefined) return known
-    if (certificateErrors.test(code)) return ResetCode.ORIGIN_TLS_INVALID
+    // An alert after the handshake, such as for a client certificate that is missing.
+    if (/^(?:ERR_SSL_|EPROTO$)/.test(code)) return ResetCode.ORIGIN_TLS_INVALID
     if (code.startsWith('HTTP1_')) return ResetCode.ORIGIN_RESPONSE_INVALID
   }
   return undefined

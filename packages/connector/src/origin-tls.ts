@@ -8,6 +8,7 @@ import {
 } from 'node:tls'
 import type { Destination } from './destination.ts'
 import { toError } from './errors.ts'
+import { toTlsFailure } from './failure.ts'
 
 /** TLS towards origins: the system's CAs and, if there is one, a private CA of the organisation. */
 export class OriginTls {
@@ -24,7 +25,7 @@ export class OriginTls {
    * @param socket connected; owned by the result from here on
    * @param session of an earlier connection to the same destination with the same `validate`
    * @returns a socket whose certificate was checked, unless `validate` is false
-   * @throws Node's certificate and TLS errors; the signal's reason
+   * @throws OriginFailure `ORIGIN_TLS_INVALID`; the network's errors; the signal's reason
    */
   secure(
     socket: Socket,
@@ -50,18 +51,19 @@ export class OriginTls {
         secure.removeListener('close', onClose)
         signal.removeEventListener('abort', onAbort)
       }
-      const onError = (error: Error) => {
+      const fail = (error: Error) => {
         finish()
         secure.destroy()
         reject(error)
       }
+      const onError = (error: Error) => fail(toTlsFailure(error))
       const onClose = () =>
         onError(
           Object.assign(new Error('the origin closed the connection during the TLS handshake'), {
             code: 'ECONNRESET',
           }),
         )
-      const onAbort = () => onError(toError(signal.reason))
+      const onAbort = () => fail(toError(signal.reason))
       secure.once('error', onError)
       secure.once('close', onClose)
       signal.addEventListener('abort', onAbort)
@@ -77,7 +79,7 @@ export class OriginTls {
     if (!this.#validating) {
       const system = getCACertificates('system')
       // A system without a certificate store still has the roots that come with Node.
-      const ca = system.length > 0 ? system : getCACertificates('bundled')
+      const ca = [...(system.length > 0 ? system : getCACertificates('bundled'))]
       if (this.#privateCa !== undefined) ca.push(this.#privateCa)
       this.#validating = createSecureContext({ ca, minVersion: 'TLSv1.2' })
     }

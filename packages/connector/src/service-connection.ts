@@ -63,8 +63,7 @@ export async function dialPlain(route: ServiceRoute, signal: AbortSignal): Promi
     return connectThroughProxy(proxy, seen, port, signal, resolve)
   }
   try {
-    const addresses = isIP(host) ? [host] : await resolveServiceName(host, resolve)
-    return await dialTcp(addresses, port, signal)
+    return await dialTcp(await resolveServiceName(host, resolve), port, signal)
   } catch (cause) {
     if (signal.aborted) throw cause
     throw new ConnectorError(
