@@ -3,9 +3,6 @@ import type { Kysely, Selectable } from 'kysely'
 import type { Database } from './schema.ts'
 import { findClaims } from './users.ts'
 
-/** Why a session ended. */
-export type EndReason = 'signed-out' | 'replaced' | 'administrator' | 'user-deleted'
-
 /** A session as lists show it. Instants are epoch milliseconds. */
 export interface SessionRow {
   id: string
@@ -99,7 +96,10 @@ function selectLive(db: Kysely<Database>, id: string, nowAt: number) {
     .executeTakeFirst()
 }
 
-/** @returns whether it was this call that ended it */
+/**
+ * @param reason `signed-out`, `replaced`, `administrator`
+ * @returns whether it was this call that ended it
+ */
 export async function endSession(
   db: Kysely<Database>,
   id: string,
