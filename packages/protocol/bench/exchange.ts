@@ -1,10 +1,11 @@
 /**
  * CPU of the tunnel alone, for small exchanges and for one download:
  *
- *   node packages/protocol/bench/exchange.ts [--seconds 3] [--concurrency 64] [--transport memory|tcp]
+ *   node packages/protocol/bench/exchange.ts [--seconds 3] [--concurrency 64] [--transport
+ * memory|tcp]
  *
- * With `tcp` the connector is a process of its own, and each side's CPU is shown apart. Batches are what the event loop
- * gathered in one turn; under load one batch carries many exchanges.
+ * With `tcp` the connector is a process of its own, and each side's CPU is shown apart. Batches are
+ * what the event loop gathered in one turn; under load one batch carries many exchanges.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'

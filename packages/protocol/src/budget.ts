@@ -3,10 +3,11 @@ export const minimumWindowBytes = 65_536
 export const initialWindowBytes = 262_144
 
 /**
- * Decides how large the windows of one tunnel's streams may be, so that what peers can make us hold stays
- * bounded: 64 KiB for every stream, and `memoryBytes` in all for whatever goes beyond.
+ * Decides how large the windows of one tunnel's streams may be, so that what peers can make us hold
+ * stays bounded: 64 KiB for every stream, and `memoryBytes` in all for whatever goes beyond.
  *
- * A stream is charged for its window above the minimum, or for what it holds unread, whichever is more.
+ * A stream is charged for its window above the minimum, or for what it holds unread, whichever is
+ * more.
  */
 export class MemoryBudget {
   readonly #memoryBytes: number
@@ -22,7 +23,10 @@ export class MemoryBudget {
     return this.#charged
   }
 
-  /** The window a new stream begins with: half of the memory is kept for windows that prove their need. */
+  /**
+   * The window a new stream begins with: half of the memory is kept for windows that prove their
+   * need.
+   */
   initialWindow(): number {
     const excess = initialWindowBytes - minimumWindowBytes
     return this.#charged + excess > this.#memoryBytes / 2 ? minimumWindowBytes : initialWindowBytes
@@ -41,8 +45,9 @@ export class MemoryBudget {
   }
 
   /**
-   * The window for the next grant. Each stream may have up to half of what is free, so that many share evenly and one alone
-   * gets plenty; one that has more than all that is free gives half of its own back.
+   * The window for the next grant. Each stream may have up to half of what is free, so that many
+   * share evenly and one alone gets plenty; one that has more than all that is free gives half of
+   * its own back.
    *
    * @param committedBytes credit the peer still holds, which cannot be taken back
    * @param fast the window was used up quicker than the credit could come back

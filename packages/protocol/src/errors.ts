@@ -1,8 +1,9 @@
 /**
  * Why one stream was given up, as it travels in a RESET frame (u16).
  *
- * REFUSED promises that nothing of the stream was acted upon: it may be sent again over another tunnel.
- * NO_ERROR after the sender's own end means "nothing more is needed from you"; what was sent before it counts.
+ * REFUSED promises that nothing of the stream was acted upon: it may be sent again over another
+ * tunnel. NO_ERROR after the sender's own end means "nothing more is needed from you"; what was
+ * sent before it counts.
  */
 export const ResetCode = {
   NO_ERROR: 0,
@@ -39,13 +40,16 @@ export type GoAwayCode = (typeof GoAwayCode)[keyof typeof GoAwayCode]
 /**
  * - `TUNNEL_RESET` the peer gave up one stream; `resetCode` says why
  * - `TUNNEL_CLOSED` the tunnel ended, or is draining and takes no new streams
- * - `TUNNEL_FLOW_VIOLATION` the peer sent more than it was granted, or granted more than can be counted
+ * - `TUNNEL_FLOW_VIOLATION` the peer sent more than it was granted, or granted more than can be
+ *   counted
  * - `TUNNEL_PROTOCOL_VIOLATION` the peer sent a well-formed frame where it is not allowed
  * - `TUNNEL_FRAME_INVALID` the peer sent bytes that are no frame; the tunnel ends
  * - `TUNNEL_VERSION_UNSUPPORTED` no protocol version in common; the tunnel ends
  * - `TUNNEL_TIMEOUT` nothing was heard from the peer for too long; the tunnel ends
- * - `TUNNEL_FULL` as many streams are open as the peer takes, or too much waits to be sent; nothing was sent
- * - `TUNNEL_QUEUE_FULL` the caller kept writing long after `write()` said false; the stream was reset
+ * - `TUNNEL_FULL` as many streams are open as the peer takes, or too much waits to be sent; nothing
+ *   was sent
+ * - `TUNNEL_QUEUE_FULL` the caller kept writing long after `write()` said false; the stream was
+ *   reset
  * - `TUNNEL_OVERLOADED` the peer made us queue more than we hold for it
  */
 export type TunnelErrorCode =

@@ -61,8 +61,9 @@ export interface FrameSink {
 const emptyPayload = Buffer.alloc(0)
 
 /**
- * Cuts a byte sequence into frames, however it is split. DATA payloads are passed on as they arrive, without a copy;
- * other payloads are assembled, which never takes more than one `maxPayloadBytes`. Unknown types are skipped.
+ * Cuts a byte sequence into frames, however it is split. DATA payloads are passed on as they
+ * arrive, without a copy; other payloads are assembled, which never takes more than one
+ * `maxPayloadBytes`. Unknown types are skipped.
  */
 export class FrameDecoder {
   readonly #sink: FrameSink
@@ -87,7 +88,10 @@ export class FrameDecoder {
     this.#assembled = undefined
   }
 
-  /** @returns what is wrong with the bytes, after which nothing more is decoded; never throws by itself */
+  /**
+   * @returns what is wrong with the bytes, after which nothing more is decoded; never throws by
+   * itself
+   */
   push(chunk: Buffer): TunnelError | undefined {
     let at = 0
     while (!this.#stopped) {
@@ -176,12 +180,15 @@ export class FrameDecoder {
 
 const slabBytes = 32_768
 
-/** Payloads up to this are copied beside their header: cheaper than one more buffer for the socket. */
+/**
+ * Payloads up to this are copied beside their header: cheaper than one more buffer for the socket.
+ */
 const copyLimitBytes = 4096
 
 /**
- * Frames on their way to the socket, encoded as they are made. Small ones share a slab, which is written through once
- * and then left to the garbage collector, so that the socket may hold on to what it was given.
+ * Frames on their way to the socket, encoded as they are made. Small ones share a slab, which is
+ * written through once and then left to the garbage collector, so that the socket may hold on to
+ * what it was given.
  */
 export class FrameWriter {
   #slab: Buffer = emptyPayload
@@ -195,7 +202,10 @@ export class FrameWriter {
     return this.#bytes
   }
 
-  /** @returns everything encoded since the last call, whole frames in order; the caller owns the buffers */
+  /**
+   * @returns everything encoded since the last call, whole frames in order; the caller owns the
+   * buffers
+   */
   take(): Buffer[] {
     this.#seal()
     const parts = this.#parts

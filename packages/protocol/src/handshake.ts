@@ -39,8 +39,8 @@ export function encodeHello(hello: Hello): Buffer {
 /**
  * Bytes behind the last capability are left for later versions.
  *
- * @returns what is wrong instead: `TUNNEL_FRAME_INVALID`, `TUNNEL_VERSION_UNSUPPORTED`, or `TUNNEL_PROTOCOL_VIOLATION` when the
- *   peer has our own role
+ * @returns what is wrong instead: `TUNNEL_FRAME_INVALID`, `TUNNEL_VERSION_UNSUPPORTED`, or
+ *   `TUNNEL_PROTOCOL_VIOLATION` when the peer has our own role
  */
 export function parseHello(payload: Buffer, ownSide: Hello['side']): Hello | TunnelError {
   if (payload.length < 13 || !payload.subarray(0, 4).equals(magic)) {

@@ -10,13 +10,17 @@ const batchBytes = 131_072
 /** Queued bytes of all streams together above which every `write()` says false. */
 const congestedBytes = 16_777_216
 
-/** How long the news that a stream without a body was accepted may wait for other frames to travel with. */
+/**
+ * How long the news that a stream without a body was accepted may wait for other frames to travel
+ * with.
+ */
 const acceptDelayMs = 20
 
 /**
- * The sending half of a tunnel. Frames gather until the event loop has read every socket that was ready, then go
- * out in one write: control frames as they were made, credit, then data, one turn per stream in rotation. While the
- * socket is full, control frames wait here and data waits in its stream.
+ * The sending half of a tunnel. Frames gather until the event loop has read every socket that was
+ * ready, then go out in one write: control frames as they were made, credit, then data, one turn
+ * per stream in rotation. While the socket is full, control frames wait here and data waits in its
+ * stream.
  */
 export class Outbound {
   readonly writer = new FrameWriter()
@@ -110,8 +114,8 @@ export class Outbound {
   }
 
   /**
-   * Sends a last frame, if any, and nothing afterwards. Data that waits is dropped; so are control frames that wait for a
-   * full socket, unless `orderly`.
+   * Sends a last frame, if any, and nothing afterwards. Data that waits is dropped; so are control
+   * frames that wait for a full socket, unless `orderly`.
    */
   close(orderly: boolean, addLast: (writer: FrameWriter) => void): void {
     if (this.#closed) return
@@ -169,8 +173,8 @@ export class Outbound {
     this.#blocked = duplex.writableNeedDrain
   }
 
-  // A response usually follows soon and says the same as the grant; one more write to the socket would cost more than
-  // all the rest of a small exchange.
+  // A response usually follows soon and says the same as the grant; one more write to the socket
+  // would cost more than all the rest of a small exchange.
   #onlyAcceptsWait(): boolean {
     if (this.#acceptDue || this.#granting.length === 0) return false
     if (this.writer.bytes > 0 || this.#firstReady) return false

@@ -2,9 +2,9 @@ const tailBytes = 16_384
 const smallBytes = 4096
 
 /**
- * Bytes waiting, as the chunks they came in. Small chunks are gathered into one buffer, so that a million
- * one-byte frames cost a million bytes and not a million objects; a small view of a large read buffer is copied, so that
- * it does not keep the large one alive.
+ * Bytes waiting, as the chunks they came in. Small chunks are gathered into one buffer, so that a
+ * million one-byte frames cost a million bytes and not a million objects; a small view of a large
+ * read buffer is copied, so that it does not keep the large one alive.
  */
 export class ChunkQueue {
   #chunks: Buffer[] = []
@@ -16,7 +16,9 @@ export class ChunkQueue {
     return this.#bytes
   }
 
-  /** @param staysLong false when the chunk is about to be taken, so that a copy would be for nothing */
+  /**
+   * @param staysLong false when the chunk is about to be taken, so that a copy would be for nothing
+   */
   push(chunk: Buffer, staysLong: boolean): void {
     this.#bytes += chunk.length
     if (this.#tail) {

@@ -28,7 +28,10 @@ export const defaultLimits: Readonly<TunnelLimits> = {
 const maxStreamId = 0xffff_ffff
 /** Parts of unfinished heads, of all streams together. */
 const maxPartialHeadBytes = 8_388_608
-/** How long a closed tunnel waits for the peer to close too, so that our GOAWAY is not lost to a TCP reset. */
+/**
+ * How long a closed tunnel waits for the peer to close too, so that our GOAWAY is not lost to a TCP
+ * reset.
+ */
 const lingerMs = 1000
 const tickMs = 1000
 const roundTripSamples = 8
@@ -51,7 +54,10 @@ const errorCodes: Readonly<Record<GoAwayCode, TunnelErrorCode>> = {
 
 type FrameHandler = (session: TunnelSession, flags: number, id: number, payload: Buffer) => void
 
-/** One tunnel: a Duplex, already connected and authenticated, and the streams on it. It owns the Duplex from now on. */
+/**
+ * One tunnel: a Duplex, already connected and authenticated, and the streams on it. It owns the
+ * Duplex from now on.
+ */
 export class TunnelSession {
   readonly #duplex: Duplex
   readonly #options: TunnelOptions
@@ -143,12 +149,12 @@ export class TunnelSession {
   }
 
   /**
-   * Gateway side. Nothing needs to be awaited: opening, head and body may be sent at once; body bytes stay here until
-   * the connector accepted.
+   * Gateway side. Nothing needs to be awaited: opening, head and body may be sent at once; body
+   * bytes stay here until the connector accepted.
    *
    * @param openPayload at most 64 KiB; not changed by anyone from here on
-   * @throws TunnelError `TUNNEL_CLOSED` when draining or closed; `TUNNEL_FULL` when the connector takes no more
-   *   streams or does not read fast enough. Another tunnel may do in both cases
+   * @throws TunnelError `TUNNEL_CLOSED` when draining or closed; `TUNNEL_FULL` when the connector
+   *   takes no more streams or does not read fast enough. Another tunnel may do in both cases
    */
   openStream(openPayload: Buffer, handler: StreamHandler): TunnelStream {
     if (this.#options.side !== 'gateway') throw new TypeError('only the gateway opens streams')
@@ -171,7 +177,9 @@ export class TunnelSession {
     return stream
   }
 
-  /** Drains: takes no new streams, lets the open ones finish, then closes (`onClose(undefined)`). */
+  /**
+   * Drains: takes no new streams, lets the open ones finish, then closes (`onClose(undefined)`).
+   */
   goAway(reason: string): void {
     if (this.#state === 'closed' || this.#leaving) return
     this.#draining = true
@@ -181,7 +189,10 @@ export class TunnelSession {
     this.#closeWhenDrained()
   }
 
-  /** Ends the tunnel now. Streams that are open get `TUNNEL_CLOSED`; `error` becomes the cause in `onClose`. */
+  /**
+   * Ends the tunnel now. Streams that are open get `TUNNEL_CLOSED`; `error` becomes the cause in
+   * `onClose`.
+   */
   close(error?: Error): void {
     if (!error) {
       this.#shutDown(undefined, GoAwayCode.NO_ERROR, 'closed')
@@ -351,8 +362,8 @@ export class TunnelSession {
   readonly #tick = (): void => {
     if (this.#state === 'closed') return
     this.#timer = this.#clock.startTimer(this.#tick, tickMs)
-    // Counted in ticks, not by the clock: a machine that slept or a loop that was blocked for a minute
-    // has not listened for a minute.
+    // Counted in ticks, not by the clock: a machine that slept or a loop that was blocked for a
+    // minute has not listened for a minute.
     const silentMs = ++this.#silentTicks * tickMs
     const { pingAfterMs, deadAfterMs, handshakeTimeoutMs } = this.#limits
     if (!this.#ready && ++this.#handshakeTicks * tickMs >= handshakeTimeoutMs) {
@@ -413,7 +424,10 @@ export class TunnelSession {
     })
   }
 
-  /** @param code for the GOAWAY; undefined when it was sent already, and everything else is to go out too */
+  /**
+   * @param code for the GOAWAY; undefined when it was sent already, and everything else is to go
+   * out too
+   */
   #shutDown(error: TunnelError | undefined, code: GoAwayCode | undefined, reason: string): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'

@@ -8,11 +8,16 @@ import type { StreamHandler, TunnelClock, TunnelStream } from './tunnel.ts'
 export const maxHeadBytes = 262_144
 /** All heads and trailers of one direction together: informational heads have no other bound. */
 const maxAllHeadsBytes = 2 * maxHeadBytes
-/** A head that spans frames does so in large parts, or its assembly would cost more than its bytes. */
+/**
+ * A head that spans frames does so in large parts, or its assembly would cost more than its bytes.
+ */
 const minHeadPartBytes = 16_384
 const maxCredit = 0x7fff_ffff
 
-/** Queued bytes above which `write()` says false, below which it is made good, and which end the stream. */
+/**
+ * Queued bytes above which `write()` says false, below which it is made good, and which end the
+ * stream.
+ */
 const fullBytes = 262_144
 const roomAgainBytes = 131_072
 const overfullBytes = 4_194_304
@@ -25,7 +30,10 @@ export interface StreamHost {
   readonly clock: TunnelClock
   /** Bytes of heads that are not complete yet; false when there are too many. */
   holdHeadBytes(bytes: number): boolean
-  /** Round trip to reckon windows with; undefined when not measured yet. Asks for a new measurement when it is old. */
+  /**
+   * Round trip to reckon windows with; undefined when not measured yet. Asks for a new measurement
+   * when it is old.
+   */
   measureRoundTrip(): number | undefined
   streamOver(stream: Stream): void
   handlerFailed(error: unknown, stream: Stream): void
@@ -70,7 +78,9 @@ export class Stream implements TunnelStream {
   #receivedTrailers: string | undefined
   #paused = false
   #delivering = false
-  /** The peer ended, then let us know that it needs nothing more; told after what it sent was read. */
+  /**
+   * The peer ended, then let us know that it needs nothing more; told after what it sent was read.
+   */
   #dismissal: TunnelError | undefined
 
   #window = 0
@@ -421,7 +431,10 @@ export class Stream implements TunnelStream {
 
   // ---- inside
 
-  /** Nothing is read any more, or the peer has said its last word: frames that still arrive are dropped. */
+  /**
+   * Nothing is read any more, or the peer has said its last word: frames that still arrive are
+   * dropped.
+   */
   get #deaf(): boolean {
     return this.#over || this.#leaving !== undefined || this.#dismissal !== undefined
   }
@@ -491,7 +504,8 @@ export class Stream implements TunnelStream {
     const { budget, clock } = this.#host
     const now = clock.now()
     const roundTripMs = this.#host.measureRoundTrip()
-    // At this rate the whole window lasts for less than two round trips: the sender waits, or soon will.
+    // At this rate the whole window lasts for less than two round trips: the sender waits, or soon
+    // will.
     const fast =
       roundTripMs !== undefined &&
       this.#grantedAt >= 0 &&
@@ -603,8 +617,8 @@ export class Stream implements TunnelStream {
   }
 }
 
-// The pattern is answered at once for a string of one-byte characters, which all parsed heads are. A wider character
-// would lose its upper byte on the wire, and with it could become a line end.
+// The pattern is answered at once for a string of one-byte characters, which all parsed heads are.
+// A wider character would lose its upper byte on the wire, and with it could become a line end.
 function checkLatin1(text: string, limitBytes: number, what: string): void {
   if (text.length > limitBytes) throw new TypeError(`${what} of ${text.length} bytes`)
   if (/[^\x00-\xff]/.test(text)) throw new TypeError(`${what} with characters beyond latin1`)

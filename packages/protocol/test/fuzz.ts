@@ -3,9 +3,10 @@
  *
  *   node packages/protocol/test/fuzz.ts [--iterations 1000000] [--seed 1]
  *
- * Each input is a sequence of frames, mostly sensible, then damaged in some inputs, cut into pieces at random. Whatever it is,
- * the session must not throw, must call handlers in order, and must answer with the same resets and the same GOAWAY
- * as the oracle. The first difference is printed as a case for vectors/sessions.json.
+ * Each input is a sequence of frames, mostly sensible, then damaged in some inputs, cut into pieces
+ * at random. Whatever it is, the session must not throw, must call handlers in order, and must
+ * answer with the same resets and the same GOAWAY as the oracle. The first difference is printed as
+ * a case for vectors/sessions.json.
  */
 import assert from 'node:assert/strict'
 import { parseArgs } from 'node:util'
@@ -134,7 +135,9 @@ export function makeInput(random: Random): FuzzInput {
   return { setup, bytes, pieces }
 }
 
-/** @returns the case that went wrong, ready for vectors/sessions.json, with what happened instead */
+/**
+ * @returns the case that went wrong, ready for vectors/sessions.json, with what happened instead
+ */
 export async function tryInput(input: FuzzInput): Promise<object | undefined> {
   const expected = receiveSession(input.setup, input.bytes)
   const vector = { name: 'found by fuzzing', ...input.setup, hex: input.bytes.toString('hex') }
@@ -151,7 +154,10 @@ export async function tryInput(input: FuzzInput): Promise<object | undefined> {
   }
 }
 
-/** Bytes that are really in use. Buffers are freed beside the collector, so it is called until nothing changes. */
+/**
+ * Bytes that are really in use. Buffers are freed beside the collector, so it is called until
+ * nothing changes.
+ */
 export async function usedBytes(): Promise<number> {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void

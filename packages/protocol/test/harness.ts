@@ -78,8 +78,8 @@ export interface SessionRun {
 }
 
 /**
- * Puts a session into the situation that SPEC.md section 10 describes, feeds it the pieces, and lists what it did in the
- * form of the oracle.
+ * Puts a session into the situation that SPEC.md section 10 describes, feeds it the pieces, and
+ * lists what it did in the form of the oracle.
  */
 export async function runSession(setup: SessionCase, pieces: Buffer[]): Promise<SessionRun> {
   const wire = new Wire()

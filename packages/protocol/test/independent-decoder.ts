@@ -1,6 +1,7 @@
 /**
- * The receiving half of SPEC.md, written from that text alone and sharing no code with src: a check that the text is
- * complete, and an oracle for the fuzzer. It wants all bytes at once and is in no hurry.
+ * The receiving half of SPEC.md, written from that text alone and sharing no code with src: a check
+ * that the text is complete, and an oracle for the fuzzer. It wants all bytes at once and is in no
+ * hurry.
  */
 
 export interface DecodedFrame {
@@ -141,6 +142,8 @@ interface Half {
   credit: number
   ownCredit: number
   ended: boolean
+  /** By DATA or TRAILERS, which a reader that pauses has not been given yet. */
+  endedBehindHead: boolean
   anyData: boolean
   heads: number
   allHeadBytes: number
@@ -160,10 +163,13 @@ export function receiveSession(setup: SessionCase, bytes: Buffer): Outcome {
   const outcome: Outcome = { resets: [], heads: [], open: [] }
   const streams = new Map<number, Half>()
   let highest = 0
+  /** Over by NO_ERROR, but its reader, which pauses, has not been given the end. */
+  let unread = 0
   const newHalf = (credit: number, ownCredit: number): Half => ({
     credit,
     ownCredit,
     ended: false,
+    endedBehindHead: false,
     anyData: false,
     heads: 0,
     allHeadBytes: 0,
@@ -198,7 +204,7 @@ export function receiveSession(setup: SessionCase, bytes: Buffer): Outcome {
     if (row.name === 'OPEN') {
       if (setup.side === 'gateway' || streamId <= highest) throw new SessionEnd('PROTOCOL_ERROR')
       highest = streamId
-      if (streams.size >= (setup.maxStreams ?? 20000)) return 'REFUSED'
+      if (streams.size + unread >= (setup.maxStreams ?? 20000)) return 'REFUSED'
       const granted = setup.reader === 'paused' ? 262144 : 0
       streams.set(streamId, newHalf(granted, flags.has('SMALL') ? 65536 : 262144))
       return undefined
@@ -242,7 +248,10 @@ export function receiveSession(setup: SessionCase, bytes: Buffer): Outcome {
         stream.accepted = true
         stream.credit -= payload.length
         stream.anyData = true
-        if (flags.has('END') && !cut) stream.ended = true
+        if (flags.has('END') && !cut) {
+          stream.ended = true
+          stream.endedBehindHead = true
+        }
         return undefined
       case 'TRAILERS':
         if (stream.ended || stream.part !== undefined) {
@@ -252,6 +261,7 @@ export function receiveSession(setup: SessionCase, bytes: Buffer): Outcome {
         if (stream.allHeadBytes > 524288) return 'PROTOCOL_ERROR'
         stream.accepted = true
         stream.ended = true
+        stream.endedBehindHead = true
         return undefined
       case 'WINDOW': {
         const increment = payload.readUInt32BE()
@@ -264,6 +274,9 @@ export function receiveSession(setup: SessionCase, bytes: Buffer): Outcome {
         return undefined
       }
       case 'RESET':
+        if (payload.readUInt16BE() === 0 && stream.endedBehindHead && setup.reader === 'paused') {
+          unread++
+        }
         streams.delete(streamId)
         return undefined
       default:

@@ -195,7 +195,9 @@ export class TestClock {
   }
 }
 
-/** Lets the event loop go round: frames that are on their way arrive in memory, and their answers. */
+/**
+ * Lets the event loop go round: frames that are on their way arrive in memory, and their answers.
+ */
 export async function turns(count: number): Promise<void> {
   for (; count > 0; count--) await new Promise((resolve) => setImmediate(resolve))
 }
