@@ -145,30 +145,36 @@ export async function unassign(
   return row !== undefined
 }
 
-/** Who is assigned, with names; users before groups. */
+/** An assignment with the name of who is assigned. */
+export interface Assignment extends Principal {
+  applicationId: string
+  name: string
+}
+
+/** Who is assigned, to one application or to each; users before groups. */
 export async function listAssignments(
   db: Kysely<Database>,
-  applicationId: string,
-): Promise<(Principal & { name: string })[]> {
-  const users = await db
+  applicationId?: string,
+): Promise<Assignment[]> {
+  let ofUsers = db
     .selectFrom('assignment')
     .innerJoin('user', 'user.id', 'assignment.principalId')
-    .select(['user.id', 'user.userName as name'])
-    .where('assignment.applicationId', '=', applicationId)
+    .select(['assignment.applicationId', 'user.id', 'user.userName as name'])
     .where('assignment.principalKind', '=', 'user')
     .orderBy('user.userName')
-    .execute()
-  const groups = await db
+  let ofGroups = db
     .selectFrom('assignment')
     .innerJoin('group', 'group.id', 'assignment.principalId')
-    .select(['group.id', 'group.name'])
-    .where('assignment.applicationId', '=', applicationId)
+    .select(['assignment.applicationId', 'group.id', 'group.name'])
     .where('assignment.principalKind', '=', 'group')
     .orderBy('group.name')
-    .execute()
+  if (applicationId !== undefined) {
+    ofUsers = ofUsers.where('assignment.applicationId', '=', applicationId)
+    ofGroups = ofGroups.where('assignment.applicationId', '=', applicationId)
+  }
   return [
-    ...users.map((user) => ({ ...user, kind: 'user' as const })),
-    ...groups.map((group) => ({ ...group, kind: 'group' as const })),
+    ...(await ofUsers.execute()).map((row) => ({ ...row, kind: 'user' as const })),
+    ...(await ofGroups.execute()).map((row) => ({ ...row, kind: 'group' as const })),
   ]
 }
 

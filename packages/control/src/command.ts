@@ -1,0 +1,122 @@
+import type { Problem } from '@sallyport/domain'
+import { z } from 'zod'
+import type { Change, Configuration, Db } from './configuration.ts'
+import { ControlError, refuse } from './errors.ts'
+import { toProblems } from './problems.ts'
+
+/** What commands work with. */
+export interface CommandContext {
+  readonly db: Db
+  readonly configuration: Configuration
+  readonly clock: () => number
+  hashPassword(password: string): Promise<string>
+  /** How many tunnels of a connector are up. */
+  countTunnels(connectorId: string): number
+  readonly facts: {
+    readonly tenantId: string
+    readonly baseDomain: string
+    readonly port: number
+    /** Where connectors reach the service. */
+    readonly service: string
+    readonly connectorCaFingerprint: string
+  }
+}
+
+/** One thing an administrator can ask for. */
+export interface Command {
+  /** One sentence. */
+  readonly summary: string
+  /** Whether it changes anything. */
+  readonly changes: boolean
+  readonly input: z.ZodType
+  /** @param input as it came: it is validated first */
+  run(input: unknown, actor: string): Promise<unknown>
+}
+
+/** By name, such as `user.create`. */
+export type CommandTable = ReadonlyMap<string, Command>
+
+/** A command before it is given what it works with. */
+export interface CommandDefinition {
+  readonly summary: string
+  readonly changes: boolean
+  readonly input: z.ZodType
+  run(context: CommandContext, input: unknown, actor: string): Promise<unknown>
+}
+
+/** A command that only reads. */
+export function query<Schema extends z.ZodType>(
+  summary: string,
+  input: Schema,
+  run: (context: CommandContext, input: z.output<Schema>) => Promise<unknown>,
+): CommandDefinition {
+  return {
+    summary,
+    changes: false,
+    input,
+    run: (context, value) => run(context, parseInput(input, value)),
+  }
+}
+
+/** A command that changes something: in one transaction, with an audit event. */
+export function change<Schema extends z.ZodType>(
+  summary: string,
+  input: Schema,
+  run: (
+    change: Change,
+    input: z.output<Schema>,
+    context: Omit<CommandContext, 'db'>,
+  ) => Promise<unknown>,
+): CommandDefinition {
+  return prepared(summary, input, async (_context, value) => value, run)
+}
+
+/**
+ * A change that first does what must not happen inside a transaction, because it takes long: everybody
+ * else waits for that.
+ */
+export function prepared<Schema extends z.ZodType, Ready>(
+  summary: string,
+  input: Schema,
+  prepare: (context: CommandContext, input: z.output<Schema>) => Promise<Ready>,
+  run: (change: Change, ready: Ready, context: Omit<CommandContext, 'db'>) => Promise<unknown>,
+): CommandDefinition {
+  return {
+    summary,
+    changes: true,
+    input,
+    async run(context, value, actor) {
+      const ready = await prepare(context, parseInput(input, value))
+      return context.configuration.change(actor, (change) => run(change, ready, context))
+    },
+  }
+}
+
+/** @throws ControlError `INPUT_INVALID` with every problem */
+export function parseInput<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+): z.output<Schema> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  throw refuse('INPUT_INVALID', ...(toProblems(result.error, schema) as [Problem, ...Problem[]]))
+}
+
+/** @throws ControlError `NOT_FOUND` */
+export function found<T>(value: T | undefined, path: string, message: string): T {
+  if (value === undefined) throw refuse('NOT_FOUND', { path, message })
+  return value
+}
+
+/** No input at all; `undefined` and `{}` are the same. */
+export const nothing = z.strictObject({}).prefault({})
+
+/** A name or an ID. */
+export const reference = z.string().trim().min(1).max(256)
+
+export function unknownCommand(name: string, table: CommandTable): ControlError {
+  return new ControlError(
+    'COMMAND_UNKNOWN',
+    `there is no command "${name}"; there are: ${[...table.keys()].join(', ')}`,
+  )
+}

@@ -1,0 +1,94 @@
+import { groups, users } from '@sallyport/store'
+import { z } from 'zod'
+import { type CommandDefinition, change, found, nothing, query, reference } from '../command.ts'
+import { refuse } from '../errors.ts'
+import { displayText, findGroup, findPrincipal } from './references.ts'
+
+const group = z.strictObject({ name: reference })
+
+const membership = z.strictObject({
+  /** The group that gets or loses a member. */
+  group: reference,
+  user: reference.optional(),
+  memberGroup: reference.optional(),
+})
+
+export const groupCommands: Record<string, CommandDefinition> = {
+  'group.create': change(
+    'Creates a group.',
+    z.strictObject({ name: displayText }),
+    async ({ db, nowAt, audit }, { name }) => {
+      const created = await groups.createGroup(db, { name }, nowAt)
+      if (!created)
+        throw refuse('CONFLICT', {
+          path: 'name',
+          message: `there is a group "${name}" already; choose another name`,
+        })
+      await audit('group-created', created.id, { name })
+      return { name: created.name, id: created.id, createdAt: created.createdAt }
+    },
+  ),
+
+  'group.list': query('Lists groups by name.', nothing, async ({ db }) =>
+    (await groups.listGroups(db)).map(({ id, name, createdAt }) => ({ name, id, createdAt })),
+  ),
+
+  'group.show': query('Shows a group and its direct members.', group, async ({ db }, input) => {
+    const { id, name, createdAt } = await findGroup(db, input.name, 'name')
+    const members = await groups.listMembers(db, id)
+    const names = await Promise.all(
+      members.map(async (member) =>
+        member.kind === 'user'
+          ? (await users.findUserById(db, member.id))?.userName
+          : (await groups.findGroupById(db, member.id))?.name,
+      ),
+    )
+    const ofKind = (kind: 'user' | 'group') =>
+      names.filter((name, index) => name !== undefined && members[index]!.kind === kind)
+    return { name, id, createdAt, users: ofKind('user'), groups: ofKind('group') }
+  }),
+
+  'group.delete': change(
+    'Deletes a group with its memberships and assignments.',
+    group,
+    async ({ db, nowAt, publish, audit }, input) => {
+      const { id, name } = await findGroup(db, input.name, 'name')
+      publish(found(await groups.deleteGroup(db, id, nowAt), 'name', 'was deleted'))
+      await audit('group-deleted', id, { name })
+    },
+  ),
+
+  'group.add-member': change(
+    'Makes a user or a group a member of a group.',
+    membership,
+    async ({ db, nowAt, publish, audit }, input) => {
+      const { id } = await findGroup(db, input.group, 'group')
+      const member = await findPrincipal(db, input.user, input.memberGroup, 'memberGroup')
+      if (member.id === id)
+        throw refuse('INPUT_INVALID', {
+          path: 'memberGroup',
+          message: 'a group cannot be a member of itself',
+        })
+      publish(found(await groups.addMember(db, id, member, nowAt), 'group', 'was deleted'))
+      await audit('group-member-added', id, { member: member.id, kind: member.kind })
+    },
+  ),
+
+  'group.remove-member': change(
+    'Ends the direct membership of a user or a group.',
+    membership,
+    async ({ db, nowAt, publish, audit }, input) => {
+      const { id, name } = await findGroup(db, input.group, 'group')
+      const member = await findPrincipal(db, input.user, input.memberGroup, 'memberGroup')
+      const path = member.kind === 'user' ? 'user' : 'memberGroup'
+      publish(
+        found(
+          await groups.removeMember(db, id, member, nowAt),
+          path,
+          `${member.name} is no direct member of ${name}; see: sallyport group show`,
+        ),
+      )
+      await audit('group-member-removed', id, { member: member.id, kind: member.kind })
+    },
+  ),
+}

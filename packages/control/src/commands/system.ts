@@ -1,0 +1,87 @@
+import {
+  applications,
+  audit,
+  connectors,
+  groups,
+  oidcModel,
+  sessions,
+  users,
+} from '@sallyport/store'
+import { z } from 'zod'
+import { type CommandDefinition, change, nothing, query, reference } from '../command.ts'
+import { refuse } from '../errors.ts'
+import { findUser } from './references.ts'
+
+export const systemCommands: Record<string, CommandDefinition> = {
+  'session.list': query(
+    'Lists the sessions in force, newest first.',
+    z.strictObject({ user: reference.optional() }).prefault({}),
+    async ({ db, clock }, input) => {
+      const userId =
+        input.user === undefined ? undefined : (await findUser(db, input.user, 'user')).id
+      const rows = await sessions.listSessions(db, {
+        liveAt: clock(),
+        ...(userId === undefined ? {} : { userId }),
+      })
+      return rows.map((row) => ({
+        userName: row.userName ?? null,
+        signedInAt: row.signedInAt,
+        absoluteExpiresAt: row.absoluteExpiresAt,
+        methods: row.methods,
+        clientAddress: row.clientAddress ?? null,
+        userAgent: row.userAgent ?? null,
+        id: row.id,
+      }))
+    },
+  ),
+
+  'session.end': change(
+    'Ends a session: its owner must sign in again everywhere.',
+    z.strictObject({ sessionId: reference }),
+    async ({ db, nowAt, publish, audit }, { sessionId }) => {
+      if (!(await sessions.endSession(db, sessionId, 'administrator', nowAt)))
+        throw refuse('NOT_FOUND', {
+          path: 'sessionId',
+          message: 'there is no such session in force; see: sallyport session list',
+        })
+      // Its grants and tokens would outlive it.
+      await oidcModel.deleteOidcSession(db, sessionId)
+      publish([{ kind: 'session-ended', sessionId, at: nowAt }])
+      await audit('session-ended', sessionId)
+    },
+  ),
+
+  'audit.list': query(
+    'Lists what was changed and by whom, newest first.',
+    z
+      .strictObject({
+        kind: z.string().optional(),
+        subject: z.string().optional(),
+        before: z.strictObject({ at: z.int(), id: z.string() }).optional(),
+        limit: z.int().min(1).max(1_000).default(100),
+      })
+      .prefault({}),
+    async ({ db }, filter) => audit.listAudit(db, filter),
+  ),
+
+  status: query('Says what the service is doing.', nothing, async (context) => {
+    const { db, clock, facts, configuration, countTunnels } = context
+    const connectorRows = await connectors.listConnectors(db)
+    const inForce = connectorRows.filter(({ revokedAt }) => revokedAt === undefined)
+    return {
+      tenantId: facts.tenantId,
+      baseDomain: facts.baseDomain,
+      port: facts.port,
+      configurationVersion: configuration.snapshot.version,
+      applications: (await applications.listApplications(db)).length,
+      users: (await users.listUsers(db)).length,
+      groups: (await groups.listGroups(db)).length,
+      connectors: {
+        enrolled: inForce.length,
+        online: inForce.filter(({ id }) => countTunnels(id) > 0).length,
+        revoked: connectorRows.length - inForce.length,
+      },
+      sessions: (await sessions.listSessions(db, { liveAt: clock() })).length,
+    }
+  }),
+}

@@ -1,0 +1,227 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Snapshot } from '@sallyport/domain'
+import { connectorGroups, enrolmentTokens, type Store, settings } from '@sallyport/store'
+import { type Authorities, loadAuthorities } from './authorities.ts'
+import { type CommandTable, unknownCommand } from './command.ts'
+import { createCommands } from './commands/table.ts'
+import { Configuration, type Db } from './configuration.ts'
+import { type AuthenticatedConnector, ConnectorAuthentication } from './connector-authentication.ts'
+import { Enrolment } from './enrolment.ts'
+import { EnrolmentHttp } from './enrolment-http.ts'
+import { ControlError } from './errors.ts'
+import type { KeyFile } from './key-file.ts'
+import type { Log } from './log.ts'
+import { type ConfiguredCertificate, type ServerPair, WebCertificates } from './web-certificates.ts'
+
+const maintenanceIntervalMs = 3_600_000
+/** So long a used token is remembered, and its replay noticed. */
+const tokenHistoryMs = 30 * 86_400_000
+
+export interface ControlOptions {
+  /** Stays the caller's to close, after control. */
+  store: Store
+  /** Made with mode 0700 if it does not exist. */
+  dataDir: string
+  keyFile: KeyFile
+  /** Lower case. Cannot change once the service was started with it. */
+  baseDomain: string
+  /** The port in URLs. */
+  port: number
+  hashPassword(password: string): Promise<string>
+  /** Server certificates of the operator's own; they go before those of the built-in authority. */
+  certificates?: readonly ConfiguredCertificate[]
+  /** How many tunnels of a connector are up, for lists. */
+  countTunnels?: (connectorId: string) => number
+  /** Epoch milliseconds. */
+  clock?: () => number
+  log: Log
+  /**
+   * Starts although the stored configuration is invalid, such as after the port was changed, so that
+   * commands can mend it. No application is published then.
+   */
+  acceptInvalidConfiguration?: boolean
+}
+
+/** Configuration, certificates and connectors of one service. */
+export interface Control {
+  readonly tenantId: string
+  /** The configuration in force. */
+  snapshot(): Snapshot
+  onSnapshot(listener: (snapshot: Snapshot) => void): () => void
+  readonly commands: CommandTable
+  /**
+   * Carries out a command. What it changes is in force, and published, when this returns.
+   *
+   * @param actor who asks, for the audit log
+   * @throws ControlError `COMMAND_UNKNOWN`, `INPUT_INVALID`, `NOT_FOUND`, `CONFLICT`,
+   *   `CONFIGURATION_INVALID`, with every problem
+   */
+  execute(name: string, input: unknown, actor: string): Promise<unknown>
+  /**
+   * Who a tunnel's other end is. TLS has checked that it holds the certificate's key.
+   *
+   * @throws ControlError `CERTIFICATE_INVALID`, `CERTIFICATE_EXPIRED`, `CERTIFICATE_SUPERSEDED`,
+   *   `CONNECTOR_UNKNOWN`, `CONNECTOR_REVOKED`
+   */
+  authenticateConnector(certificate: { raw: Buffer }): Promise<AuthenticatedConnector>
+  /** Answers requests on `connect.<base>` with ALPN `sallyport-enroll/1`. */
+  handleEnrolment(request: IncomingMessage, response: ServerResponse): void
+  /** Trust anchor for connectors, and theirs for `connect.<base>`. `fingerprint` is base64url SHA-256. */
+  readonly connectorCa: { certificatePem: string; fingerprint: string }
+  /** Key and certificate chain, root included, of `connect.<base>`. */
+  connectServerContext(): { key: string; cert: string }
+  /** Trust anchor for browsers, constrained to the base domain. */
+  readonly webCa: { certificatePem: string }
+  /**
+   * Key and certificate chain for a host; undefined when nobody may see one. The same object until
+   * the certificate is renewed, so that what is made of it can be kept.
+   */
+  serverContext(host: string): ServerPair | undefined
+  close(): Promise<void>
+}
+
+/**
+ * Starts control on an open store; makes tenant ID, authorities and the connector group `default` at
+ * the first start.
+ *
+ * @throws ControlError `KEY_FILE_MISMATCH`, `BASE_DOMAIN_CHANGED`, `SERVER_CERTIFICATE_INVALID`,
+ *   `CONFIGURATION_INVALID`
+ */
+export async function startControl(options: ControlOptions): Promise<Control> {
+  const { store, dataDir, keyFile, baseDomain, port, log, hashPassword } = options
+  const { clock = Date.now, countTunnels = () => 0 } = options
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  // One transaction: a start that was interrupted leaves nothing half made.
+  const { tenantId, authorities } = await store.db.transaction().execute(async (db) => ({
+    tenantId: await readIdentity(db, baseDomain, clock()),
+    authorities: await loadAuthorities(db, keyFile, baseDomain, clock()),
+  }))
+  const certificates = new WebCertificates({
+    db: store.db,
+    keyFile,
+    authority: authorities.web,
+    baseDomain,
+    configured: options.certificates ?? [],
+    clock,
+  })
+  const configuration = await Configuration.load({
+    store,
+    baseDomain,
+    port,
+    clock,
+    log,
+    acceptInvalid: options.acceptInvalidConfiguration ?? false,
+  })
+  let preparing = certificates.prepare(configuration.snapshot)
+  try {
+    await preparing
+  } catch (error) {
+    await configuration.close()
+    throw error
+  }
+  const prepareCertificates = () => {
+    preparing = preparing
+      .then(() => certificates.prepare(configuration.snapshot))
+      .catch((error: unknown) => log.error({ err: error }, 'a certificate could not be made'))
+  }
+  configuration.onSnapshot(prepareCertificates)
+
+  const service = `https://connect.${baseDomain}${port === 443 ? '' : `:${port}`}`
+  const commands = createCommands({
+    db: store.db,
+    configuration,
+    clock,
+    hashPassword,
+    countTunnels,
+    facts: {
+      tenantId,
+      baseDomain,
+      port,
+      service,
+      connectorCaFingerprint: authorities.connector.fingerprint,
+    },
+  })
+  const authentication = new ConnectorAuthentication({
+    store,
+    authority: authorities.connector,
+    baseDomain,
+    clock,
+    log,
+  })
+  const enrolment = new EnrolmentHttp(
+    new Enrolment({
+      store,
+      configuration,
+      authority: authorities.connector,
+      authentication,
+      keyFile,
+      baseDomain,
+      service,
+      clock,
+      log,
+    }),
+    clock,
+    log,
+  )
+  const maintenance = setInterval(() => {
+    prepareCertificates()
+    enrolmentTokens
+      .deleteEnrolmentTokensBefore(store.db, clock() - tokenHistoryMs)
+      .catch((error: unknown) => log.error({ err: error }, 'old tokens could not be removed'))
+  }, maintenanceIntervalMs)
+  maintenance.unref()
+
+  return {
+    tenantId,
+    snapshot: () => configuration.snapshot,
+    onSnapshot: (listener) => configuration.onSnapshot(listener),
+    commands,
+    async execute(name, input, actor) {
+      const command = commands.get(name)
+      if (!command) throw unknownCommand(name, commands)
+      const result = await command.run(input ?? {}, actor)
+      // A host that was just published has its certificate when its administrator is told so.
+      await preparing
+      return result
+    },
+    authenticateConnector: (certificate) => authentication.authenticate(certificate),
+    handleEnrolment: (request, response) => enrolment.handle(request, response),
+    ...facesOf(authorities),
+    serverContext: (host) => certificates.find(host),
+    async close() {
+      clearInterval(maintenance)
+      await configuration.close()
+      await preparing
+    },
+  }
+}
+
+function facesOf({ connector, web, connect }: Authorities) {
+  return {
+    connectorCa: {
+      certificatePem: connector.certificatePem,
+      fingerprint: connector.fingerprint,
+    },
+    connectServerContext: () => ({ ...connect }),
+    webCa: { certificatePem: web.certificatePem },
+  }
+}
+
+/** @returns the tenant ID */
+async function readIdentity(db: Db, baseDomain: string, nowAt: number): Promise<string> {
+  const stored = await settings.findSetting(db, 'baseDomain')
+  if (stored !== undefined && stored !== baseDomain)
+    throw new ControlError(
+      'BASE_DOMAIN_CHANGED',
+      `this database belongs to ${stored}, and the configuration says ${baseDomain}; set baseDomain back, or use another dataDir`,
+    )
+  await settings.saveSetting(db, 'baseDomain', baseDomain)
+  const known = await settings.findSetting(db, 'tenantId')
+  if (known !== undefined) return known
+  const tenantId = randomUUID()
+  await settings.saveSetting(db, 'tenantId', tenantId)
+  await connectorGroups.createConnectorGroup(db, { name: 'default' }, nowAt)
+  return tenantId
+}

@@ -1,0 +1,292 @@
+import { randomBytes, randomUUID, verify } from 'node:crypto'
+import { Pkcs10CertificateRequest } from '@peculiar/x509'
+import { audit, connectors, enrolmentTokens, type Store } from '@sallyport/store'
+import { z } from 'zod'
+import { type CertificateAuthority, ExtendedKeyUsage } from './certificate-authority.ts'
+import type { Configuration } from './configuration.ts'
+import type { ConnectorAuthentication } from './connector-authentication.ts'
+import { hashEnrolmentToken, isEnrolmentToken } from './enrolment-token.ts'
+import { ControlError } from './errors.ts'
+import type { KeyFile } from './key-file.ts'
+import type { Log } from './log.ts'
+
+const dayMs = 86_400_000
+const certificateLifetimeMs = 30 * dayMs
+/** How long after its end a certificate may still be renewed. */
+const renewalGraceMs = 90 * dayMs
+const challengeLifetimeMs = 60_000
+const challengePurpose = 'renewal challenge'
+const limitUsedChallenges = 10_000
+const replayNoticeMs = 60_000
+
+export interface EnrolmentOptions {
+  store: Store
+  configuration: Configuration
+  authority: CertificateAuthority
+  authentication: ConnectorAuthentication
+  keyFile: KeyFile
+  baseDomain: string
+  /** Where connectors reach the service, such as `https://connect.example.com`. */
+  service: string
+  clock: () => number
+  log: Log
+}
+
+export const enrolInput = z.strictObject({
+  token: z.string().max(200),
+  csr: z.string().max(16_384),
+  name: z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,126}[A-Za-z0-9])?$/, {
+    error: 'must be 1-128 letters, digits, spaces, dots, _ and -',
+  }),
+  instanceId: z.uuid().optional(),
+})
+
+export const challengeInput = z.strictObject({ certificate: z.string().max(16_384) })
+
+export const renewInput = z.strictObject({
+  certificate: z.string().max(16_384),
+  csr: z.string().max(16_384),
+  challenge: z.string().max(1_024),
+  signature: z.string().max(1_024),
+})
+
+/** Gives connectors their certificates. */
+export class Enrolment {
+  readonly #options: EnrolmentOptions
+  readonly #usedChallenges = new Map<string, number>()
+  readonly #noticed = new Map<string, number>()
+
+  constructor(options: EnrolmentOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Redeems a token. Of any number of simultaneous attempts with one token, one succeeds.
+   *
+   * @throws ControlError `TOKEN_INVALID`, `TOKEN_USED`, `TOKEN_EXPIRED`, `CSR_INVALID`
+   */
+  async enrol(input: z.output<typeof enrolInput>, clientAddress: string) {
+    const { store, configuration, authority, clock, service } = this.#options
+    const token = isEnrolmentToken(input.token)
+      ? await enrolmentTokens.findEnrolmentToken(store.db, hashEnrolmentToken(input.token))
+      : undefined
+    if (!token)
+      throw new ControlError(
+        'TOKEN_INVALID',
+        'the enrolment token is not known; make one with: sallyport token create',
+      )
+    if (token.usedAt !== undefined) throw await this.#replayed(token, clientAddress)
+    if (clock() >= token.expiresAt)
+      throw new ControlError(
+        'TOKEN_EXPIRED',
+        'the enrolment token has expired; make another with: sallyport token create',
+      )
+    // Only now: a signature check costs milliseconds, which nobody without a token may spend.
+    const spki = await readSigningRequest(input.csr)
+    const connectorId = randomUUID()
+    const issued = await authority.issueFor(spki, this.#leafOf(connectorId), clock())
+    const redeemed = await configuration.change(`connector:${connectorId}`, async (change) => {
+      if (
+        !(await enrolmentTokens.redeemEnrolmentToken(
+          change.db,
+          token.id,
+          connectorId,
+          change.nowAt,
+        ))
+      )
+        return false
+      await connectors.createConnector(
+        change.db,
+        { id: connectorId, name: input.name, groupId: token.groupId, certificate: issued },
+        change.nowAt,
+      )
+      await change.audit('connector-enrolled', connectorId, {
+        name: input.name,
+        connectorGroup: token.groupName,
+        serial: issued.serial,
+        tokenId: token.id,
+        clientAddress,
+        instanceId: input.instanceId,
+      })
+      return true
+    })
+    if (!redeemed) throw await this.#replayed(token, clientAddress)
+    return {
+      certificate: issued.certificatePem,
+      caBundle: authority.certificatePem,
+      connectorId,
+      connectorGroup: token.groupName,
+      service,
+    }
+  }
+
+  /**
+   * Something to sign, for the holder of this certificate's key only. Nothing is kept of it.
+   *
+   * @throws ControlError as `readForRenewal` and `checkInForce`
+   */
+  async challenge(input: z.output<typeof challengeInput>): Promise<{ challenge: string }> {
+    const { authentication, keyFile, clock } = this.#options
+    const proof = authentication.readForRenewal(input.certificate)
+    await authentication.checkInForce(proof, false)
+    const facts: Challenge = {
+      serial: proof.serial,
+      nonce: randomBytes(16).toString('base64url'),
+      expiresAt: clock() + challengeLifetimeMs,
+    }
+    return { challenge: keyFile.seal(challengePurpose, Buffer.from(JSON.stringify(facts))) }
+  }
+
+  /**
+   * Issues a new certificate to whoever holds the key of the old one, which may have expired.
+   *
+   * @throws ControlError `CHALLENGE_INVALID`, `CERTIFICATE_EXPIRED` after the grace, `CSR_INVALID`, and
+   *   those of `readForRenewal` and `checkInForce`
+   */
+  async renew(input: z.output<typeof renewInput>, clientAddress: string) {
+    const { authentication, configuration, authority, clock, service } = this.#options
+    const proof = authentication.readForRenewal(input.certificate)
+    const { certificate, serial } = proof
+    const nowAt = clock()
+    const facts = this.#openChallenge(input.challenge, serial, nowAt)
+    const signed = verify(
+      'sha256',
+      Buffer.from(input.challenge, 'utf8'),
+      certificate.publicKey,
+      Buffer.from(input.signature, 'base64url'),
+    )
+    if (!signed)
+      throw new ControlError('CHALLENGE_INVALID', 'the challenge was not signed with the key')
+    this.#useUp(facts, nowAt)
+    const connector = await authentication.checkInForce(proof, true)
+    if (nowAt >= certificate.validToDate.getTime() + renewalGraceMs)
+      throw new ControlError(
+        'CERTIFICATE_EXPIRED',
+        'the certificate expired more than 90 days ago; enrol the connector again',
+      )
+    const spki = await readSigningRequest(input.csr)
+    const issued = await authority.issueFor(spki, this.#leafOf(connector.id), nowAt)
+    await configuration.change(`connector:${connector.id}`, async (change) => {
+      if (!(await connectors.setNextCertificate(change.db, connector.id, serial, issued.serial)))
+        throw new ControlError(
+          'CERTIFICATE_SUPERSEDED',
+          'the certificate was replaced or revoked in the meantime',
+        )
+      await change.audit('connector-certificate-renewed', connector.id, {
+        name: connector.name,
+        serial: issued.serial,
+        replaces: serial,
+        clientAddress,
+      })
+    })
+    return {
+      certificate: issued.certificatePem,
+      caBundle: authority.certificatePem,
+      connectorId: connector.id,
+      connectorGroup: connector.groupName,
+      service,
+    }
+  }
+
+  #leafOf(connectorId: string) {
+    return {
+      subject: [{ O: ['Sallyport'] }, { CN: [`connector ${connectorId}`] }],
+      names: [
+        {
+          type: 'url' as const,
+          value: `spiffe://${this.#options.baseDomain}/connector/${connectorId}`,
+        },
+      ],
+      usage: ExtendedKeyUsage.clientAuth,
+      lifetimeMs: certificateLifetimeMs,
+    }
+  }
+
+  #openChallenge(sealed: string, serial: string, nowAt: number): Challenge {
+    const invalid = (message: string, cause?: unknown) =>
+      new ControlError('CHALLENGE_INVALID', message, { cause })
+    let facts: Challenge
+    try {
+      const plain = this.#options.keyFile.open(challengePurpose, sealed)
+      facts = JSON.parse(plain.toString('utf8')) as Challenge
+    } catch (cause) {
+      throw invalid('the challenge is not ours', cause)
+    }
+    if (facts.serial !== serial) throw invalid('the challenge was made for another certificate')
+    if (nowAt >= facts.expiresAt || this.#usedChallenges.has(facts.nonce))
+      throw invalid('the challenge has expired; ask for another')
+    return facts
+  }
+
+  /** A challenge is good for one renewal: whoever saw it go by gets nothing from it. */
+  #useUp({ nonce, expiresAt }: Challenge, nowAt: number): void {
+    for (const [used, at] of this.#usedChallenges) {
+      if (at > nowAt && this.#usedChallenges.size < limitUsedChallenges) break
+      this.#usedChallenges.delete(used)
+    }
+    this.#usedChallenges.set(nonce, expiresAt)
+  }
+
+  /** Two want to be this connector: an administrator must hear of it. */
+  async #replayed(
+    token: enrolmentTokens.EnrolmentToken,
+    clientAddress: string,
+  ): Promise<ControlError> {
+    const { store, clock, log } = this.#options
+    const nowAt = clock()
+    const last = this.#noticed.get(token.id)
+    if (last === undefined || nowAt - last >= replayNoticeMs) {
+      this.#noticed.delete(token.id)
+      this.#noticed.set(token.id, nowAt)
+      if (this.#noticed.size > 1_000) this.#noticed.delete(this.#noticed.keys().next().value!)
+      log.warn({ tokenId: token.id, clientAddress }, 'a used enrolment token was shown again')
+      await audit.recordAudit(store.db, {
+        at: nowAt,
+        kind: 'enrolment-token-replayed',
+        actor: `address:${clientAddress}`,
+        subject: token.id,
+        detail: { connectorGroup: token.groupName, connectorId: token.connectorId, clientAddress },
+      })
+    }
+    return new ControlError(
+      'TOKEN_USED',
+      'the enrolment token was used before; if that was not you, revoke the connector that used it',
+    )
+  }
+}
+
+interface Challenge {
+  serial: string
+  nonce: string
+  expiresAt: number
+}
+
+/**
+ * Takes the public key from a signing request, and nothing else.
+ *
+ * @returns SubjectPublicKeyInfo, DER
+ * @throws ControlError `CSR_INVALID` unless it is P-256 and signed by its own key
+ * @see RFC 2986
+ */
+async function readSigningRequest(pem: string): Promise<Uint8Array<ArrayBuffer>> {
+  const invalid = (message: string, cause?: unknown) =>
+    new ControlError('CSR_INVALID', `the certificate signing request ${message}`, { cause })
+  let request: Pkcs10CertificateRequest
+  let proven: boolean
+  try {
+    request = new Pkcs10CertificateRequest(pem)
+    const { name, namedCurve } = request.publicKey.algorithm as EcKeyAlgorithm
+    if (name !== 'ECDSA' || namedCurve !== 'P-256') throw invalid('must hold a P-256 key')
+    proven = await request.verify()
+  } catch (cause) {
+    if (cause instanceof ControlError) throw cause
+    throw invalid('cannot be read', cause)
+  }
+  if (!proven) throw invalid('is not signed by its own key')
+  return new Uint8Array(request.publicKey.rawData)
+}
+
+interface EcKeyAlgorithm {
+  name: string
+  namedCurve?: string
+}
