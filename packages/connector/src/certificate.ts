@@ -34,10 +34,10 @@ export function splitPem(pem: string): string[] {
  *
  * @throws ConnectorError `STATE_INVALID`
  */
-export function checkAuthorities(pem: string): void {
+export function checkAuthorities(pem: string, file: string): void {
   const certificates = splitPem(pem)
   if (certificates.length === 0)
-    throw new ConnectorError('STATE_INVALID', 'the CA file for origins holds no certificate')
+    throw new ConnectorError('STATE_INVALID', `${file} holds no certificate`)
   for (const certificate of certificates) parse(certificate, 'STATE_INVALID')
 }
 

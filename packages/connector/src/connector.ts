@@ -16,7 +16,7 @@ import {
   toServiceError,
   tunnelProtocol,
 } from './service-connection.ts'
-import { readState } from './state.ts'
+import { readAuthorities, readState } from './state.ts'
 import { type ConnectorStatus, serveStatus } from './status.ts'
 import { TunnelKeeper } from './tunnel-keeper.ts'
 
@@ -84,7 +84,10 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     originNetwork({
       allowList,
       resolve,
-      tls: new OriginTls(options.originCa ?? state.originCaPem),
+      tls: new OriginTls(
+        options.originCa ??
+          (settings.originCaFile ? readAuthorities(settings.originCaFile) : undefined),
+      ),
       proxy:
         options.originProxy ??
         (settings.originProxy ? parseProxyUrl(settings.originProxy) : undefined),
@@ -108,7 +111,10 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     log,
     clock,
     onRenewed: () => {
-      for (const keeper of keepers) keeper.replace()
+      // A dial that is under way shows the old certificate; the service takes that for theft once it has seen the new one.
+      void Promise.all(keepers.map((keeper) => keeper.settled())).then(() => {
+        for (const keeper of keepers) keeper.replace()
+      })
     },
   })
   const dial = async (signal: AbortSignal) => {

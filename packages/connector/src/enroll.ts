@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { connect, type DetailedPeerCertificate } from 'node:tls'
 import { parseAllowRules } from './allow-list.ts'
-import { checkAuthorities, checkIssued, readBundle } from './certificate.ts'
+import { checkIssued, readBundle } from './certificate.ts'
 import { type Resolve, resolveName } from './dial.ts'
 import { ConnectorError, toError } from './errors.ts'
 import {
@@ -17,7 +17,7 @@ import {
   toServiceError,
 } from './service-connection.ts'
 import { postJson, readText } from './service-request.ts'
-import { isEnrolled, originCaFile, prepareStateDir, writeState } from './state.ts'
+import { isEnrolled, prepareStateDir, readAuthorities, writeState } from './state.ts'
 
 export interface EnrolOptions {
   /** `https://connect.<base domain>[:port]`. */
@@ -33,8 +33,8 @@ export interface EnrolOptions {
   allow: readonly string[]
   /** HTTP proxy towards origins; remembered for `run`. */
   originProxy?: URL
-  /** PEM of a private CA that origins' certificates come from; a copy is kept in the state directory. */
-  originCa?: string
+  /** Absolute path of a PEM file: a private CA that origins' certificates come from. Read at each start. */
+  originCaFile?: string
   resolve?: Resolve
 }
 
@@ -53,7 +53,7 @@ export async function enroll(options: EnrolOptions): Promise<Enrolment> {
   const { service, stateDir, allow } = options
   const token = parseToken(options.token)
   parseAllowRules(allow)
-  if (options.originCa !== undefined) checkAuthorities(options.originCa)
+  if (options.originCaFile !== undefined) readAuthorities(options.originCaFile)
   if (service.protocol !== 'https:')
     throw new ConnectorError('SERVICE_UNREACHABLE', 'the service must be an https:// URL')
   if (isEnrolled(stateDir))
@@ -101,9 +101,8 @@ export async function enroll(options: EnrolOptions): Promise<Enrolment> {
       allow: [...allow],
       ...(options.proxy ? { proxy: options.proxy.href } : {}),
       ...(options.originProxy ? { originProxy: options.originProxy.href } : {}),
-      ...(options.originCa === undefined ? {} : { originCaFile }),
+      ...(options.originCaFile === undefined ? {} : { originCaFile: options.originCaFile }),
     },
-    originCaPem: options.originCa,
   })
   return enrolment
 }

@@ -9,7 +9,8 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
+import { checkAuthorities } from './certificate.ts'
 import { ConnectorError, findErrorCode } from './errors.ts'
 
 /** What enrolment leaves behind, and what an administrator may edit: `connector.json`. */
@@ -25,7 +26,7 @@ export interface ConnectorSettings {
   proxy?: string
   /** HTTP proxy towards origins. */
   originProxy?: string
-  /** PEM file of a private CA that origins' certificates come from; relative to the state directory. */
+  /** Absolute path of a PEM file: a private CA that origins' certificates come from. */
   originCaFile?: string
 }
 
@@ -38,12 +39,7 @@ export interface ConnectorState {
   certificatePem: string
   /** The pinned CA bundle. */
   caPem: string
-  /** PEM of a private CA for origins. */
-  originCaPem: string | undefined
 }
-
-/** Where a copy of the CA for origins is kept. */
-export const originCaFile = 'origin-ca.pem'
 
 const files = {
   settings: 'connector.json',
@@ -77,13 +73,11 @@ export function readState(stateDir: string): ConnectorState {
       'STATE_INVALID',
       `${join(stateDir, files.key)} can be read by other users: its mode must be 0600`,
     )
-  const settings = parseSettings(text, join(stateDir, files.settings))
   return {
-    settings,
+    settings: parseSettings(text, join(stateDir, files.settings)),
     keyPem: readFile(stateDir, files.key),
     certificatePem: readFile(stateDir, files.certificate),
     caPem: readFile(stateDir, files.ca),
-    originCaPem: settings.originCaFile && readFile(stateDir, settings.originCaFile),
   }
 }
 
@@ -93,7 +87,6 @@ export function writeState(stateDir: string, state: ConnectorState): void {
   writeAtomically(stateDir, files.key, state.keyPem)
   writeAtomically(stateDir, files.certificate, state.certificatePem)
   writeAtomically(stateDir, files.ca, state.caPem)
-  if (state.originCaPem !== undefined) writeAtomically(stateDir, originCaFile, state.originCaPem)
   writeAtomically(stateDir, files.settings, `${JSON.stringify(state.settings, null, 2)}\n`)
 }
 
@@ -101,6 +94,25 @@ export function writeState(stateDir: string, state: ConnectorState): void {
 export function writeRenewed(stateDir: string, certificatePem: string, caPem: string): void {
   writeAtomically(stateDir, files.ca, caPem)
   writeAtomically(stateDir, files.certificate, certificatePem)
+}
+
+/**
+ * Reads a CA for origins.
+ *
+ * @returns PEM
+ * @throws ConnectorError `STATE_INVALID`
+ */
+export function readAuthorities(file: string): string {
+  let pem: string
+  try {
+    pem = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new ConnectorError('STATE_INVALID', `the CA file for origins cannot be read: ${file}`, {
+      cause,
+    })
+  }
+  checkAuthorities(pem, file)
+  return pem
 }
 
 /** Makes the directory, for its owner only. */
@@ -130,7 +142,7 @@ function writeAtomically(stateDir: string, file: string, content: string): void 
 
 function findFile(stateDir: string, file: string): string | undefined {
   try {
-    return readFileSync(resolve(stateDir, file), 'utf8')
+    return readFileSync(join(stateDir, file), 'utf8')
   } catch (error) {
     if (findErrorCode(error) === 'ENOENT') return undefined
     throw error
@@ -140,7 +152,7 @@ function findFile(stateDir: string, file: string): string | undefined {
 function readFile(stateDir: string, file: string): string {
   const text = findFile(stateDir, file)
   if (text === undefined)
-    throw new ConnectorError('STATE_INVALID', `${resolve(stateDir, file)} is missing`)
+    throw new ConnectorError('STATE_INVALID', `${join(stateDir, file)} is missing: enrol again`)
   return text
 }
 

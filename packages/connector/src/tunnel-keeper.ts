@@ -62,6 +62,7 @@ export class TunnelKeeper {
   #timer: NodeJS.Timeout | undefined
   readonly #stopping = new AbortController()
   #onEmpty: (() => void) | undefined
+  readonly #onSettled: (() => void)[] = []
 
   constructor(options: TunnelKeeperOptions) {
     this.#options = options
@@ -86,6 +87,12 @@ export class TunnelKeeper {
   /** Dials a second tunnel and lets the first one drain once it is up: after a renewal. */
   replace(): void {
     if (this.#state === 'connected') this.#dial()
+  }
+
+  /** Resolves when no dial is under way. */
+  settled(): Promise<void> {
+    if (this.#state !== 'connecting') return Promise.resolve()
+    return new Promise((resolve) => this.#onSettled.push(resolve))
   }
 
   /** Takes no new streams; resolves when those that are open have ended. */
@@ -121,13 +128,14 @@ export class TunnelKeeper {
     this.#state = state
     if (state !== 'connected') this.#connectedAt = undefined
     this.#options.onStateChange()
+    if (state !== 'connecting') for (const settled of this.#onSettled.splice(0)) settled()
   }
 
   #dial(): void {
     const { signal } = this.#stopping
     if (signal.aborted) return
     clearTimeout(this.#timer)
-    this.#setState('connecting')
+    if (!this.#current) this.#setState('connecting')
     this.#attempts += 1
     this.#options.dial(signal).then(
       (socket) => (signal.aborted ? void socket.destroy() : this.#open(socket)),
@@ -213,9 +221,8 @@ export class TunnelKeeper {
 
   #retry(error: ConnectorError): void {
     const { log, name, clock, random } = this.#options
-    // A replacement that failed: the tunnel that should have been replaced is still good.
-    if (this.#current) this.#setState('connected')
-    else this.#setState('waiting')
+    // When a replacement failed, the tunnel that should have been replaced is still good.
+    if (!this.#current) this.#setState('waiting')
     const { code, message } = error
     if (this.#lastError?.code !== code || this.#attempts <= 1)
       log.warn(

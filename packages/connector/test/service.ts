@@ -136,7 +136,6 @@ export async function enrolled(
     keyPem: issued.keyPem,
     certificatePem: issued.certificatePem,
     caPem: service.ca.pem,
-    originCaPem: undefined,
     settings: {
       service: service.url.origin,
       connectorId: 'c1',
