@@ -23,7 +23,7 @@ export async function executeOffline(
       baseDomain: config.baseDomain,
       port: config.publicPort ?? config.listen.port,
       hashPassword,
-      certificates: [],
+      acceptInvalidConfiguration: true,
       clock: Date.now,
       log: pino({ level: 'warn' }, pino.destination(2)),
     })

@@ -44,6 +44,7 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
   try {
     const store = await openStore({ kind: 'sqlite', file: join(config.dataDir, 'sallyport.db') })
     closers.push(() => store.close())
+    let gateway: Gateway | undefined
     const keyFile = openKeyFile(config.keyFile ?? join(config.dataDir, 'key'))
     const control = await startControl({
       store,
@@ -56,6 +57,8 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
         certificatePem: readFileSync(files.certificateFile, 'utf8'),
         keyPem: readFileSync(files.keyFile, 'utf8'),
       })),
+      countTunnels: (connectorId) =>
+        gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
       clock,
       log,
     })
@@ -83,7 +86,7 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
       (error) => log.error({ err: error }, 'the access log could not be written'),
     )
     closers.push(() => accessLog.close())
-    const gateway = new Gateway({
+    gateway = new Gateway({
       snapshot: () => control.snapshot(),
       identity,
       portal: async ({ method, path, session }) => {
@@ -98,25 +101,32 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
       record: (record) => accessLog.write(record),
       onInternalError: (error, id) => log.error({ err: error, id }, 'internal error'),
     })
-    closers.push(() => gateway.close())
-    closers.push(store.feed.subscribe((event) => gateway.apply(event)))
+    const running = gateway
+    closers.push(() => running.close())
+    closers.push(store.feed.subscribe((event) => running.apply(event)))
 
     // What people may import into a browser: it is constrained to the base domain.
     writeFileSync(join(config.dataDir, 'web-ca.pem'), control.webCa.certificatePem)
-    const route = createRoutes({ control, gateway, hosts, log, identity })
+    const route = createRoutes({ control, gateway: running, hosts, log, identity })
     const tls = listenTls({ route })
     await listen(tls, config.listen.port, config.listen.address)
     closers.push(() => closeServer(tls))
     let plainPort: number | undefined
     if (config.plainListen) {
-      const plain = createPlainServer({ noDelay: true }, (socket) => gateway.serveClient(socket))
+      const plain = createPlainServer({ noDelay: true }, (socket) => running.serveClient(socket))
       await listen(plain, config.plainListen.port, config.plainListen.address)
       closers.push(() => closeServer(plain))
       plainPort = (plain.address() as AddressInfo).port
     }
     const socket = await serveControlSocket(control, join(config.dataDir, 'control.sock'))
     closers.push(() => socket.close())
-    return { port: (tls.address() as AddressInfo).port, plainPort, control, gateway, close }
+    return {
+      port: (tls.address() as AddressInfo).port,
+      plainPort,
+      control,
+      gateway: running,
+      close,
+    }
   } catch (error) {
     await close()
     throw error
@@ -190,6 +200,7 @@ async function acceptTunnel(
   let remove: (() => void) | undefined
   const session = new TunnelSession(socket, {
     side: 'gateway',
+    onHandlerError: (error) => log.error({ err: error }, 'a stream failed'),
     onClose: (error) => {
       remove?.()
       log.info({ connector: connector.name, reason: error?.message }, 'tunnel closed')
