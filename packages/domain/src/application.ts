@@ -79,7 +79,10 @@ export const reservedHeaderNames: ReadonlySet<string> = new Set([
   'expect',
   'forwarded',
   'host',
+  'http2-settings',
   'keep-alive',
+  // CGI makes HTTP_PROXY of it, which HTTP clients in origins obey.
+  'proxy',
   'proxy-authorization',
   'proxy-connection',
   'te',
@@ -122,7 +125,13 @@ export const signOnSchema = z.discriminatedUnion('method', [
         ]),
       )
       .min(1)
-      .max(50),
+      .max(50)
+      .refine(
+        (headers) => new Set(headers.map(({ name }) => name.toLowerCase())).size === headers.length,
+        {
+          error: 'must not name one header twice: origins differ in which of the two they believe',
+        },
+      ),
   }),
 ])
 

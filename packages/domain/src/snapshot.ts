@@ -78,6 +78,8 @@ interface HostRoutes {
   byPath: Map<string, CompiledApplication>
   /** Number of segments of the deepest path published on the host. */
   depth: number
+  /** Whether a path published on the host has capitals: then a path without them can mean it too. */
+  hasCapitals: boolean
 }
 
 /**
@@ -132,7 +134,9 @@ export class Snapshot {
     const found = this.#findHost(host)
     if (!found) return undefined
     const compiled = findPath(found.routes, target.path)
-    for (const reading of target.readings) {
+    const readings =
+      target.readings.length === 0 && found.routes.hasCapitals ? [target.path] : target.readings
+    for (const reading of readings) {
       if (findPath(found.routes, reading, true) !== compiled)
         throw new TargetError(
           'TARGET_AMBIGUOUS',
@@ -266,7 +270,7 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
       say('internalUrl', 'may be a wildcard only if the external URL is one')
     let host = routes.get(externalHost)
     if (!host) {
-      host = { byPath: new Map(), depth: 0 }
+      host = { byPath: new Map(), depth: 0, hasCapitals: false }
       routes.set(externalHost, host)
     }
     // Paths that differ in case alone would be one path to many an origin.
@@ -276,6 +280,7 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
     host.byPath.set(externalPath, compiled)
     host.byPath.set(folded, compiled)
     host.depth = Math.max(host.depth, externalPath.split('/').length - 2)
+    host.hasCapitals ||= externalPath !== externalPath.toLowerCase()
     const origin = `${compiled.internalProtocol}//${compiled.internalHost}:${compiled.internalPort}`
     for (const key of [`host ${externalHost}`, `origin ${origin}`])
       mixed.set(key, [...(mixed.get(key) ?? []), compiled])

@@ -17,16 +17,17 @@ export interface RequestTarget {
   /** Raw query with its `?`, or the empty string. */
   query: string
   /**
-   * Other readings of the path that an origin might make, in lower case; empty for a path that can be read in one way
-   * only.
+   * All readings of the path that an origin might make, in lower case; empty for a path that can be read in one way
+   * only, and is in lower case already.
    */
   readings: readonly string[]
 }
 
 const noReadings: readonly string[] = []
 // Whatever some server decodes, strips or resolves: percent, backslash, path parameters, empty and dot
-// segments. A path without them has one reading, but for its case.
-const special = /[%\\;]|\/\/|\/\./
+// segments, dots at the end of a segment, streams. A path without them has one reading, but for its case.
+const special = /[%\\;]|\/\/|\/\.|\.\/|\.$|:\$/
+const malformedPercent = /%(?![0-9A-Fa-f]{2})/
 const upperCase = /[A-Z]/
 // RFC 3986's path characters, plus what browsers send unencoded. Everything else is refused.
 const allowed = /^\/[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\[\]|^`{}"<>]*$/
@@ -36,7 +37,7 @@ const allowed = /^\/[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\[\]|^`{}"<>]*$/
  *
  * @param target as it stands in the request line, or HTTP/2's `:path`
  * @throws TargetError `TARGET_INVALID` for anything but origin form, for a fragment, a control
- *   character (also percent-encoded) or a malformed percent-encoding in the path
+ *   character (also percent-encoded) or a malformed percent-encoding in the path; `TARGET_AMBIGUOUS` as `readPath`
  */
 export function parseTarget(target: string): RequestTarget {
   if (target.charCodeAt(0) !== 0x2f)
@@ -46,7 +47,11 @@ export function parseTarget(target: string): RequestTarget {
   const query = question < 0 ? '' : target.slice(question)
   if (!allowed.test(path) || query.includes('#'))
     throw new TargetError('TARGET_INVALID', 'request target holds a character it must not hold')
-  if (special.test(path)) return { path, query, readings: readPath(path) }
+  if (special.test(path)) {
+    if (malformedPercent.test(path))
+      throw new TargetError('TARGET_INVALID', 'request path holds a malformed percent-encoding')
+    return { path, query, readings: readPath(path) }
+  }
   return { path, query, readings: upperCase.test(path) ? [path.toLowerCase()] : noReadings }
 }
 
@@ -66,54 +71,68 @@ export function isReservedTarget(target: RequestTarget): boolean {
   return false
 }
 
+/** What servers in the field do to a path before they match it; each in any order, and more than once. */
+const foldings: readonly ((path: string) => string)[] = [
+  decodePercent,
+  foldUnicode,
+  (path) => path.replaceAll('\\', '/'),
+  // Path parameters, cut from each segment (Tomcat) or to the end of the path.
+  (path) => path.replace(/;[^/]*/g, ''),
+  (path) => path.replace(/;.*/s, ''),
+  (path) => path.replace(/\/{2,}/g, '/'),
+  resolveDots,
+  // Windows: dots and spaces at the end of a name, and the stream within a file, mean nothing.
+  (path) => path.replace(/(?<=[^/. ]|\/(?!\.{1,2}(?:\/|$)))[. ]+(?=\/|$)/g, ''),
+  (path) => path.replace(/::?\$[^/]*/g, ''),
+]
+
+/** A path that can be read in more ways is not worth the work; nobody writes one by accident. */
+const limitReadings = 64
+const limitReadingBytes = 131_072
+
 /**
- * The readings that servers in the field make of one path: decoded once, twice and three times; with
- * and without path parameters; with empty segments kept and folded; dot segments resolved each time.
+ * All readings that servers in the field make of one path, however they stand in a row, in lower case.
+ *
+ * @throws TargetError `TARGET_AMBIGUOUS` for more than 64 of them, `TARGET_INVALID` for one that holds a control character
  */
 export function readPath(path: string): readonly string[] {
-  const readings = new Set<string>()
-  let current = path
-  for (let round = 0; round < 4; round += 1) {
-    for (const text of [current, current.replace(/;[^/]*/g, '')]) {
-      const slashes = text.replace(/\\/g, '/')
-      readings.add(resolveDots(text).toLowerCase())
-      readings.add(resolveDots(slashes).toLowerCase())
-      readings.add(resolveDots(slashes.replace(/\/{2,}/g, '/')).toLowerCase())
-      // Dot segments resolved before empty ones are folded, and the other way about, differ.
-      readings.add(
-        resolveDots(slashes)
-          .replace(/\/{2,}/g, '/')
-          .toLowerCase(),
-      )
-    }
-    const decoded = decodeOnce(current, round === 0)
-    if (decoded === current) break
-    if (round === 3)
-      throw new TargetError('TARGET_AMBIGUOUS', 'request path is percent-encoded over and over')
-    current = decoded
+  const readings = new Set([path])
+  const folded = new Set<string>()
+  const limit = Math.min(limitReadings, Math.max(8, limitReadingBytes / path.length))
+  // A Set may grow while it is walked.
+  for (const reading of readings) {
+    for (const fold of foldings) readings.add(fold(reading))
+    if (readings.size > limit)
+      throw new TargetError('TARGET_AMBIGUOUS', 'request path can be read in too many ways')
+    // Controls and NUL cut strings short or split lines in origins.
+    if (/[\x00-\x1f\x7f]/.test(reading))
+      throw new TargetError('TARGET_INVALID', 'request path holds an encoded control character')
+    folded.add(reading.toLowerCase())
   }
-  return [...readings]
+  return [...folded]
 }
 
-/** Percent-decodes to bytes and reads those as UTF-8 as leniently as the laxest server would. */
-function decodeOnce(path: string, strict: boolean): string {
+/** Percent-decodes once, each byte to one latin1 character. */
+function decodePercent(path: string): string {
   if (!path.includes('%')) return path
-  if (strict && /%(?![0-9A-Fa-f]{2})/.test(path))
-    throw new TargetError('TARGET_INVALID', 'request path holds a malformed percent-encoding')
-  const bytes = path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
+  return path.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )
-  // Controls and NUL cut strings short or split lines in origins.
-  if (/[\x00-\x1f\x7f]/.test(bytes))
-    throw new TargetError('TARGET_INVALID', 'request path holds an encoded control character')
+}
+
+const wide = /[\x80-\xff]|%u/i
+
+/** Reads bytes as UTF-8 as leniently as the laxest server would, where that gives ASCII. */
+function foldUnicode(path: string): string {
+  if (!wide.test(path)) return path
   return (
-    bytes
-      // Overlong UTF-8 of ASCII: two bytes c0/c1, three bytes e0 80-81.
-      .replace(/[\xc0\xc1]([\x80-\xbf])/g, (both, low: string) =>
-        String.fromCharCode(((both.charCodeAt(0) & 1) << 6) | (low.charCodeAt(0) & 0x3f)),
-      )
-      .replace(/\xe0([\x80\x81])([\x80-\xbf])/g, (_, mid: string, low: string) =>
-        String.fromCharCode(((mid.charCodeAt(0) & 1) << 6) | (low.charCodeAt(0) & 0x3f)),
+    path
+      // Overlong UTF-8 of ASCII: in two bytes c0-c1, in three e0 80-81, in four f0 80 80-81.
+      .replace(/(?:[\xc0\xc1]|\xe0[\x80\x81]|\xf0\x80[\x80\x81])[\x80-\xbf]/g, (bytes) =>
+        String.fromCharCode(
+          ((bytes.charCodeAt(bytes.length - 2) & 1) << 6) |
+            (bytes.charCodeAt(bytes.length - 1) & 0x3f),
+        ),
       )
       // Full-width forms (U+FF01-FF5E) and the look-alikes of slash, backslash and dot that best-fit
       // mapping turns into ASCII.
@@ -125,7 +144,8 @@ function decodeOnce(path: string, strict: boolean): string {
       )
       .replace(/\xe2\x81\x84|\xe2\x88\x95|\xe2\x88\x96/g, '/')
       .replace(/\xe2\x80\xa4/g, '.')
-      .replace(/%(?:u|U)([0-9A-Fa-f]{4})/g, (_, hex: string) =>
+      // `%u002e`, which IIS and old script engines decode.
+      .replace(/%u([0-9A-Fa-f]{4})/gi, (_, hex: string) =>
         String.fromCharCode(Number.parseInt(hex, 16) & 0xff),
       )
   )

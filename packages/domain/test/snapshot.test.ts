@@ -87,10 +87,29 @@ test('a path that another server would read as another application is ambiguous'
     '/;x/admin',
   ].filter((target) => target.startsWith('/')))
     assert.equal(codeAt(snapshot, target), 'TARGET_AMBIGUOUS', target)
-  assert.equal(codeAt(snapshot, '/admin;x=1'), 'TARGET_AMBIGUOUS')
+  for (const target of [
+    '/admin;x=1',
+    '/..;x\\admin/',
+    '/a;b\\..\\admin/',
+    '/p%2fq/../%2e%2e/admin',
+    '/admin./x',
+    '/admin%20/x',
+    '/admin::$DATA/x',
+    '/admin:$i30:$INDEX_ALLOCATION/x',
+    '/;/admin',
+    '/x;/../admin',
+    '/%25%32%65%25%32%65/%61dmin',
+    '/%25252561dmin',
+    '/%f0%80%80%afadmin',
+    '/%25u0061dmin/',
+  ])
+    assert.equal(codeAt(snapshot, target), 'TARGET_AMBIGUOUS', target)
+  assert.equal(codeAt(snapshot, '/public/%c0%80'), 'TARGET_INVALID')
+  assert.equal(codeAt(snapshot, '/public/%2500'), 'TARGET_INVALID')
+  assert.equal(codeAt(snapshot, '/public/%u0061'), 'TARGET_INVALID')
   assert.equal(codeAt(snapshot, '/admin/..;/x'), 'TARGET_AMBIGUOUS')
-  // Every reading of this one is the root application's.
-  assert.equal(codeAt(snapshot, '/admin%2f..'), 'root')
+  // Who decodes but resolves no dot segments would be in the admin application.
+  assert.equal(codeAt(snapshot, '/admin%2f..'), 'TARGET_AMBIGUOUS')
   assert.equal(codeAt(snapshot, '/public/a%2Fb'), 'root')
   assert.equal(codeAt(snapshot, '/admin/a%2Fb/'), 'admin')
   assert.equal(codeAt(snapshot, '/public/%00'), 'TARGET_INVALID')
@@ -99,6 +118,53 @@ test('a path that another server would read as another application is ambiguous'
   assert.equal(codeAt(snapshot, '/public#/admin'), 'TARGET_INVALID')
   assert.equal(codeAt(snapshot, 'http://x/'), 'TARGET_INVALID')
   assert.equal(codeAt(snapshot, '*'), 'TARGET_INVALID')
+})
+
+test('a path that means one application but for capitals is ambiguous in either spelling', () => {
+  const snapshot = snapshotOf(
+    app('root', 'https://www.example.test/'),
+    app('admin', 'https://www.example.test/Admin/'),
+  )
+  assert.equal(codeAt(snapshot, '/Admin/x'), 'admin')
+  assert.equal(codeAt(snapshot, '/Admin'), 'admin')
+  assert.equal(codeAt(snapshot, '/admin/x'), 'TARGET_AMBIGUOUS')
+  assert.equal(codeAt(snapshot, '/admin'), 'TARGET_AMBIGUOUS')
+  assert.equal(codeAt(snapshot, '/ADMIN/x'), 'TARGET_AMBIGUOUS')
+  assert.equal(codeAt(snapshot, '/administration'), 'root')
+})
+
+test('what applications really use in paths stays one reading of one application', () => {
+  const snapshot = snapshotOf(
+    app('root', 'https://www.example.test/'),
+    app('git', 'https://www.example.test/git/'),
+  )
+  for (const target of [
+    '/git/group%2Fproject/-/raw/a%20b;c//d',
+    '/git/proxy/https%3A%2F%2Fx.example%2F%3Fa%3D%252Fb',
+    '/git/http://x.example/a',
+    '/git/@user:host/...etc./x',
+    '/git/file.tar.',
+    '/git/a(b)[c]{d}|e^f`g"h<i>\'',
+    '/git/%E6%97%A5%E6%9C%AC%E8%AA%9E/%EF%BC%A1',
+    `/git/${'a%20b/'.repeat(400)}`,
+  ])
+    assert.equal(codeAt(snapshot, target), 'git', target)
+})
+
+test('a path that could be read in endless ways is refused, and quickly', () => {
+  const snapshot = snapshotOf(app('root', 'https://www.example.test/'))
+  const startedMs = performance.now()
+  for (const target of [
+    `/${'%25'.repeat(5000)}2e`,
+    `/${'%2525%c0%ae;\\//./../'.repeat(700)}`,
+    `/${';x'.repeat(8000)}`,
+    `/${'. '.repeat(8000)}x`.replaceAll(' ', '%20'),
+    `/${':$'.repeat(8000)}`,
+    `/${'a./'.repeat(5000)}`,
+  ])
+    assert.match(codeAt(snapshot, target.slice(0, 16_384)), /^(?:root|TARGET_)/)
+  // Six of the largest targets; a path that took a second would stop everybody else for one.
+  assert.ok(performance.now() - startedMs < 1_000)
 })
 
 test('a rewritten path that could leave the internal path is ambiguous', () => {
@@ -214,4 +280,40 @@ test('the external prefix is replaced and the rest is forwarded as it was sent',
   assert.equal(toInternalPath(compiled, '/hr/a%2Fb//c'), '/people/staff/a%2Fb//c')
   assert.equal(toInternalPath(compiled, '/hr'), '/people/staff')
   assert.equal(toInternalPath(compiled, '/hr/'), '/people/staff/')
+})
+
+test('sign-on headers are named once, and never like a header of HTTP or of the gateway', () => {
+  const signOn = (...names: string[]) =>
+    app('x', 'https://x.example.test/', {
+      signOn: { method: 'headers', headers: names.map((name) => ({ name, claim: 'userName' })) },
+    })
+  assert.equal(signOn('X-User', 'Remote-User').application.signOn.method, 'headers')
+  for (const names of [
+    ['X-User', 'x-user'],
+    ['Host'],
+    ['Proxy'],
+    ['content-length'],
+    ['X-Forwarded-For'],
+    ['X_User'],
+    ['X User'],
+    ['X-User:'],
+    ['Cookie'],
+    [''],
+    [],
+  ])
+    assert.throws(() => signOn(...names), { name: /Zod/ }, names.join())
+})
+
+test('the names of identity headers of all applications are known in one spelling', () => {
+  const headers = (...names: string[]) => ({
+    signOn: {
+      method: 'headers' as const,
+      headers: names.map((name) => ({ name, value: 'x' })),
+    },
+  })
+  const snapshot = snapshotOf(
+    app('a', 'https://a.example.test/', headers('X-User', 'X-Mail')),
+    app('b', 'https://b.example.test/', { preAuthentication: 'passthrough', ...headers('B-Id') }),
+  )
+  assert.deepEqual([...snapshot.identityHeaders].sort(), ['b-id', 'x-mail', 'x-user'])
 })
