@@ -97,7 +97,7 @@ function verdict(code, failures, counts) {
   // A skipped test proves nothing, so it does not count as passed.
   const idle = counts.skipped + counts.todo
   return {
-    ok: code === 0 && idle === 0 && counts.passed > 0,
+    ok: code === 0 && idle === 0 && failures.length === 0,
     note: `${counts.passed} passed, ${counts.failed + counts.cancelled} failed${idle > 0 ? `, ${idle} skipped` : ''}`,
     failures,
     interrupted,

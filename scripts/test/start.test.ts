@@ -1,23 +1,12 @@
-// start.cjs, copied into a small project of their own where npm ci costs nothing.
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
+import { lock, makeProject, manifest, run, start } from './project.ts'
 
-const SCRIPTS = join(import.meta.dirname, '..')
 const STAMP = 'node_modules/.sallyport-install'
 const ENTRY = 'packages/cli/src/start.ts'
 
@@ -99,52 +88,6 @@ test('start tells by its exit code which signal ended the system', async (t) => 
   const project = makeProject(t, { [ENTRY]: `process.kill(process.pid, 'SIGKILL')` })
   assert.equal((await run(project, 'start.cjs')).code, 137)
 })
-
-function makeProject(t: TestContext, files: Record<string, string>): string {
-  const project = mkdtempSync(join(tmpdir(), 'sallyport-scripts-'))
-  t.after(() => rmSync(project, { recursive: true }))
-  const all = {
-    'package.json': manifest('1.0.0'),
-    'package-lock.json': lock('1.0.0'),
-    ...files,
-  }
-  for (const [file, content] of Object.entries(all)) {
-    mkdirSync(dirname(join(project, file)), { recursive: true })
-    writeFileSync(join(project, file), content)
-  }
-  mkdirSync(join(project, 'scripts'))
-  for (const script of ['install.cjs', 'start.cjs']) {
-    copyFileSync(join(SCRIPTS, script), join(project, 'scripts', script))
-  }
-  return project
-}
-
-// The version is only there to make two locks differ.
-function manifest(version: string): string {
-  return JSON.stringify({ name: 'project', version })
-}
-
-function lock(version: string): string {
-  const packages = { '': { name: 'project', version } }
-  return JSON.stringify({ name: 'project', version, lockfileVersion: 3, requires: true, packages })
-}
-
-function start(project: string, script: string, ...args: string[]): ChildProcess {
-  return spawn(process.execPath, [join(project, 'scripts', script), ...args], {
-    cwd: project,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-}
-
-async function run(project: string, script: string, ...args: string[]) {
-  const child = start(project, script, ...args)
-  const [stdout, stderr] = await Promise.all([
-    text(child.stdout!),
-    text(child.stderr!),
-    once(child, 'exit'),
-  ])
-  return { code: child.exitCode, output: stdout + stderr }
-}
 
 function seen(child: ChildProcess, word: string): Promise<void> {
   return new Promise((resolve, reject) => {
