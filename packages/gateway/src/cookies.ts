@@ -14,7 +14,9 @@ export function cookieNames(port: number): CookieNames {
 }
 
 /**
- * Reads one cookie from the values of all Cookie fields.
+ * Reads one cookie from the values of all Cookie fields. Its name is what stands between `;` and `=`, less
+ * spaces and tabs: a cookie whose name or value merely ends in ours, after a space of any kind, is one that
+ * a sibling host can set past the rules of the prefix.
  *
  * @returns undefined when there is none; null when there is more than one, which no browser sends for a
  *   `__Host-` name
@@ -23,16 +25,21 @@ export function findCookie(values: readonly string[], name: string): string | un
   let found: string | undefined
   for (const value of values) {
     // Most requests carry few cookies; searching is cheaper than splitting.
-    for (let at = value.indexOf(name); at >= 0; at = value.indexOf(name, at + 1)) {
-      if (value.charCodeAt(at + name.length) !== 0x3d) continue
-      if (at > 0 && !/[;\s]$/.test(value.slice(0, at))) continue
-      const end = value.indexOf(';', at)
-      const text = value.slice(at + name.length + 1, end < 0 ? undefined : end).trim()
+    for (let at = value.indexOf(name); at >= 0; at = value.indexOf(name, at + name.length)) {
+      const valueAt = at + name.length + 1
+      if (value.charCodeAt(valueAt - 1) !== 0x3d || !beginsPair(value, at)) continue
       if (found !== undefined) return null
-      found = text
+      const end = value.indexOf(';', valueAt)
+      found = value.slice(valueAt, end < 0 ? undefined : end)
     }
   }
-  return found
+  return found?.trim()
+}
+
+function beginsPair(value: string, at: number): boolean {
+  let before = at - 1
+  while (value.charCodeAt(before) === 0x20 || value.charCodeAt(before) === 0x09) before -= 1
+  return before < 0 || value.charCodeAt(before) === 0x3b
 }
 
 // Left of `=`, in any spelling that some server reads as ours: other case, white space (also what Unicode
@@ -45,17 +52,22 @@ function isOurs(name: string): boolean {
 }
 
 /**
- * Takes our cookies out of a Cookie field.
+ * Takes our cookies out of a Cookie field. Whatever part of it looks like one goes, also where it stands within another
+ * cookie: what is ours can only be lost too much.
  *
  * @returns what is left; the empty string when nothing is
  */
 export function withoutOurCookies(value: string): string {
-  if (!/sallyport/i.test(value) && !/%73|%53/.test(value)) return value
+  // The part that no spelling changes; our own cookies are always spelt plainly, because browsers decode nothing.
+  if (!/sallyport/i.test(value)) return value
   const kept: string[] = []
-  // Legacy parsers (RFC 2109) also split at commas.
   for (const pair of value.split(';')) {
-    const parts = pair.split(',').filter((part) => !isOurs(nameOf(part)))
-    const text = parts.join(',').trim()
+    // Legacy parsers (RFC 2109) also split at commas.
+    const parts = pair.includes(',') ? pair.split(',') : [pair]
+    const text = parts
+      .filter((part) => !isOurs(nameOf(part)))
+      .join(',')
+      .trim()
     if (text !== '') kept.push(text)
   }
   return kept.join('; ')
@@ -63,12 +75,7 @@ export function withoutOurCookies(value: string): string {
 
 function nameOf(part: string): string {
   const equals = part.indexOf('=')
-  const name = equals < 0 ? part : part.slice(0, equals)
-  try {
-    return decodeURIComponent(name)
-  } catch {
-    return name
-  }
+  return equals < 0 ? part : part.slice(0, equals)
 }
 
 /**
@@ -88,21 +95,29 @@ export function toClientCookie(
   // Browsers take `=name=value` as a cookie without a name, whose value may start with a prefix.
   if (name.trim() === '' || isOurs(name)) return undefined
   if (parts.length === 1) return value
+  // Browsers accept this prefix with Path=/ only.
+  const keepsPath = /^__host-/i.test(name.trim())
   let changed = false
   const kept = [pair]
   for (let index = 1; index < parts.length; index += 1) {
     const part = parts[index]!
-    const attribute = /^\s*(domain|path)\s*=\s*(.*?)\s*$/i.exec(part)
-    if (!attribute) {
-      kept.push(part)
-    } else if (attribute[1]!.toLowerCase() === 'domain') {
+    const equalsAt = part.indexOf('=')
+    const attribute = (equalsAt < 0 ? part : part.slice(0, equalsAt)).trim().toLowerCase()
+    if (attribute === 'domain') {
       // A parent domain would reach other applications; the host itself is what leaving it out means.
       changed = true
-    } else {
-      const path = toExternalCookiePath(attribute[2]!, paths)
-      changed ||= path !== attribute[2]
-      kept.push(path === attribute[2] ? part : ` Path=${path}`)
+      continue
     }
+    if (attribute === 'path' && !keepsPath) {
+      const written = equalsAt < 0 ? '' : part.slice(equalsAt + 1).trim()
+      const path = toExternalCookiePath(written, paths)
+      if (path !== written) {
+        changed = true
+        kept.push(` Path=${path}`)
+        continue
+      }
+    }
+    kept.push(part)
   }
   return changed ? kept.join(';') : value
 }
@@ -111,7 +126,8 @@ function toExternalCookiePath(
   path: string,
   { internalPath, externalPath }: { internalPath: string; externalPath: string },
 ): string {
-  if (internalPath === externalPath) return path
+  // Without a path that begins with a slash browsers take the folder of the URL (RFC 6265 section 5.2.4).
+  if (internalPath === externalPath || !path.startsWith('/')) return path
   if (`${path}/`.startsWith(internalPath) || path.startsWith(internalPath))
     return externalPath + path.slice(internalPath.length)
   // A path above the published one: `/` of the origin is the published path outside.
