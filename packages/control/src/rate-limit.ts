@@ -19,8 +19,12 @@ export class RateLimit {
 
   /** @returns 0 when it may go on, otherwise the milliseconds to wait; what is refused costs nothing */
   take(key: string, nowAt: number): number {
-    const fullAt = Math.max(this.#fullAt.get(key) ?? 0, nowAt) + this.#intervalMs
-    const waitMs = fullAt - this.#burst * this.#intervalMs - nowAt
+    const limitMs = this.#burst * this.#intervalMs
+    const known = this.#fullAt.get(key) ?? 0
+    // Further ahead than one can get: the clock was set back, and must not lock anybody out.
+    const before = known > nowAt + limitMs ? nowAt : Math.max(known, nowAt)
+    const fullAt = before + this.#intervalMs
+    const waitMs = fullAt - limitMs - nowAt
     if (waitMs > 0) return waitMs
     this.#fullAt.delete(key)
     this.#fullAt.set(key, fullAt)
