@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
-import { RawConnection } from './origins.ts'
 
 export interface ProxyRequest {
   /** Head without the final empty line. */
@@ -85,13 +84,14 @@ export async function startProxy(
 /** A proxy port that says whatever the test wants, or nothing. */
 export async function startRawProxy(
   t: TestContext,
-  onConnection: (connection: RawConnection) => void,
+  onConnection: (socket: Socket) => void,
 ): Promise<URL> {
   const open = new Set<Socket>()
   const server = createServer((socket) => {
     open.add(socket)
     socket.once('close', () => open.delete(socket))
-    onConnection(new RawConnection(socket))
+    socket.on('error', () => socket.destroy())
+    onConnection(socket)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -107,7 +107,7 @@ export async function startSquid(t: TestContext, user: string, password: string)
   const directory = mkdtempSync(join(tmpdir(), 'sallyport-squid-'))
   const port = await freePort()
   const file = (name: string) => join(directory, name)
-  const { execFileSync } = await import('node:child_process')
+  const isRoot = process.getuid?.() === 0
   const hash = execFileSync('openssl', ['passwd', '-apr1', '-stdin'], { input: `${password}\n` })
   writeFileSync(file('passwords'), `${user}:${hash.toString().trim()}\n`)
   writeFileSync(
@@ -123,19 +123,24 @@ export async function startSquid(t: TestContext, user: string, password: string)
       `pid_filename ${file('squid.pid')}`,
       'access_log none',
       'cache_store_log none',
-      `cache_log /dev/stderr`,
+      `cache_log ${file('cache.log')}`,
       `coredump_dir ${directory}`,
       'shutdown_lifetime 0 seconds',
       'pinger_enable off',
-      'workers 0',
-      // Squid gives up root; its files are ours.
-      `cache_effective_user ${process.getuid?.() === 0 ? 'root' : (process.env.USER ?? 'nobody')}`,
+      // Squid does not run as root.
+      ...(isRoot ? ['cache_effective_user proxy'] : []),
       '',
     ].join('\n'),
   )
-  const squid = spawn('/usr/sbin/squid', ['-N', '-d', '1', '-f', file('squid.conf')], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
+  if (isRoot) execFileSync('chown', ['-R', 'proxy', directory])
+  // Its shared memory is called after the service name; the default one would meet other squids.
+  const squid = spawn(
+    '/usr/sbin/squid',
+    ['-N', '-n', `sallyport${port}`, '-d', '1', '-f', file('squid.conf')],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
   const exited = once(squid, 'exit')
   t.after(async () => {
     squid.kill('SIGTERM')
