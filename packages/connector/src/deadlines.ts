@@ -25,6 +25,11 @@ export class Deadlines {
   #timer: NodeJS.Timeout | undefined
   #timerAt = Number.POSITIVE_INFINITY
 
+  /** Durations that are remembered. */
+  get listCount(): number {
+    return this.#lists.size
+  }
+
   /** Starts, or starts anew. @param nowAt as `performance.now()` */
   start(timed: Timed, durationMs: number, nowAt: number): void {
     if (timed.waitingIn) this.stop(timed)

@@ -71,7 +71,7 @@ export async function enroll(options: EnrolOptions): Promise<Enrolment> {
   // Loaded here: a running connector has no use for the certificate library until it renews.
   const { createSigningRequest, generateKey } = await import('./csr.ts')
   const keyPem = generateKey()
-  const name = options.name ?? hostname()
+  const name = options.name ?? defaultName()
   const socket = await dialService(
     route,
     { protocol: enrolmentProtocol, ca },
@@ -105,6 +105,16 @@ export async function enroll(options: EnrolOptions): Promise<Enrolment> {
     },
   })
   return enrolment
+}
+
+/** The machine's name in the characters that the service takes for a connector's. */
+function defaultName(): string {
+  return (
+    hostname()
+      .replace(/[^A-Za-z0-9._-]/g, '-')
+      .replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '')
+      .slice(0, 63) || 'connector'
+  )
 }
 
 interface Token {
