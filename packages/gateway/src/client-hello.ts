@@ -14,43 +14,48 @@ export class ClientHelloError extends Error {
 
 /** A ClientHello may take this many bytes, records included. */
 export const limitBytes = 16_384
+/** Into how many records it may be cut: each costs work, and the largest known takes two. */
+const limitRecords = 64
+const recordHeaderBytes = 5
+const messageHeaderBytes = 4
 
 /**
  * Parses a ClientHello, which may span several TLS records.
  *
- * @param bytes all that has come so far
- * @returns undefined while it is incomplete
+ * @param bytes all that has come so far; what follows the message is not looked at
+ * @returns how many bytes there must be before more can be said, when it is incomplete
  * @throws ClientHelloError
  * @see RFC 8446 sections 4.1.2 and 5.1
  */
-export function parseClientHello(bytes: Buffer): ClientHello | undefined {
-  const message = joinRecords(bytes)
-  if (message === undefined || message.length < 4) return tooLong(bytes)
-  if (message[0] !== 1) throw new ClientHelloError('handshake message is no ClientHello')
-  const length = message.readUIntBE(1, 3)
-  if (length > limitBytes) throw new ClientHelloError('ClientHello is too long')
-  if (message.length < 4 + length) return tooLong(bytes)
-  return readHello(new Reader(message.subarray(4, 4 + length)))
-}
-
-function tooLong(bytes: Buffer): undefined {
-  if (bytes.length >= limitBytes) throw new ClientHelloError('ClientHello is too long')
-  return undefined
-}
-
-function joinRecords(bytes: Buffer): Buffer | undefined {
+export function parseClientHello(bytes: Buffer): ClientHello | number {
   const fragments: Buffer[] = []
-  let at = 0
-  while (at < bytes.length) {
-    if (bytes[at] !== 22) throw new ClientHelloError('record is no TLS handshake')
-    if (at + 5 > bytes.length) break
-    if (bytes[at + 1] !== 3) throw new ClientHelloError('record is of no TLS version')
+  let message = 0
+  let wanted: number | undefined
+  for (let at = 0; wanted === undefined || message < wanted; ) {
+    if (fragments.length >= limitRecords) throw new ClientHelloError('too many records')
+    if (at < bytes.length && bytes[at] !== 22)
+      throw new ClientHelloError('record is no TLS handshake')
+    if (at + 1 < bytes.length && bytes[at + 1] !== 3)
+      throw new ClientHelloError('record is of no TLS version')
+    const begin = at + recordHeaderBytes
+    if (begin > bytes.length) return begin
     const length = bytes.readUInt16BE(at + 3)
-    if (length === 0 || length > 16_384) throw new ClientHelloError('record length is invalid')
-    fragments.push(bytes.subarray(at + 5, at + 5 + length))
-    at += 5 + length
+    if (length === 0) throw new ClientHelloError('record is empty')
+    if (begin + length > limitBytes) throw new ClientHelloError('ClientHello is too long')
+    // Said as early as it can be seen: the other end may be waiting for an answer.
+    if (message === 0 && begin < bytes.length && bytes[begin] !== 1)
+      throw new ClientHelloError('handshake message is no ClientHello')
+    if (begin + length > bytes.length) return begin + length
+    fragments.push(bytes.subarray(begin, begin + length))
+    message += length
+    at = begin + length
+    if (wanted === undefined && message >= messageHeaderBytes) {
+      wanted = messageHeaderBytes + Buffer.concat(fragments).readUIntBE(1, 3)
+      if (wanted > limitBytes) throw new ClientHelloError('ClientHello is too long')
+    }
   }
-  return fragments.length === 0 ? undefined : Buffer.concat(fragments)
+  if (message > wanted) throw new ClientHelloError('something follows the ClientHello')
+  return readHello(new Reader(Buffer.concat(fragments).subarray(messageHeaderBytes)))
 }
 
 class Reader {
@@ -79,6 +84,14 @@ class Reader {
   vector(size: 1 | 2): Reader {
     return new Reader(this.take(this.number(size)))
   }
+
+  rest(): Buffer {
+    return this.take(this.left)
+  }
+
+  end(): void {
+    if (this.left > 0) throw new ClientHelloError('ClientHello holds more than it says')
+  }
 }
 
 function readHello(hello: Reader): ClientHello {
@@ -87,9 +100,10 @@ function readHello(hello: Reader): ClientHello {
   hello.vector(2)
   hello.vector(1)
   let serverName: string | undefined
-  const protocols: string[] = []
+  let protocols: string[] = []
   if (hello.left > 0) {
     const extensions = hello.vector(2)
+    hello.end()
     const seen = new Set<number>()
     while (extensions.left > 0) {
       const type = extensions.number(2)
@@ -97,23 +111,33 @@ function readHello(hello: Reader): ClientHello {
       // RFC 8446 section 4.2: no extension twice. A second server name would be another host.
       if (seen.has(type)) throw new ClientHelloError('ClientHello repeats an extension')
       seen.add(type)
-      if (type === 0) {
-        const names = body.vector(2)
-        while (names.left > 0) {
-          const nameType = names.number(1)
-          const name = names.vector(2)
-          if (nameType !== 0) continue
-          if (serverName !== undefined) throw new ClientHelloError('two server names')
-          serverName = name.take(name.left).toString('latin1').toLowerCase()
-        }
-      } else if (type === 16) {
-        const list = body.vector(2)
-        while (list.left > 0) {
-          const protocol = list.vector(1)
-          protocols.push(protocol.take(protocol.left).toString('latin1'))
-        }
-      }
+      if (type === 0) serverName = readServerName(body)
+      else if (type === 16) protocols = readProtocols(body)
     }
   }
   return { serverName, protocols }
+}
+
+function readServerName(body: Reader): string | undefined {
+  const names = body.vector(2)
+  body.end()
+  let found: string | undefined
+  while (names.left > 0) {
+    const type = names.number(1)
+    const name = names.vector(2).rest().toString('latin1')
+    if (type !== 0) continue
+    if (found !== undefined) throw new ClientHelloError('two server names')
+    if (!/^[A-Za-z0-9._-]{1,255}$/.test(name))
+      throw new ClientHelloError('server name is no host name')
+    found = name.toLowerCase()
+  }
+  return found
+}
+
+function readProtocols(body: Reader): string[] {
+  const list = body.vector(2)
+  body.end()
+  const protocols: string[] = []
+  while (list.left > 0) protocols.push(list.vector(1).rest().toString('latin1'))
+  return protocols
 }

@@ -106,6 +106,11 @@ export class Exchange implements StreamHandler {
     return this.#ended
   }
 
+  /** Whether it is, or asks to be, a WebSocket. */
+  get upgraded(): boolean {
+    return this.#upgraded
+  }
+
   handle(): void {
     try {
       this.#begin()
@@ -137,6 +142,11 @@ export class Exchange implements StreamHandler {
     }
     const target = parseTarget(request.target)
     this.target = target
+    // RFC 9110 section 9.3.6: its target is an authority, and never a path.
+    if (request.method === 'CONNECT')
+      throw new RequestError('REQUEST_INVALID', 'CONNECT is not for a path', {
+        reason: 'target-invalid',
+      })
     const isPortal = this.host === snapshot.hosts.apps
     if (isReservedTarget(target)) {
       if (!isPortal && !snapshot.isPublishedHost(this.host))
@@ -551,7 +561,7 @@ export class Exchange implements StreamHandler {
   finish(statusCode: number): void {
     if (this.#ended) return
     this.#ended = true
-    this.gateway.open.delete(this)
+    this.gateway.release(this)
     this.server.onDrain = undefined
     const totalMs = performance.now() - this.#startedMs
     const application = this.match?.compiled.application

@@ -83,6 +83,7 @@ export class Gateway {
   readonly #idPrefix = randomBytes(6).toString('hex')
   readonly #sweep: NodeJS.Timeout
   #idCount = 0
+  #onReleased: (() => void) | undefined
   #compiledFor: Snapshot | undefined
   #filter: FieldFilter | undefined
   #instructions = new Map<string, { json: Buffer; host: string; origin: string }>()
@@ -334,9 +335,30 @@ export class Gateway {
     })
   }
 
-  /** Lets requests under way finish; new ones go elsewhere. */
-  drain(): void {
+  /** Lets requests under way finish, at most for so many milliseconds; new ones go elsewhere. */
+  async drain(graceMs: number): Promise<void> {
     for (const connection of this.#connections) connection.closeWhenIdle()
+    if (!this.#isAnsweringSomebody()) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, graceMs)
+      this.#onReleased = () => {
+        if (this.#isAnsweringSomebody()) return
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  /** A request has come to its end. */
+  release(exchange: Exchange): void {
+    this.open.delete(exchange)
+    this.#onReleased?.()
+  }
+
+  /** WebSockets are not waited for: they would stay for hours. */
+  #isAnsweringSomebody(): boolean {
+    for (const exchange of this.open) if (!exchange.upgraded) return true
+    return false
   }
 
   close(): void {

@@ -18,7 +18,9 @@ export function listenTls(options: { route(hello: ClientHello): TlsRoute | undef
 }
 
 function collectHello(socket: Socket, route: (hello: ClientHello) => TlsRoute | undefined): void {
-  const parts: Buffer[] = []
+  let parts: Buffer[] = []
+  let length = 0
+  let needed = 1
   const timer = setTimeout(() => socket.destroy(), helloTimeoutMs)
   const settle = () => {
     clearTimeout(timer)
@@ -30,23 +32,25 @@ function collectHello(socket: Socket, route: (hello: ClientHello) => TlsRoute | 
       const chunk = socket.read() as Buffer | null
       if (chunk === null) return
       parts.push(chunk)
+      length += chunk.length
+      // Not before something new can be found: segments of one byte must not cost a parse each.
+      if (length < needed) continue
       const bytes = parts.length === 1 ? chunk : Buffer.concat(parts)
+      parts = [bytes]
       const hello = findHello(bytes)
-      if (hello === 'invalid') {
+      if (typeof hello === 'number') {
+        needed = hello
+        continue
+      }
+      settle()
+      const accept = hello && route(hello)
+      if (!accept) {
         socket.destroy()
         return
       }
-      if (hello) {
-        settle()
-        const accept = route(hello)
-        if (!accept) {
-          socket.destroy()
-          return
-        }
-        socket.unshift(bytes)
-        accept(socket, hello)
-        return
-      }
+      socket.unshift(bytes)
+      accept(socket, hello)
+      return
     }
   }
   // Errors before there is a server to report them to: the other end is gone.
@@ -55,11 +59,11 @@ function collectHello(socket: Socket, route: (hello: ClientHello) => TlsRoute | 
   socket.on('close', settle)
 }
 
-function findHello(bytes: Buffer): ClientHello | undefined | 'invalid' {
+function findHello(bytes: Buffer): ClientHello | number | undefined {
   try {
     return parseClientHello(bytes)
   } catch (error) {
-    if (error instanceof ClientHelloError) return 'invalid'
+    if (error instanceof ClientHelloError) return undefined
     throw error
   }
 }
