@@ -73,6 +73,7 @@ export function callControlSocket(
       {
         socketPath: path,
         method: 'POST',
+        // A name that needs encoding is none, and is refused as it stands.
         path: prefix + encodeURIComponent(name),
         headers: {
           host: 'control',
@@ -119,11 +120,7 @@ async function answer(
     if (incoming.method !== 'POST' || !path.startsWith(prefix))
       throw new ControlError('REQUEST_INVALID', `use POST ${prefix}<name>`)
     const { input, actor } = await readJson(incoming, limitBytes)
-    const result = await control.execute(
-      decodeURIComponent(path.slice(prefix.length)),
-      input,
-      toActor(actor),
-    )
+    const result = await control.execute(path.slice(prefix.length), input, toActor(actor))
     sendJson(response, 200, { result: result ?? null })
   } catch (error) {
     if (response.destroyed) return

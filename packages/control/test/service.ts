@@ -65,6 +65,9 @@ export async function startTestControl(
     log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') },
     ...rest,
     dataDir,
+  }).catch(async (error: unknown) => {
+    await store.close()
+    throw error
   })
   t.after(() => control.close())
   const close = async () => {
