@@ -303,7 +303,7 @@ suite('origins that fail', () => {
     const reset = await listenTcp((socket) => socket.once('data', () => socket.resetAndDestroy()))
     const mute = await listenTcp((socket) => socket.resume())
     const garbage = await listenTcp((socket) =>
-      socket.once('data', () => socket.end('SSH-2.0-OpenSSH\r\n')),
+      socket.once('data', () => socket.end('SSH-2.0-OpenSSH\r\n\r\n')),
     )
     const closed = await Origin.start()
     const closedPort = closed.port

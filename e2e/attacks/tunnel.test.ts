@@ -167,15 +167,15 @@ suite('attacks on tunnels and connectors', () => {
       socket.on('secureConnect', () => {
         session = new TunnelSession(socket, {
           side: 'connector',
-          onClose: () => resolve('closed'),
+          onClose: (error) => resolve(`closed: ${error?.message}`),
         })
         const { gateway } = system.service
         const count = gateway.tunnels.all().length
         const poll = () => {
           if (socket.destroyed) return
           if (gateway.tunnels.all().length > count) {
-            session?.close()
             resolve('accepted')
+            session?.close()
           } else setImmediate(poll)
         }
         poll()

@@ -20,29 +20,32 @@ export class Origin {
     | undefined
 
   private constructor() {
-    this.server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
-      const parts: Buffer[] = []
-      const seen: SeenRequest = {
-        method: request.method!,
-        url: request.url!,
-        rawHeaders: request.rawHeaders,
-        headers: request.headers,
-        rawTrailers: [],
-        body: '',
-      }
-      this.requests.push(seen)
-      if (this.handler) {
-        this.handler(request, response, seen)
-        return
-      }
-      request.on('data', (chunk: Buffer) => parts.push(chunk))
-      request.on('error', () => response.destroy())
-      request.on('end', () => {
-        seen.body = Buffer.concat(parts).toString('utf8')
-        seen.rawTrailers = request.rawTrailers
-        response.end('ok')
-      })
-    })
+    this.server = createServer(
+      { keepAliveTimeout: 60_000, maxHeaderSize: 262_144 },
+      (request, response) => {
+        const parts: Buffer[] = []
+        const seen: SeenRequest = {
+          method: request.method!,
+          url: request.url!,
+          rawHeaders: request.rawHeaders,
+          headers: request.headers,
+          rawTrailers: [],
+          body: '',
+        }
+        this.requests.push(seen)
+        if (this.handler) {
+          this.handler(request, response, seen)
+          return
+        }
+        request.on('data', (chunk: Buffer) => parts.push(chunk))
+        request.on('error', () => response.destroy())
+        request.on('end', () => {
+          seen.body = Buffer.concat(parts).toString('utf8')
+          seen.rawTrailers = request.rawTrailers
+          response.end('ok')
+        })
+      },
+    )
   }
 
   static async start(): Promise<Origin> {

@@ -1,7 +1,12 @@
 import { constants } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
-import { type AddressInfo, createServer as createPlainServer, type Server } from 'node:net'
+import {
+  type AddressInfo,
+  createServer as createPlainServer,
+  type Server,
+  type Socket,
+} from 'node:net'
 import { join } from 'node:path'
 import { createSecureContext, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { type Control, openKeyFile, serveControlSocket, startControl } from '@sallyport/control'
@@ -110,12 +115,12 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
     const route = createRoutes({ control, gateway: running, hosts, log, identity })
     const tls = listenTls({ route })
     await listen(tls, config.listen.port, config.listen.address)
-    closers.push(() => closeServer(tls))
+    closers.push(() => closeServer(tls, running))
     let plainPort: number | undefined
     if (config.plainListen) {
       const plain = createPlainServer({ noDelay: true }, (socket) => running.serveClient(socket))
       await listen(plain, config.plainListen.port, config.plainListen.address)
-      closers.push(() => closeServer(plain))
+      closers.push(() => closeServer(plain, running))
       plainPort = (plain.address() as AddressInfo).port
     }
     const socket = await serveControlSocket(control, join(config.dataDir, 'control.sock'))
@@ -287,7 +292,15 @@ function contextCallback(control: Control) {
   }
 }
 
+const openSockets = new WeakMap<Server, Set<Socket>>()
+
 function listen(server: Server, port: number, address: string): Promise<void> {
+  const sockets = new Set<Socket>()
+  openSockets.set(server, sockets)
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ port, host: address }, () => {
@@ -297,6 +310,16 @@ function listen(server: Server, port: number, address: string): Promise<void> {
   })
 }
 
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => server.close(() => resolve()))
+const drainMs = 4_000
+
+/**
+ * Takes no new connections, lets the requests that are open finish, then closes what is left: WebSockets, and whatever did not
+ * finish in time.
+ */
+async function closeServer(server: Server, gateway: Gateway): Promise<void> {
+  const sockets = openSockets.get(server)!
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  await gateway.drain(drainMs)
+  for (const socket of sockets) socket.destroy()
+  await closed
 }

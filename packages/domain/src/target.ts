@@ -79,6 +79,8 @@ const foldings: readonly ((path: string) => string)[] = [
   // Path parameters, cut from each segment (Tomcat) or to the end of the path.
   (path) => path.replace(/;[^/]*/g, ''),
   (path) => path.replace(/;.*/s, ''),
+  // An encoded `#` or `?`, once decoded, ends the path for whoever parses it again.
+  (path) => path.replace(/[#?].*/s, ''),
   (path) => path.replace(/\/{2,}/g, '/'),
   resolveDots,
   // Windows: dots and spaces at the end of a name, and the stream within a file, mean nothing.
