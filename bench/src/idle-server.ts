@@ -19,6 +19,13 @@ function hold(socket: Socket): void {
   const read = (chunk: Buffer) => {
     head += chunk.toString('latin1')
     if (!head.includes('\r\n\r\n')) return
+    const isUpgrade = /^upgrade:/im.test(head)
+    head = ''
+    // Signing in opens a page first.
+    if (!isUpgrade) {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+      return
+    }
     socket.off('data', read)
     socket.resume()
     socket.write(`${ANSWER}\r\n\r\n`)

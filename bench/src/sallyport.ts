@@ -125,7 +125,10 @@ async function startConnector(
   const { stateDir, service, allow } = options
   await enrollConnectorProcess({ execute, service, stateDir, name: 'bench' })
   writeAllowList(stateDir, allow)
-  const connector = spawnConnector(stateDir, { onErrorText: complain })
+  const connector = spawnConnector(stateDir, {
+    args: ['--log-level', 'warn'],
+    onErrorText: complain,
+  })
   options.keep(connector)
   await connectorOnline(stateDir, connector)
   return connector
@@ -149,7 +152,7 @@ async function signIn(dataDir: string, port: number): Promise<{ webCa: string; c
 async function endSessions(execute: Execute): Promise<void> {
   const sessions = (await execute('session.list', {})) as { id: string }[]
   if (sessions.length === 0) throw new Error('there is no session to end')
-  for (const { id } of sessions) await execute('session.end', { id })
+  for (const { id } of sessions) await execute('session.end', { sessionId: id })
 }
 
 function readRecord(line: string): LoggedRequest {
