@@ -1,5 +1,6 @@
-import type { CompiledApplication } from '@sallyport/domain'
+import { type CompiledApplication, canonicalFieldName } from '@sallyport/domain'
 import { toClientCookie } from './cookies.ts'
+import { ByFieldName, mayTrail } from './field-names.ts'
 
 /** How URLs of the origin look from outside, for one request. */
 export interface Translation {
@@ -21,35 +22,29 @@ const timingField = 'sallyport-origin-ms'
 
 type Treatment = 'keep' | 'drop' | 'url' | 'cookie' | 'refresh'
 
-const treatments: Record<string, Treatment> = {
-  connection: 'drop',
-  'keep-alive': 'drop',
-  'proxy-authenticate': 'drop',
-  'proxy-connection': 'drop',
-  'transfer-encoding': 'drop',
-  trailer: 'drop',
-  upgrade: 'drop',
-  te: 'drop',
+const treatments: ReadonlyMap<string, Treatment> = new Map<string, Treatment>([
+  ['connection', 'drop'],
+  ['keep-alive', 'drop'],
+  ['proxy-authenticate', 'drop'],
+  ['proxy-authentication-info', 'drop'],
+  ['proxy-connection', 'drop'],
+  ['transfer-encoding', 'drop'],
+  ['trailer', 'drop'],
+  ['upgrade', 'drop'],
+  ['te', 'drop'],
   // Would send clients to a port of the origin's choosing, past the gateway (RFC 7838).
-  'alt-svc': 'drop',
-  location: 'url',
-  'content-location': 'url',
-  refresh: 'refresh',
-  'set-cookie': 'cookie',
-  'set-cookie2': 'drop',
-}
-const known = new Map<string, Treatment>()
+  ['alt-svc', 'drop'],
+  ['location', 'url'],
+  ['content-location', 'url'],
+  ['refresh', 'refresh'],
+  ['set-cookie', 'cookie'],
+  ['set-cookie2', 'drop'],
+])
 
-function treatmentOf(name: string): Treatment {
-  const found = known.get(name)
-  if (found) return found
+const byName = new ByFieldName<Treatment>((name) => {
   const lower = name.toLowerCase()
-  const treatment =
-    treatments[lower] ?? (lower.startsWith('sallyport-') ? ('drop' as const) : ('keep' as const))
-  if (known.size >= 4_096) known.clear()
-  known.set(name, treatment)
-  return treatment
-}
+  return treatments.get(lower) ?? (lower.startsWith('sallyport-') ? 'drop' : 'keep')
+})
 
 /**
  * Rewrites the fields of an origin's answer for the client: nothing of the connection, redirects to the
@@ -60,14 +55,15 @@ export function toClientFields(fields: readonly string[], translation: Translati
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index]!
     const value = fields[index + 1]!
-    const treatment = treatmentOf(name)
+    const treatment = byName.of(name)
     if (treatment === 'keep') kept.push(name, value)
     else if (treatment === 'url') kept.push(name, toExternalUrl(value, translation))
     else if (treatment === 'refresh')
       kept.push(
         name,
+        // Browsers take `5; url=/x`, `5, '/x'` and `5 /x`.
         value.replace(
-          /^(\s*[\d.]+\s*[;,]\s*url\s*=\s*["']?)([^"']*)/i,
+          /^([\d.]+\s*[;,\s]\s*(?:url\s*=\s*)?["']?)([^"']*)/i,
           (_, before: string, url: string) => before + toExternalUrl(url, translation),
         ),
       )
@@ -75,6 +71,17 @@ export function toClientFields(fields: readonly string[], translation: Translati
       const cookie = toClientCookie(value, translation.compiled)
       if (cookie !== undefined) kept.push(name, cookie)
     }
+  }
+  return kept
+}
+
+/** Rewrites what follows an origin's answer: nothing that may stand in a head only, and no redirects or cookies. */
+export function toClientTrailers(fields: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let index = 0; index < fields.length; index += 2) {
+    const name = fields[index]!
+    if (byName.of(name) === 'keep' && mayTrail(canonicalFieldName(name)))
+      kept.push(name, fields[index + 1]!)
   }
   return kept
 }

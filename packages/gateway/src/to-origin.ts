@@ -1,57 +1,66 @@
 import { canonicalFieldName, type Snapshot } from '@sallyport/domain'
 import { parseForwardedFor } from './addresses.ts'
 import { withoutOurCookies } from './cookies.ts'
+import { ByFieldName, mayTrail } from './field-names.ts'
 
 /** What happens to a field that a client sent. */
-type Treatment = 'keep' | 'drop' | 'cookie' | 'connection' | 'forwarded-for' | 'expect' | 'upgrade'
+type Treatment = 'keep' | 'drop' | 'cookie' | 'forwarded-for'
 
 // Fields of one connection (RFC 9110 section 7.6.1), fields that we write ourselves, and fields by which
 // clients have claimed an address, a host or another URL for themselves.
-const treatments: Record<string, Treatment> = {
-  connection: 'connection',
-  cookie: 'cookie',
-  cookie2: 'drop',
-  expect: 'expect',
-  upgrade: 'upgrade',
-  'x-forwarded-for': 'forwarded-for',
-  'keep-alive': 'drop',
-  'proxy-authenticate': 'drop',
-  'proxy-authentication-info': 'drop',
-  'proxy-authorization': 'drop',
-  'proxy-connection': 'drop',
-  te: 'drop',
-  trailer: 'drop',
-  'transfer-encoding': 'drop',
-  'content-length': 'drop',
-  host: 'drop',
-  'http2-settings': 'drop',
-  forwarded: 'drop',
-  via: 'keep',
-  'x-real-ip': 'drop',
-  'true-client-ip': 'drop',
-  'cf-connecting-ip': 'drop',
-  'cf-connecting-ipv6': 'drop',
-  'fastly-client-ip': 'drop',
-  'client-ip': 'drop',
-  'x-client-ip': 'drop',
-  'x-cluster-client-ip': 'drop',
-  'x-remote-ip': 'drop',
-  'x-remote-addr': 'drop',
-  'x-originating-ip': 'drop',
-  'x-original-url': 'drop',
-  'x-original-uri': 'drop',
-  'x-original-method': 'drop',
-  'x-original-host': 'drop',
-  'x-rewrite-url': 'drop',
-  'x-host': 'drop',
-  'x-http-host-override': 'drop',
-  'x-url-scheme': 'drop',
-  'front-end-https': 'drop',
-}
+const treatments: ReadonlyMap<string, Treatment> = new Map<string, Treatment>([
+  ['connection', 'drop'],
+  ['cookie', 'cookie'],
+  ['x-forwarded-for', 'forwarded-for'],
+  ...[
+    'cookie2',
+    'expect',
+    'upgrade',
+    'keep-alive',
+    'proxy-authenticate',
+    'proxy-authentication-info',
+    'proxy-authorization',
+    'proxy-connection',
+    'te',
+    'trailer',
+    'transfer-encoding',
+    'content-length',
+    'host',
+    'http2-settings',
+    // CGI makes HTTP_PROXY of it, which HTTP clients in origins obey (CVE-2016-5385).
+    'proxy',
+    'forwarded',
+    'x-forwarded',
+    'x-real-ip',
+    'true-client-ip',
+    'cf-connecting-ip',
+    'cf-connecting-ipv6',
+    'fastly-client-ip',
+    'client-ip',
+    'x-client-ip',
+    'x-cluster-client-ip',
+    'x-remote-ip',
+    'x-remote-addr',
+    'x-originating-ip',
+    'x-proxyuser-ip',
+    'proxy-client-ip',
+    'wl-proxy-client-ip',
+    'x-original-url',
+    'x-original-uri',
+    'x-original-method',
+    'x-original-host',
+    'x-rewrite-url',
+    'x-host',
+    'x-http-host-override',
+    'x-url-scheme',
+    'x-scheme',
+    'front-end-https',
+  ].map((name): [string, Treatment] => [name, 'drop']),
+])
 
 // Fields whose absence would change what the origin trusts or how the message is framed; naming them in
 // Connection does not remove them (attack 19).
-const neverNominated = new Set([
+const neverNominated: ReadonlySet<string> = new Set([
   'authorization',
   'cookie',
   'host',
@@ -59,46 +68,39 @@ const neverNominated = new Set([
   'content-type',
 ])
 
-/**
- * Knows for each field name of a client what becomes of it. Names repeat endlessly, so the answer is
- * remembered by the name as it was spelt.
- */
+/** Knows for each field name of a client what becomes of it. */
 export class FieldFilter {
   readonly #identityHeaders: ReadonlySet<string>
-  readonly #known = new Map<string, Treatment>()
+  readonly #head = new ByFieldName((name) => this.#classify(name))
 
-  constructor(snapshot: Snapshot) {
+  constructor(snapshot: Pick<Snapshot, 'identityHeaders'>) {
     this.#identityHeaders = snapshot.identityHeaders
   }
 
   treatmentOf(name: string): Treatment {
-    const known = this.#known.get(name)
-    if (known) return known
-    const treatment = this.#classify(name)
-    // Clients choose names: the memory must not grow with them.
-    if (this.#known.size >= 4_096) this.#known.clear()
-    this.#known.set(name, treatment)
-    return treatment
+    return this.#head.of(name)
   }
 
   #classify(name: string): Treatment {
     const lower = name.toLowerCase()
+    // `X_Forwarded_For` is another field to us and the same one to a CGI origin.
     const canonical = canonicalFieldName(name)
     if (this.#identityHeaders.has(canonical)) return 'drop'
-    if (canonical.startsWith('sallyport-')) return 'drop'
-    const exact = treatments[lower]
-    if (exact) return exact
-    // `X_Forwarded_For` is another field to us and the same one to a CGI origin.
-    if (canonical !== lower && treatments[canonical] && treatments[canonical] !== 'keep')
-      return 'drop'
-    return canonical.startsWith('x-forwarded-') ? 'drop' : 'keep'
+    const treatment = treatments.get(canonical)
+    if (treatment) return canonical === lower ? treatment : 'drop'
+    return canonical.startsWith('sallyport-') || canonical.startsWith('x-forwarded-')
+      ? 'drop'
+      : 'keep'
   }
 
-  /** Removes from trailers whatever would be removed from the head. */
+  /** Removes from trailers whatever would be removed from the head, and what may stand only there. */
   trailers(fields: readonly string[]): string[] {
     const kept: string[] = []
-    for (let index = 0; index < fields.length; index += 2)
-      if (this.treatmentOf(fields[index]!) === 'keep') kept.push(fields[index]!, fields[index + 1]!)
+    for (let index = 0; index < fields.length; index += 2) {
+      const name = fields[index]!
+      if (this.treatmentOf(name) === 'keep' && mayTrail(canonicalFieldName(name)))
+        kept.push(name, fields[index + 1]!)
+    }
     return kept
   }
 }
@@ -182,12 +184,10 @@ function nominatedFields(fields: readonly string[]): Set<string> | undefined {
     if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
     const value = fields[index + 1]!
     if (value === 'keep-alive' || value === 'close') continue
+    names ??= new Set()
     for (const token of value.toLowerCase().split(',')) {
       const trimmed = token.trim()
-      if (!neverNominated.has(trimmed)) {
-        names ??= new Set()
-        names.add(trimmed)
-      }
+      if (!neverNominated.has(trimmed)) names.add(trimmed)
     }
   }
   return names
