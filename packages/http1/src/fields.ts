@@ -9,7 +9,8 @@ export const TCHAR = "!#$%&'*+\\-.^_`|~0-9A-Za-z"
 export const VALUE_CHAR = '\\t\\x20-\\x7e\\x80-\\xff'
 
 const TOKEN = new RegExp(`^[${TCHAR}]+$`)
-const NOT_VALUE_CHAR = new RegExp(`[^${VALUE_CHAR}]`)
+// To match all is twice as fast as to search for the opposite.
+const VALUE = new RegExp(`^[${VALUE_CHAR}]*$`)
 const FIELD_SECTION = new RegExp(
   `^(?:[${TCHAR}]+:[${VALUE_CHAR}]*(?:\\r\\n[${TCHAR}]+:[${VALUE_CHAR}]*)*)?$`,
 )
@@ -20,7 +21,7 @@ export function isToken(text: string): boolean {
 
 /** True if the text may stand in a field value: no CTL but HTAB, nothing above 0xff (it would be cut to another byte). */
 export function isFieldValue(text: string): boolean {
-  return !NOT_VALUE_CHAR.test(text)
+  return VALUE.test(text)
 }
 
 /**
@@ -91,7 +92,7 @@ export function formatFieldLine(name: string | undefined, value: string | undefi
   if (name === undefined || !TOKEN.test(name)) {
     throw new Http1Error('HTTP1_HEAD_INVALID', 'a field name is no token')
   }
-  if (value === undefined || NOT_VALUE_CHAR.test(value)) {
+  if (value === undefined || !VALUE.test(value)) {
     throw new Http1Error('HTTP1_HEAD_INVALID', `the value of ${name} holds a forbidden character`)
   }
   return `\r\n${name}: ${value}`

@@ -472,7 +472,7 @@ test('a full socket makes write return false, and drain calls back', async (t) =
   let drains = 0
   exchange.onDrain = () => drains++
   const piece = Buffer.alloc(1 << 16)
-  for (let count = 0; count < 512; count++) exchange.write(piece)
+  for (let count = 0; count < 256; count++) exchange.write(piece)
   assert.equal(exchange.write(piece), false)
   await settle(20)
   assert.equal(drains, 0)

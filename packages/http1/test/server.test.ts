@@ -219,7 +219,9 @@ test('pipelined requests are answered in order, one exchange at a time', async (
 test('ten thousand pipelined requests, answered at once, do not fill the stack', async (t) => {
   const { wire } = await serve(t, (exchange) => answer(exchange, '.'))
   wire.send(GET.repeat(10_000))
-  await wire.until(({ text }) => text.split('HTTP/1.1 200').length === 10_001)
+  const response = 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n.'
+  await wire.until(({ text }) => text.length === response.length * 10_000)
+  assert.equal(wire.text, response.repeat(10_000))
 })
 
 for (const transport of transports) {
@@ -464,7 +466,7 @@ test('a full socket makes write return false, and drain calls back', async (t) =
   let drains = 0
   exchange.onDrain = () => drains++
   // More than the buffers of loopback sockets take.
-  for (let count = 0; count < 512; count++) exchange.write(piece)
+  for (let count = 0; count < 256; count++) exchange.write(piece)
   assert.equal(exchange.write(piece), false)
   await settle(20)
   assert.equal(drains, 0)
