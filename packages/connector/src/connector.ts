@@ -172,6 +172,8 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
           stream.handler = new Exchange(host, stream)
         },
         onStateChange: () => options.onStateChange?.(status()),
+        // The tunnel has reset the stream; what it held towards the origin is let go too.
+        onHandlerError: (error, stream) => (stream.handler as Exchange).fail(error),
         log,
         clock,
         random,

@@ -52,6 +52,8 @@ export interface ExchangeCounters {
 
 // As large as the tunnel lets a head be: the gateway has its own, smaller limits for clients.
 const headLimits = { maxHeadBytes: 262_144, maxFields: 500, maxTargetBytes: 65_536 }
+/** What the tunnel takes. */
+const maxTrailerBytes = 65_536
 // RFC 9110 section 9.2.2.
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 // Unsolicited bytes found when the connection was taken: then nothing was sent at all.
@@ -118,14 +120,14 @@ export class Exchange implements StreamHandler, Timed {
       if (pooled) this.#send(pooled, nowAt)
       else this.#dial()
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
     }
   }
 
   onData(chunk: Buffer): void {
     if (this.#over) return
     if (!this.#client || (this.#framing.kind === 'none' && !this.#isPipe)) {
-      this.#fail(protocolError('data came where the request has no body'))
+      this.fail(protocolError('data came where the request has no body'))
       return
     }
     if (this.waitingIn)
@@ -139,12 +141,16 @@ export class Exchange implements StreamHandler, Timed {
   onEnd(trailers: string | undefined): void {
     if (this.#over) return
     this.#requestEnded = true
+    if (!this.#instruction) {
+      this.fail(protocolError('the stream ended before its head'))
+      return
+    }
     try {
       if (trailers) this.#requestTrailers = filterTrailers(parseFields(trailers))
       if (this.#client && (this.#framing.kind !== 'none' || this.#isPipe)) this.#endRequest()
       if (this.#responseEnded) this.#release()
     } catch (error) {
-      this.#fail(protocolError('the trailers are invalid', error))
+      this.fail(protocolError('the trailers are invalid', error))
     }
   }
 
@@ -167,7 +173,7 @@ export class Exchange implements StreamHandler, Timed {
 
   onDeadline(): void {
     const ms = this.#instruction!.timeoutMs
-    this.#fail(new OriginFailure(ResetCode.ORIGIN_TIMEOUT, `no response head within ${ms} ms`))
+    this.fail(new OriginFailure(ResetCode.ORIGIN_TIMEOUT, `no response head within ${ms} ms`))
   }
 
   /** Ends a raw pipe in both directions. */
@@ -191,6 +197,7 @@ export class Exchange implements StreamHandler, Timed {
       throw protocolError(`the request head is invalid: ${toError(error).message}`, error)
     }
     const { method, target } = head
+    if (head.versionMinor !== 1) throw protocolError('the request is not HTTP/1.1')
     // Absolute form would let an origin that is also a proxy reach what the allow-list forbids.
     if (method === 'CONNECT' || (target[0] !== '/' && !(target === '*' && method === 'OPTIONS')))
       throw protocolError('the request target is not in origin form')
@@ -223,11 +230,11 @@ export class Exchange implements StreamHandler, Timed {
         try {
           this.#send(connection, nowAt)
         } catch (error) {
-          this.#fail(error)
+          this.fail(error)
         }
         return undefined
       },
-      (error) => this.#fail(error),
+      (error) => this.fail(error),
     )
   }
 
@@ -262,7 +269,7 @@ export class Exchange implements StreamHandler, Timed {
     const { statusCode, reason, fields } = head
     const upgraded = statusCode === 101
     if (upgraded && (this.#upgrade === undefined || !isAskedUpgrade(fields, this.#upgrade))) {
-      this.#fail(
+      this.fail(
         new OriginFailure(
           ResetCode.ORIGIN_RESPONSE_INVALID,
           'the origin switched to a protocol that was not asked for',
@@ -301,8 +308,10 @@ export class Exchange implements StreamHandler, Timed {
       if (this.#requestEnded) this.#release()
       return
     }
-    const kept = trailers.length > 0 ? filterTrailers(trailers) : trailers
-    this.#stream.end(kept.length > 0 ? formatFields(kept) : undefined)
+    const kept = trailers.length > 0 ? formatFields(filterTrailers(trailers)) : ''
+    if (kept.length > maxTrailerBytes)
+      throw new OriginFailure(ResetCode.ORIGIN_RESPONSE_INVALID, 'the trailers are too long')
+    this.#stream.end(kept === '' ? undefined : kept)
     this.#leave()
   }
 
@@ -316,7 +325,7 @@ export class Exchange implements StreamHandler, Timed {
       this.#dial()
       return
     }
-    this.#fail(error)
+    this.fail(error)
   }
 
   /**
@@ -336,6 +345,8 @@ export class Exchange implements StreamHandler, Timed {
 
   #becomePipe(text: string): void {
     this.#isPipe = true
+    // A slice of it would hold the whole head for as long as the pipe is open.
+    this.#upgrade = undefined
     this.#host.pipes.add(this)
     this.#connection!.onClosed = () => this.#pipeClosed()
     this.#stream.sendHead(text)
@@ -362,7 +373,8 @@ export class Exchange implements StreamHandler, Timed {
     if (this.#framing.kind !== 'none') this.#client!.abort()
   }
 
-  #fail(error: unknown): void {
+  /** Gives the exchange up: the gateway hears why, the origin hears nothing more. Once; later calls do nothing. */
+  fail(error: unknown): void {
     if (this.#over) return
     this.#release()
     const failure = toOriginFailure(error)
@@ -377,7 +389,8 @@ export class Exchange implements StreamHandler, Timed {
       'request failed',
     )
     this.#stream.reset(failure.resetCode, failure.message)
-    this.#client?.abort()
+    if (this.#client) this.#client.abort()
+    else this.#connection?.http.destroy()
   }
 
   #release(): void {
@@ -402,7 +415,10 @@ export class Exchange implements StreamHandler, Timed {
   }
 }
 
-/** The origin's side of an exchange, as the codec wants it: its method names are those of the tunnel's handler. */
+/**
+ * The origin's side of an exchange, as the codec wants it: its method names are those of the tunnel's handler. An error in here would
+ * come out where the socket is read, and take the process with it.
+ */
 class ResponseRelay implements ResponseSink {
   readonly #exchange: Exchange
 
@@ -411,19 +427,35 @@ class ResponseRelay implements ResponseSink {
   }
 
   onInformational(head: ResponseHead): void {
-    this.#exchange.onInformational(head)
+    try {
+      this.#exchange.onInformational(head)
+    } catch (error) {
+      this.#exchange.fail(error)
+    }
   }
 
   onHead(head: ResponseHead, framing: BodyFraming): void {
-    this.#exchange.onResponseHead(head, framing)
+    try {
+      this.#exchange.onResponseHead(head, framing)
+    } catch (error) {
+      this.#exchange.fail(error)
+    }
   }
 
   onData(chunk: Buffer): void {
-    this.#exchange.onResponseData(chunk)
+    try {
+      this.#exchange.onResponseData(chunk)
+    } catch (error) {
+      this.#exchange.fail(error)
+    }
   }
 
   onEnd(trailers: FieldList): void {
-    this.#exchange.onResponseEnd(trailers)
+    try {
+      this.#exchange.onResponseEnd(trailers)
+    } catch (error) {
+      this.#exchange.fail(error)
+    }
   }
 
   onError(error: Error): void {

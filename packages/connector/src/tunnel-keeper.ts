@@ -28,6 +28,8 @@ export interface TunnelKeeperOptions {
   dial(signal: AbortSignal): Promise<TLSSocket>
   capabilities: readonly string[]
   onStream(stream: TunnelStream): void
+  /** A mistake of ours while a stream was served; the stream was reset. */
+  onHandlerError(error: unknown, stream: TunnelStream): void
   /** Turns what ended a tunnel into a named error. */
   explain(error: Error): ConnectorError
   onStateChange(): void
@@ -180,8 +182,10 @@ export class TunnelKeeper {
         if (wasInUse) this.#ended(readyAt, farewell, error)
         this.#checkEmpty()
       },
-      onHandlerError: (error, stream) =>
-        log.error({ tunnel: name, stream: stream.id, error: toError(error) }, 'exchange failed'),
+      onHandlerError: (error, stream) => {
+        log.error({ tunnel: name, stream: stream.id, err: toError(error) }, 'exchange failed')
+        this.#options.onHandlerError(error, stream)
+      },
     })
     this.#opening = session
   }
