@@ -107,25 +107,29 @@ export async function loadPair(
 ): Promise<KeyPair> {
   const stored = await secrets.findSecret(db, id)
   if (stored) {
-    const pair = openPair(keyFile, stored.purpose, stored.sealed)
+    const pair = openPair(keyFile, id, stored.sealed)
     const certificate = new NodeCertificate(pair.certificatePem)
     const notAfterAt = certificate.validToDate.getTime()
     if (isUsable({ notAfterAt }) && (!authority || authority.hasIssued(certificate))) return pair
   }
   const made = await make()
-  const purpose = 'key and certificate'
   await secrets.saveSecret(db, {
     id,
-    purpose,
-    sealed: keyFile.seal(purpose, Buffer.from(JSON.stringify(made), 'utf8')),
+    purpose: 'key-pair',
+    sealed: keyFile.seal(sealPurpose(id), Buffer.from(JSON.stringify(made), 'utf8')),
     createdAt: nowAt,
   })
   return made
 }
 
-function openPair(keyFile: KeyFile, purpose: string, sealed: string): KeyPair {
+/** Bound to its row: whoever can write the database must not make one authority of the other. */
+function sealPurpose(id: string): string {
+  return `key-pair:${id}`
+}
+
+function openPair(keyFile: KeyFile, id: string, sealed: string): KeyPair {
   try {
-    return JSON.parse(keyFile.open(purpose, sealed).toString('utf8')) as KeyPair
+    return JSON.parse(keyFile.open(sealPurpose(id), sealed).toString('utf8')) as KeyPair
   } catch (cause) {
     if (!(cause instanceof ControlError)) throw cause
     throw new ControlError(

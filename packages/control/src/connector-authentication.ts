@@ -59,7 +59,13 @@ export class ConnectorAuthentication {
         `certificate of connector ${connectorId} is valid ${certificate.validFrom} to ${certificate.validTo}`,
       )
     const connector = await this.#findInForce(proof, true)
-    await connectors.markConnectorSeen(store.db, connector.id, nowAt)
+    // The last thing asked of the database: who is revoked from here on is revoked after we have
+    // answered, and the event of it finds the tunnel.
+    if (!(await connectors.markConnectorSeen(store.db, connector.id, proof.serial, nowAt)))
+      throw new ControlError(
+        'CONNECTOR_REVOKED',
+        `connector ${connector.name} was revoked, or renewed its certificate, just now`,
+      )
     return {
       connectorId: connector.id,
       connectorGroup: connector.groupName,

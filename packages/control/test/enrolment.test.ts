@@ -508,6 +508,34 @@ test('a challenge is good once, for a minute, for one certificate, and only if i
     assert.equal((await answer(foreign, one)).errorCode, 'CHALLENGE_INVALID')
 })
 
+test('a tunnel that was let in while its connector is revoked is there when that is told', async (t) => {
+  const service = await startTestControl(t)
+  const { control, execute, store } = service
+  const port = await serveEnrolment(t, control)
+  let letIn = 0
+  for (let round = 0; round < 12; round += 1) {
+    const { raw, connectorId } = await enrol(service, port, `branch-${round}`)
+    const order: string[] = []
+    const unsubscribe = store.feed.subscribe(({ kind }) => order.push(kind))
+    const revoke = async () => {
+      // The dial is as many questions to the database ahead.
+      for (let ahead = 0; ahead < round % 4; ahead += 1)
+        await connectors.findConnectorById(store.db, connectorId)
+      await execute('connector.revoke', { connector: connectorId })
+    }
+    const dial = () =>
+      control.authenticateConnector({ raw }).then(
+        () => order.push('let in'),
+        (error: { code: string }) => assert.equal(error.code, 'CONNECTOR_REVOKED'),
+      )
+    await Promise.all([dial(), revoke()])
+    unsubscribe()
+    if (order.includes('let in')) letIn += 1
+    assert.notDeepEqual(order, ['connector-revoked', 'let in'])
+  }
+  assert.ok(letIn > 0 && letIn < 12, `${letIn} of 12 were let in`)
+})
+
 test('connectors stay enrolled over a restart', async (t) => {
   const first = await startTestControl(t)
   const enrolled = await enrol(first, await serveEnrolment(t, first.control))

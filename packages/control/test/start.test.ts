@@ -43,6 +43,21 @@ test('another key file is told from the right one, and nothing is lost by trying
   assert.deepEqual(again.control.connectorCa, first.control.connectorCa)
 })
 
+test('whoever can write the database cannot put one authority in the place of the other', async (t) => {
+  const first = await startTestControl(t)
+  const { sealed } = await first.store.db
+    .selectFrom('secret')
+    .select('sealed')
+    .where('id', '=', 'web-ca')
+    .executeTakeFirstOrThrow()
+  await first.store.db
+    .updateTable('secret')
+    .set({ sealed })
+    .where('id', '=', 'connector-ca')
+    .execute()
+  await assert.rejects(first.restart(), { code: 'KEY_FILE_MISMATCH' })
+})
+
 test('another base domain is refused: certificates and addresses of connectors hold the old one', async (t) => {
   const first = await startTestControl(t)
   await first.close()

@@ -124,12 +124,26 @@ export async function promoteCertificate(
   return row !== undefined
 }
 
+/**
+ * Notes that a connector was there.
+ *
+ * @returns false when the certificate is no longer in force, or the connector was revoked, by now
+ */
 export async function markConnectorSeen(
   db: Kysely<Database>,
   id: string,
+  serial: string,
   nowAt: number,
-): Promise<void> {
-  await db.updateTable('connector').set({ lastSeenAt: nowAt }).where('id', '=', id).execute()
+): Promise<boolean> {
+  const row = await db
+    .updateTable('connector')
+    .set({ lastSeenAt: nowAt })
+    .where('id', '=', id)
+    .where('certificateSerial', '=', serial)
+    .where('revokedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
 }
 
 /** @returns false when it was revoked before */

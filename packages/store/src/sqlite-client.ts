@@ -28,13 +28,15 @@ export class SqliteClient {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Waiting>()
   readonly #file: string
+  readonly #onFailure: (error: StoreError) => void
   #lastId = 0
   #closing = false
   #failure: StoreError | undefined
   readonly #exited: Promise<void>
 
-  private constructor(settings: SqliteSettings) {
+  private constructor(settings: SqliteSettings, onFailure: (error: StoreError) => void) {
     this.#file = settings.file
+    this.#onFailure = onFailure
     this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url), {
       workerData: settings,
     })
@@ -52,12 +54,16 @@ export class SqliteClient {
    * @throws StoreError `STORE_IN_USE` when another process has the file open, `STORE_UNREADABLE`
    *   when it is no database or cannot be opened
    */
-  static async open(settings: SqliteSettings): Promise<SqliteClient> {
-    const client = new SqliteClient(settings)
+  static async open(
+    settings: SqliteSettings,
+    onFailure: (error: StoreError) => void,
+  ): Promise<SqliteClient> {
+    const client = new SqliteClient(settings, onFailure)
     try {
       await client.#ask({ id: 0, kind: 'open' })
       return client
     } catch (error) {
+      client.#closing = true
       await client.#worker.terminate()
       if (error instanceof StoreError && error.code === 'STORE_BUSY')
         throw new StoreError(
@@ -74,6 +80,11 @@ export class SqliteClient {
   /** @throws StoreError `STORE_QUERY_FAILED`, `STORE_CLOSED` */
   query(sql: string, parameters: readonly unknown[]): Promise<SqliteResult> {
     return this.#ask({ id: 0, kind: 'query', sql, parameters })
+  }
+
+  /** Ends the transaction if there still is one. */
+  async rollback(): Promise<void> {
+    await this.#ask({ id: 0, kind: 'rollback' })
   }
 
   /** Answers what was asked before, then closes the file. */
@@ -123,5 +134,9 @@ export class SqliteClient {
     this.#failure ??= new StoreError('STORE_CLOSED', `${this.#file}: ${message}`, { cause })
     for (const { reject } of this.#waiting.values()) reject(this.#failure)
     this.#waiting.clear()
+    if (!this.#closing) {
+      this.#closing = true
+      this.#onFailure(this.#failure)
+    }
   }
 }

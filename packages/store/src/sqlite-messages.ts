@@ -7,6 +7,8 @@ export interface SqliteSettings {
 export type SqliteQuestion =
   | { id: number; kind: 'open' }
   | { id: number; kind: 'close' }
+  /** Ends the transaction if there still is one. */
+  | { id: number; kind: 'rollback' }
   | { id: number; kind: 'query'; sql: string; parameters: readonly unknown[] }
 
 export type SqliteAnswer =

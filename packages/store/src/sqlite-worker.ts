@@ -11,7 +11,8 @@ const STATEMENT_LIMIT = 500
 
 const settings = workerData as SqliteSettings
 const port = parentPort!
-const statements = new Map<string, StatementSync>()
+/** `reads`: it returns columns and must be read, even an INSERT ... RETURNING. */
+const statements = new Map<string, { statement: StatementSync; reads: boolean }>()
 let database: DatabaseSync | undefined
 
 port.on('message', (question: SqliteQuestion) => {
@@ -31,11 +32,15 @@ function answerQuestion(question: SqliteQuestion): SqliteAnswer {
       database = undefined
       return { id: question.id, rows: [], changes: undefined }
     }
-    const statement = prepare(question.sql)
+    if (question.kind === 'rollback') {
+      // A full disk or an I/O error has ended it already (SQLite, "Response To Errors Within A
+      // Transaction"); an error about that would hide the first one.
+      if (database?.isTransaction) database.exec('ROLLBACK')
+      return { id: question.id, rows: [], changes: undefined }
+    }
+    const { statement, reads } = prepare(question.sql)
     const parameters = question.parameters as SQLInputValue[]
-    // A statement that returns columns must be read, even an INSERT ... RETURNING.
-    if (statement.columns().length > 0)
-      return { id: question.id, rows: statement.all(...parameters), changes: undefined }
+    if (reads) return { id: question.id, rows: statement.all(...parameters), changes: undefined }
     return { id: question.id, rows: [], changes: Number(statement.run(...parameters).changes) }
   } catch (error) {
     const { message, errcode } = error as { message?: string; errcode?: number }
@@ -62,13 +67,14 @@ function open(): DatabaseSync {
   return opened
 }
 
-function prepare(sql: string): StatementSync {
+function prepare(sql: string): { statement: StatementSync; reads: boolean } {
   if (!database) throw new Error('the database is closed')
   const known = statements.get(sql)
   if (known) return known
   const statement = database.prepare(sql)
+  const prepared = { statement, reads: statement.columns().length > 0 }
   // Lists of different lengths make statements without number; the oldest goes.
   if (statements.size >= STATEMENT_LIMIT) statements.delete(statements.keys().next().value!)
-  statements.set(sql, statement)
-  return statement
+  statements.set(sql, prepared)
+  return prepared
 }

@@ -1,6 +1,7 @@
 import { chmod, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { CamelCasePlugin, Kysely } from 'kysely'
+import type { StoreError } from './errors.ts'
 import { EventFeed } from './feed.ts'
 import { migrate } from './migrate.ts'
 import type { Database } from './schema.ts'
@@ -13,6 +14,11 @@ export interface StoreOptions {
   file: string
   /** How long a query may wait for transactions before it; 10 s. */
   waitLimitMs?: number
+  /**
+   * The database thread ended by itself. Nothing can be read or changed any more, revocations included:
+   * the process should end. Default: an uncaught error.
+   */
+  onFailure?: (error: StoreError) => void
 }
 
 /** The database and what goes with it. Whoever opened it closes it. */
@@ -30,7 +36,10 @@ export interface Store {
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   await makePrivate(options.file)
-  const client = await SqliteClient.open({ file: options.file, busyTimeoutMs: 1000 })
+  const client = await SqliteClient.open(
+    { file: options.file, busyTimeoutMs: 1000 },
+    options.onFailure ?? throwLater,
+  )
   const bare = new Kysely<unknown>({
     dialect: new SqliteWorkerDialect(client, options.waitLimitMs ?? 10_000),
   })
@@ -50,6 +59,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       await client.close()
     },
   }
+}
+
+function throwLater(error: StoreError): void {
+  queueMicrotask(() => {
+    throw error
+  })
 }
 
 /** SQLite gives its journal the mode of the database, so the database must have it first. */

@@ -165,6 +165,22 @@ test('a violated constraint is told from other failures', async (t) => {
   })
 })
 
+test('an error that ended the transaction itself is the one that is told', async (t) => {
+  const store = await open(t)
+  await settings.saveSetting(store.db, 'a', 'b')
+  // A conflict with ON CONFLICT ROLLBACK ends the transaction, as a full disk does.
+  await assert.rejects(
+    store.db
+      .transaction()
+      .execute((db) =>
+        sql`INSERT OR ROLLBACK INTO setting (key, value) VALUES ('a', 'c')`.execute(db),
+      ),
+    { code: 'STORE_QUERY_FAILED', constraint: true },
+  )
+  await store.db.transaction().execute((db) => settings.saveSetting(db, 'a', 'd'))
+  assert.equal(await settings.findSetting(store.db, 'a'), 'd')
+})
+
 test('what cannot be stored is refused, and the connection goes on', async (t) => {
   const store = await open(t)
   for (const value of [undefined, true, {}, { name: 1 }, [1], Number.NaN, Symbol('s')])

@@ -1,12 +1,4 @@
-import {
-  applications,
-  audit,
-  connectors,
-  groups,
-  oidcModel,
-  sessions,
-  users,
-} from '@sallyport/store'
+import { audit, connectors, countRows, oidcModel, sessions } from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, nothing, query, reference } from '../command.ts'
 import { refuse } from '../errors.ts'
@@ -15,12 +7,18 @@ import { findUser } from './references.ts'
 export const systemCommands: Record<string, CommandDefinition> = {
   'session.list': query(
     'Lists the sessions in force, newest first.',
-    z.strictObject({ user: reference.optional() }).prefault({}),
+    z
+      .strictObject({
+        user: reference.optional(),
+        limit: z.int().min(1).max(10_000).default(1_000),
+      })
+      .prefault({}),
     async ({ db, clock }, input) => {
       const userId =
         input.user === undefined ? undefined : (await findUser(db, input.user, 'user')).id
       const rows = await sessions.listSessions(db, {
         liveAt: clock(),
+        limit: input.limit,
         ...(userId === undefined ? {} : { userId }),
       })
       return rows.map((row) => ({
@@ -68,20 +66,21 @@ export const systemCommands: Record<string, CommandDefinition> = {
     const { db, clock, facts, configuration, countTunnels } = context
     const connectorRows = await connectors.listConnectors(db)
     const inForce = connectorRows.filter(({ revokedAt }) => revokedAt === undefined)
+    const counts = await countRows(db, clock())
     return {
       tenantId: facts.tenantId,
       baseDomain: facts.baseDomain,
       port: facts.port,
       configurationVersion: configuration.snapshot.version,
-      applications: (await applications.listApplications(db)).length,
-      users: (await users.listUsers(db)).length,
-      groups: (await groups.listGroups(db)).length,
+      applications: counts.applications,
+      users: counts.users,
+      groups: counts.groups,
       connectors: {
         enrolled: inForce.length,
         online: inForce.filter(({ id }) => countTunnels(id) > 0).length,
         revoked: connectorRows.length - inForce.length,
       },
-      sessions: (await sessions.listSessions(db, { liveAt: clock() })).length,
+      sessions: counts.sessions,
     }
   }),
 }
