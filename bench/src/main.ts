@@ -1,7 +1,7 @@
 // `npm run bench [-- --json FILE] [--quick]`: Sallyport beside nginx + ssh -R, measured in one run.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { installDebianPackages } from '../../scripts/install.cjs'
@@ -20,6 +20,8 @@ const README = join(import.meta.dirname, '../README.md')
 const IDLE_SOCKETS = 10_000
 // Gateway and connector hold one descriptor for each, and some of their own.
 const FILES_NEEDED = IDLE_SOCKETS + 2000
+const BUSY = 0.5
+const loadBefore = loadavg()[0] ?? 0
 
 const { values } = parseArgs({
   options: {
@@ -35,6 +37,9 @@ const settings = values.quick
 if (!(await raiseFileLimit())) process.exitCode = await main()
 
 async function main(): Promise<number> {
+  if (loadBefore > BUSY) {
+    console.log(`The machine is busy (load ${loadBefore.toFixed(1)}): do not trust these results.`)
+  }
   installDebianPackages(['wrk', 'curl', 'openssh-server', 'nginx-light', 'openssl'])
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-bench-'))
   try {
@@ -152,11 +157,13 @@ function versions(): string {
     const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
     return pattern.exec(stdout + stderr)?.[1] ?? 'unknown'
   }
+  const others =
+    loadBefore > BUSY ? `, **busy with other work (load ${loadBefore.toFixed(1)})**` : ''
   const kernel = execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()
   return [
     `Node ${process.versions.node}`,
     `nginx ${say('nginx', ['-v'], /nginx\/(\S+)/)}`,
     `OpenSSH ${say('ssh', ['-V'], /OpenSSH_(\S+?),?\s/)}`,
-    `Linux ${kernel}`,
+    `Linux ${kernel}${others}`,
   ].join(', ')
 }

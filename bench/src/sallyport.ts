@@ -141,7 +141,7 @@ async function signIn(dataDir: string, port: number): Promise<{ webCa: string; c
     const page = await client.open(`https://${HOST}:${port}/120`)
     const answer = await submitSignIn(client, page, USER.userName, USER.password)
     if (answer.url !== `https://${HOST}:${port}/120`) {
-      throw new Error(`sign-in ended with ${answer.status} at ${answer.url}`)
+      throw new Error(`sign-in ended with ${answer.status} at ${answer.url.split('?')[0]}`)
     }
     return { webCa, cookie: client.cookieHeader(HOST) }
   } finally {
