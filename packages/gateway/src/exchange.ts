@@ -197,7 +197,7 @@ export class Exchange implements StreamHandler {
 
   async #readSession(compiled: CompiledApplication, facts: SessionFacts): Promise<void> {
     const { gateway } = this
-    const identitySession = await gateway.sessions.read(facts.sessionId).catch((cause: unknown) => {
+    const identitySession = await gateway.sessions.read(facts).catch((cause: unknown) => {
       throw new RequestError('SIGN_IN_UNAVAILABLE', 'identity could not be asked', { cause })
     })
     if (this.#ended) return

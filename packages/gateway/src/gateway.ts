@@ -286,7 +286,7 @@ export class Gateway {
     const session = exchange.session!
     exchange.checkedAt = this.options.clock()
     try {
-      const found = await this.sessions.read(session.sessionId)
+      const found = await this.sessions.read(session)
       if (!found || this.sessions.hasEnded(session)) {
         exchange.cut('session-ended')
         return

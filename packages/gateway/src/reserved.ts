@@ -55,7 +55,6 @@ async function completeSignIn(exchange: Exchange): Promise<void> {
       clientAddress: exchange.clientAddress,
       nowAt: exchange.at,
     })
-    gateway.sessions.remember(session)
     const { setCookie, facts } = gateway.sessionCookie(session, exchange.host)
     exchange.session = gateway.sessions.join(facts, session)
     exchange.answer(302, [...uncached, 'Location', origin + to, 'Set-Cookie', setCookie], '')

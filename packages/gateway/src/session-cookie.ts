@@ -1,4 +1,5 @@
 import type { IdentitySession } from '@sallyport/domain'
+import { copyText } from './field-names.ts'
 import { type RingKey, Sealer } from './seal.ts'
 
 /** What the session cookie holds: ids and instants, never claims. Instants are epoch milliseconds. */
@@ -43,7 +44,7 @@ export class SessionCookies {
       expiresAt: Math.min(nowAt + sessionLifetimeMs, session.absoluteExpiresAt),
       absoluteExpiresAt: session.absoluteExpiresAt,
     }
-    const value = this.#sealer.seal(JSON.stringify(Object.values(facts)), host)
+    const value = this.#sealer.seal(formatFacts(facts), host)
     return { value, facts }
   }
 
@@ -53,30 +54,42 @@ export class SessionCookies {
     if (known) return known.host === host ? known.facts : undefined
     const text = this.#sealer.open(value, host)
     if (text === undefined) return undefined
-    const list = JSON.parse(text) as [
-      string,
-      string,
-      number,
-      string[],
-      number,
-      number,
-      number,
-      number,
-    ]
-    const facts: SessionFacts = {
-      sessionId: list[0],
-      userId: list[1],
-      signInEpoch: list[2],
-      methods: list[3],
-      signedInAt: list[4],
-      sealedAt: list[5],
-      expiresAt: list[6],
-      absoluteExpiresAt: list[7],
-    }
+    const facts = parseFacts(text)
     // Oldest first: a Map keeps the order of insertion.
     if (this.#opened.size >= this.#limit)
       this.#opened.delete(this.#opened.keys().next().value as string)
-    this.#opened.set(value, { host, facts })
+    this.#opened.set(copyText(value), { host: copyText(host), facts })
     return facts
+  }
+}
+
+type FactList = [string, string, number, readonly string[], number, number, number, number]
+
+function formatFacts(facts: SessionFacts): string {
+  const list: FactList = [
+    facts.sessionId,
+    facts.userId,
+    facts.signInEpoch,
+    facts.methods,
+    facts.signedInAt,
+    facts.sealedAt,
+    facts.expiresAt,
+    facts.absoluteExpiresAt,
+  ]
+  return JSON.stringify(list)
+}
+
+/** @param text that this service sealed, so that it has the form that `formatFacts` gave it */
+function parseFacts(text: string): SessionFacts {
+  const list = JSON.parse(text) as FactList
+  return {
+    sessionId: list[0],
+    userId: list[1],
+    signInEpoch: list[2],
+    methods: list[3],
+    signedInAt: list[4],
+    sealedAt: list[5],
+    expiresAt: list[6],
+    absoluteExpiresAt: list[7],
   }
 }

@@ -3,10 +3,19 @@ import type { SessionFacts } from './session-cookie.ts'
 
 /** A session's claims, as long as nothing said that they changed. */
 interface Known {
+  userId: string
   claims: Claims
   principalIds: readonly string[]
   /** The claims joined with the cookie they were last asked for. */
   joined: { facts: SessionFacts; session: Session } | undefined
+}
+
+/** A question to identity that is under way. */
+interface Reading {
+  userId: string
+  /** An event came that the answer may not know of. */
+  isStale: boolean
+  answer?: Promise<IdentitySession | undefined>
 }
 
 /** Where sessions come from; identity implements it. */
@@ -15,13 +24,17 @@ export interface SessionSource {
   readSession(sessionId: string): Promise<IdentitySession | undefined>
 }
 
+/** How often a question is asked that events make stale while it is under way. */
+const limitAttempts = 5
+
 /**
  * What the gateway knows of sessions without asking: which have ended, and the claims of those in use.
  */
 export class Sessions {
   readonly #source: SessionSource
   readonly #known = new Map<string, Known>()
-  readonly #reading = new Map<string, Promise<IdentitySession | undefined>>()
+  readonly #knownOfUser = new Map<string, Set<string>>()
+  readonly #reading = new Map<string, Reading>()
   readonly #endedAt = new Map<string, number>()
   readonly #epochs = new Map<string, { signInEpoch: number; at: number }>()
   readonly #limit: number
@@ -41,7 +54,7 @@ export class Sessions {
   /** @returns undefined when the claims are not at hand: then `read` */
   find(facts: SessionFacts): Session | undefined {
     const known = this.#known.get(facts.sessionId)
-    if (!known) return undefined
+    if (!known || known.userId !== facts.userId) return undefined
     if (known.joined?.facts !== facts)
       known.joined = {
         facts,
@@ -55,55 +68,79 @@ export class Sessions {
     return { ...facts, claims, principalIds: principalsOf(userId, claims) }
   }
 
-  /** Asks identity; many requests that miss at once make one question. */
-  read(sessionId: string): Promise<IdentitySession | undefined> {
+  /**
+   * Asks identity, and keeps the claims; many requests that miss at once make one question. The answer knows of
+   * every event that has come when it is given.
+   *
+   * @throws whatever the source rejects with; Error when events come faster than answers
+   */
+  read({
+    sessionId,
+    userId,
+  }: Pick<SessionFacts, 'sessionId' | 'userId'>): Promise<IdentitySession | undefined> {
     const underWay = this.#reading.get(sessionId)
-    if (underWay) return underWay
-    const reading = this.#source
-      .readSession(sessionId)
-      .then((session) => {
-        // An event that came meanwhile has removed the promise: its answer may be older than the event.
-        if (session && this.#reading.get(sessionId) === reading) this.remember(session)
-        return session
-      })
-      .finally(() => {
-        if (this.#reading.get(sessionId) === reading) this.#reading.delete(sessionId)
-      })
+    if (underWay?.answer) return underWay.answer
+    const reading: Reading = { userId, isStale: false }
     this.#reading.set(sessionId, reading)
-    return reading
+    const answer = this.#ask(sessionId, reading).finally(() => this.#reading.delete(sessionId))
+    reading.answer = answer
+    return answer
   }
 
-  remember(session: IdentitySession): void {
-    this.#known.delete(session.sessionId)
-    if (this.#known.size >= this.#limit)
-      this.#known.delete(this.#known.keys().next().value as string)
-    this.#known.set(session.sessionId, {
-      claims: session.claims,
-      principalIds: principalsOf(session.userId, session.claims),
+  async #ask(sessionId: string, reading: Reading): Promise<IdentitySession | undefined> {
+    for (let attempt = 0; attempt < limitAttempts; attempt += 1) {
+      reading.isStale = false
+      const session = await this.#source.readSession(sessionId)
+      if (session && session.userId !== reading.userId) return undefined
+      if (reading.isStale) continue
+      if (session) this.#remember(session)
+      return session
+    }
+    throw new Error(`claims changed ${limitAttempts} times while a session was read`)
+  }
+
+  #remember({ sessionId, userId, claims }: IdentitySession): void {
+    this.#forget(sessionId)
+    if (this.#known.size >= this.#limit) this.#forget(this.#known.keys().next().value as string)
+    this.#known.set(sessionId, {
+      userId,
+      claims,
+      principalIds: principalsOf(userId, claims),
       joined: undefined,
     })
+    const ofUser = this.#knownOfUser.get(userId)
+    if (ofUser) ofUser.add(sessionId)
+    else this.#knownOfUser.set(userId, new Set([sessionId]))
   }
 
   /** Takes in what the feed says. */
   apply(event: AccessEvent): void {
     if (event.kind === 'session-ended') {
       this.#endedAt.set(event.sessionId, event.at)
-      this.#forget((sessionId) => sessionId === event.sessionId)
+      this.#forget(event.sessionId)
     } else if (event.kind === 'user-epoch') {
       const known = this.#epochs.get(event.userId)
       if (!known || known.signInEpoch < event.signInEpoch)
         this.#epochs.set(event.userId, { signInEpoch: event.signInEpoch, at: event.at })
-      this.#forget((_, known) => known?.claims.objectId === event.userId)
+      this.#forgetUser(event.userId)
     } else if (event.kind === 'claims-changed') {
-      this.#forget((_, known) => known?.claims.objectId === event.userId)
+      this.#forgetUser(event.userId)
     }
   }
 
-  #forget(concerns: (sessionId: string, known?: Known) => boolean): void {
-    for (const [sessionId, known] of this.#known)
-      if (concerns(sessionId, known)) this.#known.delete(sessionId)
-    // Whose session a question is about is not known before its answer: none of them may be cached.
-    this.#reading.clear()
+  #forgetUser(userId: string): void {
+    for (const reading of this.#reading.values())
+      if (reading.userId === userId) reading.isStale = true
+    for (const sessionId of this.#knownOfUser.get(userId) ?? []) this.#forget(sessionId)
+  }
+
+  #forget(sessionId: string): void {
+    const known = this.#known.get(sessionId)
+    if (!known) return
+    this.#known.delete(sessionId)
+    const ofUser = this.#knownOfUser.get(known.userId)!
+    ofUser.delete(sessionId)
+    if (ofUser.size === 0) this.#knownOfUser.delete(known.userId)
   }
 
   /** Forgets endings that no cookie can outlive. @param lifetimeMs the absolute limit of sessions */

@@ -109,7 +109,7 @@ export class SignIn {
       throw invalid('state was made for another browser, or the browser keeps no cookies')
     const code = single(parameters, 'code')
     if (code === undefined)
-      throw invalid(`provider answered ${single(parameters, 'error') ?? 'without a code'}`)
+      throw invalid(`provider answered ${single(parameters, 'error')?.slice(0, 64) ?? 'no code'}`)
     const session = await this.#provider
       .redeem({
         applicationId: state.app,

@@ -25,8 +25,8 @@ export function toHeaderFields(signOn: SignOn, claims: Claims): string[] {
   let bytes = 0
   for (const header of signOn.headers) {
     const value = 'claim' in header ? claimReaders[header.claim](claims) : header.value
-    if (value === undefined || value === '') continue
-    const encoded = toFieldValue(value)
+    const encoded = toFieldValue(value ?? '')
+    if (encoded === '') continue
     bytes += header.name.length + encoded.length + 4
     fields.push(header.name, encoded)
   }
@@ -49,7 +49,10 @@ function escapeListItem(name: string): string {
   return name.replace(/[%;]/g, (character) => (character === '%' ? '%25' : '%3B'))
 }
 
+const plain = /^[!-~](?:[ -~]*[!-~])?$/
+
 function toFieldValue(value: string): string {
+  if (plain.test(value)) return value
   // Control characters would split the head (RFC 9110 section 5.5).
   const printable = value.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, ' ').trim()
   return Buffer.from(printable, 'utf8').toString('latin1')
