@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { makeCertificate } from './certificate.ts'
 import { startNginx } from './nginx.ts'
-import { findFreePorts, processTree, type Started, startServer } from './processes.ts'
+import { findFreePorts, type Started, settledProcesses, startServer } from './processes.ts'
 import type { Side } from './side.ts'
 
 const run = promisify(execFile)
@@ -57,7 +57,7 @@ export async function startNginxSsh(options: {
     return {
       tls: { url: `https://${HOST}:${tlsPort}`, caFile: tls.certificate },
       plain: { url: `http://${HOST}:${plainPort}` },
-      pids: [nginx, sshd, ssh].flatMap(({ pid }) => processTree(pid)),
+      pids: await settledProcesses([nginx.pid, sshd.pid, ssh.pid]),
       accessLog,
       readRecord: (line) => ({ id: undefined, isServed: line.includes('" 200 ') }),
       close,

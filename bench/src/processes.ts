@@ -89,8 +89,20 @@ export async function findFreePorts(count: number): Promise<number[]> {
   return ports
 }
 
-/** The process and everything it has started, directly or not. */
-export function processTree(root: number): number[] {
+/**
+ * The processes and everything they have started, directly or not, once that has stopped changing:
+ * sshd begins each connection in a process that soon ends.
+ */
+export async function settledProcesses(roots: number[]): Promise<number[]> {
+  for (let last: number[] = []; ; ) {
+    const now = roots.flatMap(processTree)
+    if (now.length === last.length && now.every((pid) => last.includes(pid))) return now
+    last = now
+    await delay(500)
+  }
+}
+
+function processTree(root: number): number[] {
   const parents = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {

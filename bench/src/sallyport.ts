@@ -12,7 +12,7 @@ import {
   writeAllowList,
 } from '@sallyport/cli'
 import { Client, submitSignIn } from '@sallyport/testkit'
-import { findFreePorts, processTree } from './processes.ts'
+import { findFreePorts, settledProcesses } from './processes.ts'
 import type { LoggedRequest, Side } from './side.ts'
 
 export interface SallyportSide extends Side {
@@ -57,8 +57,8 @@ export async function startSallyport(options: {
       keep: (child) => children.push(child),
     })
     const { webCa, cookie } = await signIn(dataDir, port)
-    const gatewayPids = processTree(service.pid)
-    const connectorPids = processTree(connector.pid)
+    const gatewayPids = await settledProcesses([service.pid])
+    const connectorPids = await settledProcesses([connector.pid])
     return {
       tls: { url: `https://${HOST}:${port}`, cookie, caFile: webCa },
       plain: { url: `http://${HOST}:${plainPort}`, host: `${HOST}:${port}`, cookie },
