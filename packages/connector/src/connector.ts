@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { TunnelLimits } from '@sallyport/protocol'
 import { AllowList, type AllowRule, parseAllowRules } from './allow-list.ts'
 import { describeProxy, parseProxyUrl } from './connect-proxy.ts'
 import { Deadlines } from './deadlines.ts'
@@ -43,6 +44,7 @@ export interface ConnectorOptions {
   /** Addresses of this machine, which no rule permits unless it names them. */
   ownAddresses?: () => readonly string[]
   originLimits?: Partial<OriginLimits>
+  tunnelLimits?: Partial<TunnelLimits>
   /** How long `close()` waits for open exchanges. Default 10,000. */
   drainMs?: number
   /** A tunnel came up or went down. */
@@ -168,6 +170,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
         dial,
         explain,
         capabilities: [`instance=${instanceId}`],
+        limits: options.tunnelLimits ?? {},
         onStream: (stream) => {
           stream.handler = new Exchange(host, stream)
         },

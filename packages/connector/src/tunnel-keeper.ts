@@ -1,12 +1,25 @@
 import type { TLSSocket } from 'node:tls'
-import { type TunnelError, TunnelSession, type TunnelStream } from '@sallyport/protocol'
-import { ConnectorError, findErrorCode, toError } from './errors.ts'
+import {
+  type TunnelError,
+  type TunnelErrorCode,
+  type TunnelLimits,
+  TunnelSession,
+  type TunnelStream,
+} from '@sallyport/protocol'
+import { ConnectorError, type ConnectorErrorCode, findErrorCode, toError } from './errors.ts'
 import type { Log } from './log.ts'
 
 const firstDelayMs = 100
 const maxDelayMs = 10_000
 /** A tunnel that lived this long was no failed attempt. */
 const provenMs = 5_000
+
+const tunnelFailures: Partial<Record<TunnelErrorCode, ConnectorErrorCode>> = {
+  TUNNEL_TIMEOUT: 'SERVICE_TIMEOUT',
+  TUNNEL_VERSION_UNSUPPORTED: 'SERVICE_PROTOCOL_MISMATCH',
+  TUNNEL_FRAME_INVALID: 'SERVICE_PROTOCOL_MISMATCH',
+  TUNNEL_PROTOCOL_VIOLATION: 'SERVICE_PROTOCOL_MISMATCH',
+}
 
 export type TunnelState = 'connecting' | 'connected' | 'waiting' | 'stopped'
 
@@ -27,6 +40,7 @@ export interface TunnelKeeperOptions {
   /** An authenticated connection to the service. Errors are the attempt's. */
   dial(signal: AbortSignal): Promise<TLSSocket>
   capabilities: readonly string[]
+  limits: Partial<TunnelLimits>
   onStream(stream: TunnelStream): void
   /** A mistake of ours while a stream was served; the stream was reset. */
   onHandlerError(error: unknown, stream: TunnelStream): void
@@ -148,13 +162,14 @@ export class TunnelKeeper {
   }
 
   #open(socket: TLSSocket): void {
-    const { capabilities, log, name, clock } = this.#options
+    const { capabilities, limits, log, name, clock } = this.#options
     let readyAt: number | undefined
     let farewell: string | undefined
     socket.setNoDelay(true)
     const session: TunnelSession = new TunnelSession(socket, {
       side: 'connector',
       capabilities,
+      limits,
       onStream: (stream) => this.#options.onStream(stream),
       onReady: () => {
         readyAt = performance.now()
@@ -214,7 +229,14 @@ export class TunnelKeeper {
       return new ConnectorError('SERVICE_REFUSED', `the service ended the tunnel: ${farewell}`)
     // TLS 1.3 tells a client that its certificate was refused only after its own handshake is over.
     if (error?.cause instanceof Error) return this.#options.explain(error.cause)
-    if (error && error.code !== 'TUNNEL_CLOSED') return this.#options.explain(error)
+    if (error && error.code !== 'TUNNEL_CLOSED')
+      return new ConnectorError(
+        tunnelFailures[error.code] ?? 'SERVICE_UNREACHABLE',
+        error.message,
+        {
+          cause: error,
+        },
+      )
     return wasReady
       ? new ConnectorError('SERVICE_UNREACHABLE', 'the service closed the tunnel')
       : new ConnectorError(
@@ -225,8 +247,6 @@ export class TunnelKeeper {
 
   #retry(error: ConnectorError): void {
     const { log, name, clock, random } = this.#options
-    // When a replacement failed, the tunnel that should have been replaced is still good.
-    if (!this.#current) this.#setState('waiting')
     const { code, message } = error
     if (this.#lastError?.code !== code || this.#attempts <= 1)
       log.warn(
@@ -234,6 +254,8 @@ export class TunnelKeeper {
         'no tunnel',
       )
     this.#lastError = { code, message, at: clock() }
+    // When a replacement failed, the tunnel that should have been replaced is still good.
+    if (!this.#current) this.#setState('waiting')
     if (this.#stopping.signal.aborted) return
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#dial(), backoffMs(this.#attempts, random))

@@ -18,7 +18,7 @@ import {
 
 const get = 'GET / HTTP/1.1\r\nHost: x'
 
-test('two tunnels by default, over TLS 1.3, with the connector’s certificate and the instance in HELLO', async (t) => {
+test('tunnels are TLS 1.3 with the connector’s certificate and the instance in HELLO', async (t) => {
   const service = await startService(t)
   const state = await enrolled(t, service)
   const { connector } = await run(t, service, { state, tunnels: 2 })
@@ -77,6 +77,34 @@ test('delays double from 100 ms to 10 s, and half of each is left to chance', ()
     [1, 8].map((attempts) => backoffMs(attempts, () => 0)),
     [50, 5000],
   )
+})
+
+test('a link that goes silent without a word is given up and dialled again', async (t) => {
+  const { connect } = await import('node:net')
+  const service = await startService(t)
+  const silence: (() => void)[] = []
+  // A NAT that forgot the connection, or a cable that was pulled: nothing is said, nothing is closed.
+  const proxy = await startRawProxy(t, (socket) => {
+    socket.once('data', () => {
+      const upstream = connect(Number(service.url.port), '127.0.0.1')
+      upstream.on('error', () => socket.destroy())
+      socket.on('close', () => upstream.destroy())
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      socket.pipe(upstream).pipe(socket)
+      silence.push(() => {
+        for (const end of [socket, upstream]) end.unpipe().pause()
+      })
+    })
+  })
+  const { states } = await run(t, service, {
+    proxy,
+    tunnelLimits: { pingAfterMs: 1000, deadAfterMs: 2000 },
+  })
+  await states.find(({ tunnels }) => tunnels[0]!.state === 'connected')
+  silence[0]!()
+  const { tunnels } = await states.find(({ tunnels }) => tunnels[0]!.state === 'waiting')
+  assert.equal(tunnels[0]!.lastError?.code, 'SERVICE_TIMEOUT')
+  await states.find(({ tunnels }) => tunnels[0]!.state === 'connected')
 })
 
 test('a draining service is left for a new tunnel, while open exchanges end on the old one', async (t) => {
