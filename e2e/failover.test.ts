@@ -12,9 +12,10 @@ import {
   spawnConnector,
   startServiceProcess,
 } from '@sallyport/cli'
-import { findFreePort, Origin } from '@sallyport/testkit'
+import { findFreePort, lastFirst, Origin, type Scope } from '@sallyport/testkit'
 
-test('of two connectors under 500 requests a second one is killed: only its open streams fail', async (t) => {
+test('of two connectors under 500 requests a second one is killed: only its open streams fail', async (context) => {
+  const t = lastFirst(context)
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-failover-'))
   t.after(() => rmSync(dir, { recursive: true, force: true }))
   const port = await findFreePort()

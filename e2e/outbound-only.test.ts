@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import test, { type TestContext } from 'node:test'
+import test from 'node:test'
 import {
   Child,
   connectorOnline,
@@ -13,11 +13,13 @@ import {
   startServiceProcess,
 } from '@sallyport/cli'
 import {
+  lastFirst,
   launchBrowser,
   link,
   Namespace,
   newContext,
   password,
+  type Scope,
   signInOnPage,
 } from '@sallyport/testkit'
 
@@ -26,7 +28,7 @@ const outside = '10.203.1.1'
 const port = 8443
 
 /** A service outside, an intranet inside, and whatever way there is between them. */
-async function startOutside(t: TestContext, namespace: Namespace, dir: string) {
+async function startOutside(t: Scope, namespace: Namespace, dir: string) {
   const configFile = join(dir, 'sallyport.yaml')
   writeFileSync(
     configFile,
@@ -41,7 +43,7 @@ async function startOutside(t: TestContext, namespace: Namespace, dir: string) {
   return execute
 }
 
-async function startInside(t: TestContext, namespace: Namespace) {
+async function startInside(t: Scope, namespace: Namespace) {
   const { child, ready } = await startChild(
     {
       name: 'intranet',
@@ -55,7 +57,7 @@ async function startInside(t: TestContext, namespace: Namespace) {
   return new URL(ready.url as string)
 }
 
-async function useIntranet(t: TestContext, namespace: Namespace) {
+async function useIntranet(t: Scope, namespace: Namespace) {
   const browser = await launchBrowser(t, { domain, address: outside, namespace: namespace.name })
   const page = await (await newContext(browser)).newPage()
   await page.goto(`https://intranet.${domain}:${port}/#top`)
@@ -73,7 +75,7 @@ async function useIntranet(t: TestContext, namespace: Namespace) {
   assert.match(String(ticked), /now/)
 }
 
-function scratch(t: TestContext): string {
+function scratch(t: Scope): string {
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-netns-'))
   t.after(() => rmSync(dir, { recursive: true, force: true }))
   return dir
@@ -93,7 +95,8 @@ async function publishIntranet(
   await execute('app.assign', { name: 'intranet', user: 'ana' })
 }
 
-test('an application is used from outside while every inbound connection to its side is dropped', async (t) => {
+test('an application is used from outside while every inbound connection to its side is dropped', async (context) => {
+  const t = lastFirst(context)
   const dir = scratch(t)
   const out = Namespace.create(t, 'o', [])
   const inside = Namespace.create(t, 'i', [`${outside} connect.${domain}`])
@@ -127,7 +130,8 @@ test('an application is used from outside while every inbound connection to its 
   )
 })
 
-test('the only way out is an HTTP proxy that asks for credentials', async (t) => {
+test('the only way out is an HTTP proxy that asks for credentials', async (context) => {
+  const t = lastFirst(context)
   const dir = scratch(t)
   const out = Namespace.create(t, 'o', [])
   const middle = Namespace.create(t, 'm', [`${outside} connect.${domain}`])
@@ -171,9 +175,13 @@ test('the only way out is an HTTP proxy that asks for credentials', async (t) =>
   await useIntranet(t, out)
 })
 
-async function startSquid(t: TestContext, namespace: Namespace, dir: string): Promise<void> {
+async function startSquid(t: Scope, namespace: Namespace, dir: string): Promise<void> {
+  // Squid insists on a user of its own, who must be able to read and write here.
+  chmodSync(dir, 0o711)
   const home = join(dir, 'squid')
-  const helper = join(dir, 'check-password.sh')
+  mkdirSync(home)
+  chmodSync(home, 0o777)
+  const helper = join(home, 'check-password.sh')
   // Squid's basic authentication protocol: a line "user password", answered OK or ERR.
   writeFileSync(
     helper,
@@ -183,12 +191,12 @@ async function startSquid(t: TestContext, namespace: Namespace, dir: string): Pr
   const config = join(dir, 'squid.conf')
   writeFileSync(
     config,
-    `http_port 10.203.2.1:3128
-pid_filename ${home}.pid
-cache_log ${home}.log
+    `visible_hostname proxy.inside
+http_port 10.203.2.1:3128
+pid_filename ${home}/squid.pid
+cache_log ${home}/squid.log
 access_log none
 cache deny all
-cache_effective_user root
 netdb_filename none
 auth_param basic program ${helper}
 auth_param basic children 1
@@ -202,7 +210,7 @@ http_access deny all
   const squid = new Child({
     name: 'squid',
     command: 'squid',
-    args: ['-N', '-f', config],
+    args: ['-N', '-n', `sallyport${process.pid}`, '-f', config],
     launcher: (command, args) => namespace.wrap(command, args),
   })
   t.after(() => squid.stop())

@@ -12,12 +12,13 @@ import {
   spawnConnector,
   startServiceProcess,
 } from '@sallyport/cli'
-import { findFreePort } from '@sallyport/testkit'
+import { findFreePort, lastFirst, type Scope } from '@sallyport/testkit'
 
 const total = 5 * 1024 ** 3
 const chunk = Buffer.alloc(256 * 1024, 7)
 
-test('5 GB go down and up while neither process grows by more than 64 MB', async (t) => {
+test('5 GB go down and up while neither process grows by more than 64 MB', async (context) => {
+  const t = lastFirst(context)
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-transfer-'))
   t.after(() => rmSync(dir, { recursive: true, force: true }))
   const port = await findFreePort()

@@ -18,6 +18,7 @@ export { parseRaw, type RawAnswer, rawRequest } from './raw.ts'
 export {
   domain,
   findFreePort,
+  lastFirst,
   password,
   type Scope,
   System,

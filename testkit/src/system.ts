@@ -41,6 +41,18 @@ export interface Scope {
   after(close: () => Promise<void> | void): void
 }
 
+/**
+ * A scope that closes last what was started first, as whoever starts things in a row expects;
+ * `node:test` itself closes them in the order of registration.
+ */
+export function lastFirst(scope: Scope): Scope {
+  const closers: (() => Promise<void> | void)[] = []
+  scope.after(async () => {
+    for (const close of closers.reverse()) await close()
+  })
+  return { after: (close) => void closers.push(close) }
+}
+
 /** Password of every user that the testkit makes. */
 export const password = 'correct horse battery staple'
 export const domain = 'sallyport.test'
@@ -248,13 +260,8 @@ export async function findFreePort(): Promise<number> {
  */
 export async function startSystem(scope: Scope, options: SystemOptions = {}): Promise<System> {
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-test-'))
-  // Scopes close in the order of registration or the reverse; both must work.
-  const closers: (() => Promise<void> | void)[] = []
-  scope.after(async () => {
-    for (const close of closers.reverse()) await close()
-    rmSync(dir, { recursive: true, force: true })
-  })
-  const inner: Scope = { after: (close) => void closers.push(close) }
+  const inner = lastFirst(scope)
+  inner.after(() => rmSync(dir, { recursive: true, force: true }))
   const port = await findFreePort()
   const service = await startService(
     parseServiceConfig(
