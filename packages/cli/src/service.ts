@@ -47,7 +47,15 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
     closers.length = 0
   }
   try {
-    const store = await openStore({ kind: 'sqlite', file: join(config.dataDir, 'sallyport.db') })
+    const store = await openStore({
+      kind: 'sqlite',
+      file: join(config.dataDir, 'sallyport.db'),
+      // Without its store a service can neither sign in nor revoke: it ends, and is started again.
+      onFailure: (error) => {
+        log.fatal({ err: error }, 'the store failed')
+        process.exit(1)
+      },
+    })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
     const keyFile = openKeyFile(config.keyFile ?? join(config.dataDir, 'key'))
