@@ -11,7 +11,8 @@ import { writeState } from '../src/state.ts'
 import { makeAuthority } from '../test/authority.ts'
 
 /**
- * Small GETs through one connector process over real TLS tunnels: requests per second, and the connector's own CPU per request.
+ * Small GETs through one connector process over real TLS tunnels: requests per second, and the
+ * connector's own CPU per request.
  *
  *   node packages/connector/bench/exchanges.ts [requests] [parallel] [arguments of the connector's node, such as --cpu-prof]
  */

@@ -10,8 +10,8 @@ import { defaultOriginLimits, Origins, originNetwork } from '../src/origin.ts'
 import { OriginTls } from '../src/origin-tls.ts'
 
 /**
- * Memory of idle WebSockets: what a process grows by for each, with the gateway's end of the stream and the origin's end of the
- * connection in the same process.
+ * Memory of idle WebSockets: what a process grows by for each, with the gateway's end of the stream
+ * and the origin's end of the connection in the same process.
  *
  *   node --expose-gc packages/connector/bench/idle.ts [pipes]
  */

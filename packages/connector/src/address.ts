@@ -1,6 +1,9 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
-/** An IP address as bytes: 4 or 16. IPv4-mapped IPv6 never occurs: it is the IPv4 address it stands for. */
+/**
+ * An IP address as bytes: 4 or 16. IPv4-mapped IPv6 never occurs: it is the IPv4 address it stands
+ * for.
+ */
 export type Address = Uint8Array
 
 /** A block of addresses; `bits` leading bits are fixed. */
@@ -77,8 +80,9 @@ export type AddressClass =
   | 'own-address'
 
 /**
- * Blocks that no rule reaches by accident (RFC 6890). 0.0.0.0/8 as a whole: Linux connects 0.0.0.0 to itself.
- * The metadata services of the large clouds hand out credentials to whoever can reach them.
+ * Blocks that no rule reaches by accident (RFC 6890). 0.0.0.0/8 as a whole: Linux connects 0.0.0.0
+ * to itself. The metadata services of the large clouds hand out credentials to whoever can reach
+ * them.
  */
 export const refusedBlocks: readonly { class: AddressClass; prefix: Prefix }[] = (
   [
@@ -101,8 +105,9 @@ export const refusedBlocks: readonly { class: AddressClass; prefix: Prefix }[] =
   ] as const
 ).map(([name, text]) => ({ class: name, prefix: prefix(text) }))
 
-// Where an IPv6 address holds an IPv4 one that a router or the host itself may unwrap: IPv4-compatible (RFC 4291
-// section 2.5.5.1), IPv4-translated (RFC 2765), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056).
+// Where an IPv6 address holds an IPv4 one that a router or the host itself may unwrap:
+// IPv4-compatible (RFC 4291 section 2.5.5.1), IPv4-translated (RFC 2765), NAT64 (RFC 6052, RFC
+// 8215), 6to4 (RFC 3056).
 const embeddings: readonly { prefix: Prefix; offset: number }[] = [
   { prefix: prefix('::/96'), offset: 12 },
   { prefix: prefix('::ffff:0:0:0/96'), offset: 12 },

@@ -26,8 +26,8 @@ export const privateRules: readonly string[] = [
 ]
 
 /**
- * Reads rules `HOST[:PORT]`, `*.SUFFIX[:PORT]`, `ADDRESS[:PORT]`, `CIDR[:PORT]`; IPv6 with a port in brackets, as
- * `[fd00::/8]:443`. The word `private` stands for `privateRules`.
+ * Reads rules `HOST[:PORT]`, `*.SUFFIX[:PORT]`, `ADDRESS[:PORT]`, `CIDR[:PORT]`; IPv6 with a port
+ * in brackets, as `[fd00::/8]:443`. The word `private` stands for `privateRules`.
  *
  * @throws ConnectorError `ALLOW_RULE_INVALID` with every problem
  */
@@ -110,11 +110,12 @@ export type Verdict =
   | { permitted: false; reason: string; class?: AddressClass }
 
 /**
- * The destinations this connector dials; the gateway has no say in it. An empty list permits nothing.
+ * The destinations this connector dials; the gateway has no say in it. An empty list permits
+ * nothing.
  *
- * An address of a class in `refusedBlocks`, or one of the machine's own, is permitted only by a rule that lies
- * wholly within that block: `127.0.0.1:9000` or `127.0.0.0/8`, not `0.0.0.0/0`. A host rule never permits one,
- * except that `localhost` (and names below it) means loopback.
+ * An address of a class in `refusedBlocks`, or one of the machine's own, is permitted only by a
+ * rule that lies wholly within that block: `127.0.0.1:9000` or `127.0.0.0/8`, not `0.0.0.0/0`. A
+ * host rule never permits one, except that `localhost` (and names below it) means loopback.
  */
 export class AllowList {
   readonly rules: readonly AllowRule[]
@@ -139,7 +140,8 @@ export class AllowList {
   }
 
   /**
-   * @param name host of the internal URL, lower case, no trailing dot; undefined when it is an address
+   * @param name host of the internal URL, lower case, no trailing dot; undefined when it is an
+   *   address
    * @param address what would be dialled
    */
   judge(name: string | undefined, address: Address, port: number): Verdict {

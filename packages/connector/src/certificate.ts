@@ -63,8 +63,8 @@ export function checkIssued(certificatePem: string, keyPem: string, caPem: strin
 }
 
 /**
- * The CA bundle of an answer, which came over a connection that the pinned CA vouches for. It may hold a root that is still to come
- * into use, and always the one that is in use.
+ * The CA bundle of an answer, which came over a connection that the pinned CA vouches for. It may
+ * hold a root that is still to come into use, and always the one that is in use.
  */
 export function readBundle(answer: Record<string, unknown>, pinnedPem: string): string {
   const { caBundle } = answer

@@ -26,8 +26,8 @@ export function describeProxy(proxy: URL): string {
 }
 
 /**
- * Opens a connection to `host:port` through an HTTP proxy (RFC 9110 section 9.3.6), with Basic credentials if the
- * proxy's URL has some.
+ * Opens a connection to `host:port` through an HTTP proxy (RFC 9110 section 9.3.6), with Basic
+ * credentials if the proxy's URL has some.
  *
  * @param host a name or an address, as the proxy shall see it
  * @returns a connected socket, owned by the caller

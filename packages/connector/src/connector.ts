@@ -53,18 +53,21 @@ export interface ConnectorOptions {
 
 export interface Connector {
   status(): ConnectorStatus
-  /** Takes no new exchanges, lets those that are open finish (raw pipes are ended), then closes everything. */
+  /**
+   * Takes no new exchanges, lets those that are open finish (raw pipes are ended), then closes
+   * everything.
+   */
   close(): Promise<void>
   /** Resolves when `close()` is done. */
   readonly closed: Promise<void>
 }
 
 /**
- * Starts the agent: keeps tunnels to the service up, and serves what comes over them from the origins that the allow-list permits.
- * It listens on no TCP or UDP socket.
+ * Starts the agent: keeps tunnels to the service up, and serves what comes over them from the
+ * origins that the allow-list permits. It listens on no TCP or UDP socket.
  *
- * @throws ConnectorError `NOT_ENROLLED`, `STATE_INVALID`, `STATE_IN_USE`, `ALLOW_RULE_INVALID`, `PROXY_INVALID`. An unreachable
- *   service is no error: it is dialled again until it answers
+ * @throws ConnectorError `NOT_ENROLLED`, `STATE_INVALID`, `STATE_IN_USE`, `ALLOW_RULE_INVALID`,
+ *   `PROXY_INVALID`. An unreachable service is no error: it is dialled again until it answers
  */
 export async function startConnector(options: ConnectorOptions): Promise<Connector> {
   const { stateDir, log } = options
@@ -113,7 +116,8 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     log,
     clock,
     onRenewed: () => {
-      // A dial that is under way shows the old certificate; the service takes that for theft once it has seen the new one.
+      // A dial that is under way shows the old certificate; the service takes that for theft once
+      // it has seen the new one.
       void Promise.all(keepers.map((keeper) => keeper.settled())).then(() => {
         for (const keeper of keepers) keeper.replace()
       })

@@ -15,7 +15,8 @@ export function generateKey(): string {
 }
 
 /**
- * A certificate signing request (RFC 2986) for the key. Its subject says nothing: the service takes only the public key from it.
+ * A certificate signing request (RFC 2986) for the key. Its subject says nothing: the service takes
+ * only the public key from it.
  *
  * @returns PEM
  */

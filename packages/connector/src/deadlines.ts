@@ -17,8 +17,9 @@ export interface WaitingList {
 const maxLists = 1024
 
 /**
- * Many deadlines on one timer. All that have the same duration expire in the order in which they began, so that starting and
- * stopping one is an append to, or a cut from, a linked list: no timer, closure or allocation per request.
+ * Many deadlines on one timer. All that have the same duration expire in the order in which they
+ * began, so that starting and stopping one is an append to, or a cut from, a linked list: no timer,
+ * closure or allocation per request.
  */
 export class Deadlines {
   readonly #lists = new Map<number, WaitingList>()

@@ -18,8 +18,8 @@ export interface Destination {
 }
 
 /**
- * Reads the origin of an internal URL. The URL parser turns decimal, octal, hexadecimal and short IPv4 spellings into the
- * address they mean, and refuses IPv6 zones.
+ * Reads the origin of an internal URL. The URL parser turns decimal, octal, hexadecimal and short
+ * IPv4 spellings into the address they mean, and refuses IPv6 zones.
  *
  * @throws OriginFailure `DESTINATION_FORBIDDEN`
  */
@@ -46,8 +46,9 @@ export function parseDestination(text: string): Destination {
 }
 
 /**
- * Resolves a destination once and keeps the addresses that the allow-list permits. Only what is returned may be dialled,
- * and by address: a second look-up could give another answer (DNS rebinding).
+ * Resolves a destination once and keeps the addresses that the allow-list permits. Only what is
+ * returned may be dialled, and by address: a second look-up could give another answer (DNS
+ * rebinding).
  *
  * @returns at least one address
  * @throws OriginFailure `DESTINATION_FORBIDDEN`, `NAME_NOT_RESOLVED`

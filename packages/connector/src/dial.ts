@@ -11,7 +11,8 @@ export const resolveName: Resolve = async (name) => {
 }
 
 /**
- * Addresses of the service or of a proxy: names that an administrator wrote, so no allow-list applies.
+ * Addresses of the service or of a proxy: names that an administrator wrote, so no allow-list
+ * applies.
  *
  * Names below `localhost` are loopback (RFC 6761 section 6.3); glibc does not do that.
  */
@@ -27,8 +28,9 @@ export async function resolveServiceName(
 const nextAttemptMs = 250
 
 /**
- * Connects to the first of the addresses that answers; each next one is tried when the one before failed or was silent for
- * 250 ms. What is dialled is exactly what was given: nothing is resolved here.
+ * Connects to the first of the addresses that answers; each next one is tried when the one before
+ * failed or was silent for 250 ms. What is dialled is exactly what was given: nothing is resolved
+ * here.
  *
  * @param addresses IP addresses
  * @returns a connected socket that may be half open, owned by the caller

@@ -5,7 +5,7 @@ import { connect, type DetailedPeerCertificate } from 'node:tls'
 import { parseAllowRules } from './allow-list.ts'
 import { checkIssued, readBundle } from './certificate.ts'
 import { type Resolve, resolveName } from './dial.ts'
-import { ConnectorError, toError } from './errors.ts'
+import { ConnectorError } from './errors.ts'
 import {
   dialPlain,
   dialService,
@@ -22,7 +22,10 @@ import { isEnrolled, prepareStateDir, readAuthorities, writeState } from './stat
 export interface EnrolOptions {
   /** `https://connect.<base domain>[:port]`. */
   service: URL
-  /** `sp1.<secret>.<fingerprint of the connector CA>`; single use. Never from argv: see `--token-file`. */
+  /**
+   * `sp1.<secret>.<fingerprint of the connector CA>`; single use. Never from argv: see
+   * `--token-file`.
+   */
   token: string
   stateDir: string
   /** What administrators see; default: the machine's name. */
@@ -33,7 +36,10 @@ export interface EnrolOptions {
   allow: readonly string[]
   /** HTTP proxy towards origins; remembered for `run`. */
   originProxy?: URL
-  /** Absolute path of a PEM file: a private CA that origins' certificates come from. Read at each start. */
+  /**
+   * Absolute path of a PEM file: a private CA that origins' certificates come from. Read at each
+   * start.
+   */
   originCaFile?: string
   resolve?: Resolve
 }
@@ -44,10 +50,11 @@ export interface Enrolment {
 }
 
 /**
- * Makes a key that never leaves this machine, proves the right to join with the one-time token, and stores the identity.
+ * Makes a key that never leaves this machine, proves the right to join with the one-time token, and
+ * stores the identity.
  *
- * @throws ConnectorError `TOKEN_INVALID`, `ALLOW_RULE_INVALID`, `ALREADY_ENROLLED`, and those of `dialService` and
- *   `postJson`; nothing is stored then
+ * @throws ConnectorError `TOKEN_INVALID`, `ALLOW_RULE_INVALID`, `ALREADY_ENROLLED`, and those of
+ *   `dialService` and `postJson`; nothing is stored then
  */
 export async function enroll(options: EnrolOptions): Promise<Enrolment> {
   const { service, stateDir, allow } = options
@@ -136,8 +143,9 @@ function parseToken(text: string): Token {
 }
 
 /**
- * Finds the CA whose fingerprint is part of the token among the certificates that the service shows. Nothing is sent over this
- * connection: the next one, which carries the token, trusts that CA and no other.
+ * Finds the CA whose fingerprint is part of the token among the certificates that the service
+ * shows. Nothing is sent over this connection: the next one, which carries the token, trusts that
+ * CA and no other.
  *
  * @returns PEM
  */
@@ -145,7 +153,11 @@ async function fetchPinnedCa(route: ServiceRoute, fingerprint: Buffer): Promise<
   const { service } = route
   const { host } = hostAndPort(service)
   const signal = AbortSignal.timeout(serviceDialTimeoutMs)
-  const plain = await dialPlain(route, signal)
+  const tooLate = (cause: unknown) =>
+    new ConnectorError('SERVICE_TIMEOUT', `${service.host} did not answer in time`, { cause })
+  const plain = await dialPlain(route, signal).catch((error: unknown) => {
+    throw signal.aborted ? tooLate(error) : error
+  })
   return new Promise((resolve, reject) => {
     const socket = connect({
       socket: plain,
@@ -163,7 +175,7 @@ async function fetchPinnedCa(route: ServiceRoute, fingerprint: Buffer): Promise<
       if (outcome instanceof Error) reject(outcome)
       else resolve(outcome)
     }
-    const onAbort = () => finish(toError(signal.reason))
+    const onAbort = () => finish(tooLate(signal.reason))
     signal.addEventListener('abort', onAbort)
     socket.once('error', (error) => finish(toServiceError(error, service)))
     socket.once('close', () =>

@@ -1,6 +1,6 @@
 /**
- * What can go wrong between the connector and the service, or while it is set up. Failures towards an origin
- * are reset codes of the tunnel instead (see `failure.ts`).
+ * What can go wrong between the connector and the service, or while it is set up. Failures towards
+ * an origin are reset codes of the tunnel instead (see `failure.ts`).
  *
  * - `TOKEN_INVALID` the enrolment token is not of the form `sp1.<secret>.<fingerprint>`
  * - `ALREADY_ENROLLED` the state directory holds an identity
@@ -10,7 +10,8 @@
  * - `STATE_IN_USE` another connector runs with this state directory
  * - `ALLOW_RULE_INVALID` a rule of the allow-list cannot be read; `problems` has all of them
  * - `SERVICE_UNREACHABLE` no TCP connection to the service
- * - `SERVICE_CERTIFICATE_NOT_PINNED` the certificate was not issued by the pinned CA: TLS is intercepted
+ * - `SERVICE_CERTIFICATE_NOT_PINNED` the certificate was not issued by the pinned CA: TLS is
+ *   intercepted
  * - `SERVICE_CERTIFICATE_INVALID` issued by the pinned CA, but expired or for another host
  * - `SERVICE_PROTOCOL_MISMATCH` the other end does not speak our protocol (ALPN)
  * - `SERVICE_REFUSED` the service answered with an error of its own; `serviceCode` has its word

@@ -64,8 +64,8 @@ const retryableErrors = new Set<string | undefined>([
 const noBody: BodyFraming = { kind: 'none' }
 
 /**
- * One stream of the tunnel, served by one request to an origin: parse, find a connection, send, relay the answer. Bodies
- * flow through without being held; each side's pause is the other's.
+ * One stream of the tunnel, served by one request to an origin: parse, find a connection, send,
+ * relay the answer. Bodies flow through without being held; each side's pause is the other's.
  */
 export class Exchange implements StreamHandler, Timed {
   // Kept by Deadlines.
@@ -187,7 +187,10 @@ export class Exchange implements StreamHandler, Timed {
 
   // ---- the way to the origin
 
-  /** The gateway faces the internet and may fall: what it sends is parsed as strictly as the gateway parses clients. */
+  /**
+   * The gateway faces the internet and may fall: what it sends is parsed as strictly as the gateway
+   * parses clients.
+   */
   #readHead(text: string, instruction: Instruction): void {
     let head: RequestHead
     try {
@@ -329,8 +332,8 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   /**
-   * A kept connection that closes before any byte of the response most likely closed while the request was on its way
-   * (RFC 9110 section 9.2.2).
+   * A kept connection that closes before any byte of the response most likely closed while the
+   * request was on its way (RFC 9110 section 9.2.2).
    */
   #mayRetry(error: Error): boolean {
     return (
@@ -373,7 +376,10 @@ export class Exchange implements StreamHandler, Timed {
     if (this.#framing.kind !== 'none') this.#client!.abort()
   }
 
-  /** Gives the exchange up: the gateway hears why, the origin hears nothing more. Once; later calls do nothing. */
+  /**
+   * Gives the exchange up: the gateway hears why, the origin hears nothing more. Once; later calls
+   * do nothing.
+   */
   fail(error: unknown): void {
     if (this.#over) return
     this.#release()
@@ -416,8 +422,9 @@ export class Exchange implements StreamHandler, Timed {
 }
 
 /**
- * The origin's side of an exchange, as the codec wants it: its method names are those of the tunnel's handler. An error in here would
- * come out where the socket is read, and take the process with it.
+ * The origin's side of an exchange, as the codec wants it: its method names are those of the
+ * tunnel's handler. An error in here would come out where the socket is read, and take the process
+ * with it.
  */
 class ResponseRelay implements ResponseSink {
   readonly #exchange: Exchange

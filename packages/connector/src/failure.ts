@@ -1,7 +1,10 @@
 import { ResetCode } from '@sallyport/protocol'
 import { findErrorCode, toError } from './errors.ts'
 
-/** Why a stream cannot be served, in the words of the tunnel. `message` goes to both logs, never to a page. */
+/**
+ * Why a stream cannot be served, in the words of the tunnel. `message` goes to both logs, never to
+ * a page.
+ */
 export class OriginFailure extends Error {
   override readonly name = 'OriginFailure'
   readonly resetCode: ResetCode
@@ -37,7 +40,10 @@ const systemErrors: Record<string, ResetCode> = {
   HTTP1_BODY_TIMEOUT: ResetCode.ORIGIN_TIMEOUT,
 }
 
-/** What went wrong in a TLS handshake: whatever is not the network's fault is the certificate's or the protocol's. */
+/**
+ * What went wrong in a TLS handshake: whatever is not the network's fault is the certificate's or
+ * the protocol's.
+ */
 export function toTlsFailure(error: Error): Error {
   if (systemErrors[findErrorCode(error) ?? ''] !== undefined) return error
   return new OriginFailure(ResetCode.ORIGIN_TLS_INVALID, error.message, { cause: error })

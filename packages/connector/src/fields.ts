@@ -2,7 +2,10 @@ import { type FieldList, findField, listsToken } from '@sallyport/http1'
 
 type Treatment = 'keep' | 'drop' | 'upgrade' | 'authorization' | 'challenge'
 
-/** Fields of one connection (RFC 9110 section 7.6.1), and our own. Framing is rewritten by the codec. */
+/**
+ * Fields of one connection (RFC 9110 section 7.6.1), and our own. Framing is rewritten by the
+ * codec.
+ */
 const common: Record<string, Treatment> = {
   connection: 'drop',
   'keep-alive': 'drop',
@@ -10,7 +13,8 @@ const common: Record<string, Treatment> = {
   te: 'drop',
   trailer: 'drop',
   'transfer-encoding': 'drop',
-  // RFC 9113 section 3.1 took the upgrade to h2c away; a proxy that passes it on loses sight of what follows.
+  // RFC 9113 section 3.1 took the upgrade to h2c away; a proxy that passes it on loses sight of
+  // what follows.
   'http2-settings': 'drop',
   'sallyport-origin-ms': 'drop',
 }
@@ -28,7 +32,9 @@ const ofResponses: Record<string, Treatment> = {
   'www-authenticate': 'challenge',
   'persistent-auth': 'challenge',
 }
-/** RFC 9110 section 6.5.1: what frames, routes or authenticates a message is not taken from its end. */
+/**
+ * RFC 9110 section 6.5.1: what frames, routes or authenticates a message is not taken from its end.
+ */
 const ofTrailers: Record<string, Treatment> = {
   ...ofRequests,
   ...ofResponses,
@@ -68,7 +74,9 @@ const requestTreatments = new Treatments(ofRequests)
 const responseTreatments = new Treatments(ofResponses)
 const trailerTreatments = new Treatments(ofTrailers)
 
-/** Schemes that authenticate the connection instead of the request (RFC 4559 section 4, MS-NTHT). */
+/**
+ * Schemes that authenticate the connection instead of the request (RFC 4559 section 4, MS-NTHT).
+ */
 const connectionSchemes = /(?:^|,)\s*(?:ntlm|negotiate|nego2|kerberos)(?:\s|,|$)/i
 
 export interface RequestFacts {
@@ -134,7 +142,8 @@ export function isAskedUpgrade(fields: FieldList, asked: string): boolean {
 }
 
 /**
- * Field lines of a response for the gateway, each with its CRLF in front. The codec has checked their form.
+ * Field lines of a response for the gateway, each with its CRLF in front. The codec has checked
+ * their form.
  *
  * @param upgraded for a 101, which keeps its `Connection` and `Upgrade`
  * @param connection is marked exclusive when the origin ties, or offers to tie, a user to it

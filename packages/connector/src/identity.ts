@@ -6,7 +6,10 @@ import { dialService, enrolmentProtocol, type ServiceRoute } from './service-con
 import { postJson, readText } from './service-request.ts'
 import { type ConnectorState, writeRenewed } from './state.ts'
 
-/** Longer waits are cut in pieces: a machine that slept, or whose clock was set, is noticed within it. */
+/**
+ * Longer waits are cut in pieces: a machine that slept, or whose clock was set, is noticed within
+ * it.
+ */
 const maxWaitMs = 3_600_000
 const firstRetryMs = 60_000
 const maxRetryMs = 3_600_000
@@ -79,7 +82,9 @@ export class Identity {
     if (this.#options.clock() >= this.#facts.notAfterAt) await this.renew()
   }
 
-  /** The service says that the certificate is not valid: renews, unless that was tried a moment ago. */
+  /**
+   * The service says that the certificate is not valid: renews, unless that was tried a moment ago.
+   */
   renewSoon(): void {
     const { clock } = this.#options
     if (this.#renewing || clock() < this.#retryAt || clock() - this.#renewedAt < firstRetryMs)
@@ -181,7 +186,8 @@ export class Identity {
 }
 
 /**
- * Proof that we hold the key of an expired certificate: ECDSA with P-256 and SHA-256 over the challenge as it was sent.
+ * Proof that we hold the key of an expired certificate: ECDSA with P-256 and SHA-256 over the
+ * challenge as it was sent.
  *
  * @returns base64url of the DER signature
  */

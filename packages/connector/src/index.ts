@@ -1,10 +1,11 @@
 /**
- * The connector: an agent beside the origins that only ever dials out. `enroll` gives it an identity, `startConnector` keeps tunnels
- * to the service up and serves what comes over them, `readStatus` asks a running one through its Unix socket.
+ * The connector: an agent beside the origins that only ever dials out. `enroll` gives it an
+ * identity, `startConnector` keeps tunnels to the service up and serves what comes over them,
+ * `readStatus` asks a running one through its Unix socket.
  *
- * The service faces the internet and may fall, so the connector believes little of it: every destination is checked against the local
- * allow-list on the address that is dialled, every request head is parsed as strictly as at the edge. It listens on no
- * TCP or UDP socket.
+ * The service faces the internet and may fall, so the connector believes little of it: every
+ * destination is checked against the local allow-list on the address that is dialled, every request
+ * head is parsed as strictly as at the edge. It listens on no TCP or UDP socket.
  */
 export {
   AllowList,

@@ -3,7 +3,10 @@ import { parseDestination } from './destination.ts'
 import { OriginFailure } from './failure.ts'
 import type { Origin, Origins } from './origin.ts'
 
-/** What the gateway wants of one stream: the JSON part of OPEN, understood. Shared by all streams that carry the same bytes. */
+/**
+ * What the gateway wants of one stream: the JSON part of OPEN, understood. Shared by all streams
+ * that carry the same bytes.
+ */
 export interface Instruction {
   readonly applicationId: string
   readonly origin: Origin
@@ -16,8 +19,8 @@ const maxKept = 1_024
 const maxTimeoutMs = 86_400_000
 
 /**
- * Reads OPEN payloads: one byte of length, the correlation id in ASCII, JSON. The JSON is the same for every request of an
- * application, so what it means is remembered by its bytes.
+ * Reads OPEN payloads: one byte of length, the correlation id in ASCII, JSON. The JSON is the same
+ * for every request of an application, so what it means is remembered by its bytes.
  */
 export class Instructions {
   readonly #origins: Origins
@@ -28,7 +31,8 @@ export class Instructions {
   }
 
   /**
-   * @throws OriginFailure `PROTOCOL_ERROR` when it cannot be read, `DESTINATION_FORBIDDEN` when it names no origin
+   * @throws OriginFailure `PROTOCOL_ERROR` when it cannot be read, `DESTINATION_FORBIDDEN` when it
+   *   names no origin
    */
   read(payload: Buffer): Instruction {
     const text = payload.toString('latin1', 1 + (payload[0] ?? 0))

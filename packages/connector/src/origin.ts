@@ -26,8 +26,8 @@ export interface OriginLimits {
   /** An unused connection is closed after that. */
   idleMs: number
   /**
-   * A request that may not be repeated takes a connection only if it was used that recently: the server may be closing an older one
-   * at this moment, and many do after 5 s.
+   * A request that may not be repeated takes a connection only if it was used that recently: the
+   * server may be closing an older one at this moment, and many do after 5 s.
    */
   freshMs: number
   /** A connection is not used again when it is that old, so that changes of address are noticed. */
@@ -64,8 +64,8 @@ export class OriginConnection {
   /** It has carried a request before the current one. */
   reused = false
   /**
-   * It must not serve anybody else: the origin may have tied a user to the connection (NTLM, Negotiate), or was asked to speak another
-   * protocol on it.
+   * It must not serve anybody else: the origin may have tied a user to the connection (NTLM,
+   * Negotiate), or was asked to speak another protocol on it.
    */
   exclusive = false
   /** For who uses it as a raw pipe: the codec says no more once the origin has ended its half. */
@@ -159,7 +159,10 @@ export class Origin {
     for (const connection of this.#idle.splice(0)) connection.http.destroy()
   }
 
-  /** Everyone who asks while a look-up is under way shares its answer; nothing is remembered beyond it. */
+  /**
+   * Everyone who asks while a look-up is under way shares its answer; nothing is remembered beyond
+   * it.
+   */
   #resolve(): Promise<readonly string[]> {
     this.#resolving ??= resolveDestination(
       this.destination,
@@ -222,7 +225,9 @@ export class Origin {
 
 const maxOrigins = 4_096
 
-/** All origins by URL and validation. Those that nobody uses are forgotten when there are too many. */
+/**
+ * All origins by URL and validation. Those that nobody uses are forgotten when there are too many.
+ */
 export class Origins {
   readonly #network: OriginNetwork
   readonly #origins = new Map<string, Origin>()

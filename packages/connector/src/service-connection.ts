@@ -125,7 +125,10 @@ function secure(
   })
 }
 
-/** Verification errors that say "issued by the pinned CA, but not usable", not "issued by somebody else". */
+/**
+ * Verification errors that say "issued by the pinned CA, but not usable", not "issued by somebody
+ * else".
+ */
 const pinnedButInvalid = /^(?:CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|ERR_TLS_CERT_ALTNAME_INVALID)$/
 
 function findProblem(socket: TLSSocket, service: URL, protocol: string): Error | undefined {

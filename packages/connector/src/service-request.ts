@@ -10,7 +10,8 @@ const answerTimeoutMs = 30_000
  *
  * @param socket is closed afterwards
  * @returns the body of a 2xx answer: an object
- * @throws ConnectorError `SERVICE_REFUSED` with `serviceCode`, `SERVICE_RESPONSE_INVALID`, `SERVICE_TIMEOUT`
+ * @throws ConnectorError `SERVICE_REFUSED` with `serviceCode`, `SERVICE_RESPONSE_INVALID`,
+ *   `SERVICE_TIMEOUT`
  */
 export function postJson(
   socket: TLSSocket,

@@ -81,7 +81,9 @@ export function readState(stateDir: string): ConnectorState {
   }
 }
 
-/** Writes a new identity. The settings go last: without them the directory counts as not enrolled. */
+/**
+ * Writes a new identity. The settings go last: without them the directory counts as not enrolled.
+ */
 export function writeState(stateDir: string, state: ConnectorState): void {
   prepareStateDir(stateDir)
   writeAtomically(stateDir, files.key, state.keyPem)
@@ -90,7 +92,10 @@ export function writeState(stateDir: string, state: ConnectorState): void {
   writeAtomically(stateDir, files.settings, `${JSON.stringify(state.settings, null, 2)}\n`)
 }
 
-/** Replaces certificate and bundle after a renewal; either the old or the new one is found there, never a part. */
+/**
+ * Replaces certificate and bundle after a renewal; either the old or the new one is found there,
+ * never a part.
+ */
 export function writeRenewed(stateDir: string, certificatePem: string, caPem: string): void {
   writeAtomically(stateDir, files.ca, caPem)
   writeAtomically(stateDir, files.certificate, certificatePem)

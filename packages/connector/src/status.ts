@@ -28,13 +28,16 @@ export interface ConnectorStatus {
   exchanges: ExchangeCounters
 }
 
-/** Longer paths do not fit into a Unix socket's address (`sun_path`, unix(7)), and are cut without a word. */
+/**
+ * Longer paths do not fit into a Unix socket's address (`sun_path`, unix(7)), and are cut without a
+ * word.
+ */
 const maxPathBytes = 107
 const maxStatusBytes = 1024 * 1024
 
 /**
- * Answers every connection on the Unix socket `status.sock` (mode 0600) with the status as JSON, then closes it. The socket also
- * tells a second connector that this state directory is in use.
+ * Answers every connection on the Unix socket `status.sock` (mode 0600) with the status as JSON,
+ * then closes it. The socket also tells a second connector that this state directory is in use.
  *
  * @throws ConnectorError `STATE_IN_USE`, `STATE_INVALID`
  */
@@ -63,7 +66,8 @@ export async function serveStatus(
 /**
  * Asks the connector that runs with this state directory.
  *
- * @throws ConnectorError `NOT_RUNNING` when none runs; `STATE_INVALID` when the answer cannot be read
+ * @throws ConnectorError `NOT_RUNNING` when none runs; `STATE_INVALID` when the answer cannot be
+ *   read
  */
 export function readStatus(stateDir: string): Promise<ConnectorStatus> {
   const path = checkedPath(stateDir)

@@ -55,8 +55,8 @@ export interface TunnelKeeperOptions {
 }
 
 /**
- * Delay before attempt `attempts + 1`: doubles from 100 ms to 10 s, and of each the upper half is left to chance, so that a
- * hundred connectors do not come back in step.
+ * Delay before attempt `attempts + 1`: doubles from 100 ms to 10 s, and of each the upper half is
+ * left to chance, so that a hundred connectors do not come back in step.
  */
 export function backoffMs(attempts: number, random: () => number): number {
   const fullMs = Math.min(firstDelayMs * 2 ** Math.max(attempts - 1, 0), maxDelayMs)

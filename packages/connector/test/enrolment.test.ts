@@ -29,7 +29,10 @@ interface Asked {
   req: IncomingMessage
 }
 
-/** Answers like control does; what `answer` returns is the body, with 200, or an error with its status. */
+/**
+ * Answers like control does; what `answer` returns is the body, with 200, or an error with its
+ * status.
+ */
 function answering(
   service: TestService,
   answer: (asked: Asked) => Promise<object> | object,

@@ -74,7 +74,8 @@ test('a gateway that sends nonsense gets each stream ended, and no origin is sen
     req.on('end', () => res.end(req.method))
     req.on('error', () => {})
   })
-  // Methods that Node's parser does not know, but RFC 9110 allows, are no misreading; nor are early ends.
+  // Methods that Node's parser does not know, but RFC 9110 allows, are no misreading; nor are early
+  // ends.
   origin.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!['HPE_INVALID_METHOD', 'ECONNRESET', 'HPE_INVALID_EOF_STATE'].includes(error.code ?? ''))
       misread.push(

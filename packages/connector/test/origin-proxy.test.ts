@@ -26,7 +26,8 @@ test('origins are reached through the proxy, by the address that was checked', a
     originProxy,
     originCa: ca.pem,
   })
-  // A host rule does not permit loopback, an address rule does; the metadata service is never asked for.
+  // A host rule does not permit loopback, an address rule does; the metadata service is never asked
+  // for.
   const answers = [
     await exchange(session, { url: `http://app.internal:${plain.port}` }, get),
     await exchange(session, { url: `https://app.internal:${secure.port}` }, get),

@@ -223,7 +223,8 @@ test('an idle connection is closed after its time', async (t) => {
   await again
 })
 
-// Attack 30: NTLM and Negotiate authenticate the connection, so whoever comes next on it is somebody else's user.
+// Attack 30: NTLM and Negotiate authenticate the connection, so whoever comes next on it is
+// somebody else's user.
 for (const [name, request, answer] of [
   [
     'the origin offers NTLM',

@@ -96,7 +96,10 @@ async function startChild(t: TestContext, stateDir: string): Promise<ChildProces
   return child
 }
 
-/** Local addresses of the process's TCP sockets that listen, and of all its UDP sockets that are bound. */
+/**
+ * Local addresses of the process's TCP sockets that listen, and of all its UDP sockets that are
+ * bound.
+ */
 function listeningSockets(pid: number): string[] {
   const inodes = new Set<string>()
   for (const descriptor of readdirSync(`/proc/${pid}/fd`)) {

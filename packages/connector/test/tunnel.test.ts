@@ -83,7 +83,8 @@ test('a link that goes silent without a word is given up and dialled again', asy
   const { connect } = await import('node:net')
   const service = await startService(t)
   const silence: (() => void)[] = []
-  // A NAT that forgot the connection, or a cable that was pulled: nothing is said, nothing is closed.
+  // A NAT that forgot the connection, or a cable that was pulled: nothing is said, nothing is
+  // closed.
   const proxy = await startRawProxy(t, (socket) => {
     socket.once('data', () => {
       const upstream = connect(Number(service.url.port), '127.0.0.1')
