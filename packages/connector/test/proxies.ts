@@ -133,10 +133,11 @@ export async function startSquid(t: TestContext, user: string, password: string)
     ].join('\n'),
   )
   if (isRoot) execFileSync('chown', ['-R', 'proxy', directory])
+  const serviceName = `sallyport${port}`
   // Its shared memory is called after the service name; the default one would meet other squids.
   const squid = spawn(
     '/usr/sbin/squid',
-    ['-N', '-n', `sallyport${port}`, '-d', '1', '-f', file('squid.conf')],
+    ['-N', '-n', serviceName, '-d', '1', '-f', file('squid.conf')],
     {
       stdio: ['ignore', 'ignore', 'pipe'],
     },
@@ -145,6 +146,9 @@ export async function startSquid(t: TestContext, user: string, password: string)
   t.after(async () => {
     squid.kill('SIGTERM')
     await exited
+    // Squid leaves it behind when it ends with connections open.
+    for (const part of ['metadata', 'queues', 'readers'])
+      rmSync(`/dev/shm/${serviceName}-cf__${part}.shm`, { force: true })
     rmSync(directory, { recursive: true, force: true })
   })
   const said: string[] = []
