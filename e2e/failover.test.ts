@@ -1,56 +1,16 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import test from 'node:test'
-import {
-  type Child,
-  connectorOnline,
-  controlOf,
-  enrollConnectorProcess,
-  spawnConnector,
-  startServiceProcess,
-} from '@sallyport/cli'
-import { findFreePort, lastFirst, Origin, type Scope } from '@sallyport/testkit'
+import { lastFirst, Origin, startProcesses } from '@sallyport/testkit'
 
 test('of two connectors under 500 requests a second one is killed: only its open streams fail', async (context) => {
   const t = lastFirst(context)
-  const dir = mkdtempSync(join(tmpdir(), 'sallyport-failover-'))
-  t.after(() => rmSync(dir, { recursive: true, force: true }))
-  const port = await findFreePort()
-  const configFile = join(dir, 'sallyport.yaml')
-  writeFileSync(
-    configFile,
-    `baseDomain: sallyport.localhost\ndataDir: service\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\nlogLevel: error\n`,
-  )
-  const { child: service, plainPort } = await startServiceProcess(configFile)
-  t.after(() => service.stop())
-  const execute = controlOf(join(dir, 'service'))
   const origin = await Origin.start()
   t.after(() => origin.close())
   origin.handler = (_, response) => void setImmediate(() => response.end('ok'))
-  const connectors: Child[] = []
-  for (const name of ['one', 'two']) {
-    const stateDir = join(dir, name)
-    await enrollConnectorProcess({
-      execute,
-      service: `https://connect.sallyport.localhost:${port}`,
-      stateDir,
-      name,
-      args: ['--allow', `127.0.0.1:${origin.port}`],
-    })
-    const connector = spawnConnector(stateDir)
-    t.after(() => connector.stop())
-    await connectorOnline(stateDir, connector)
-    connectors.push(connector)
-  }
-  await execute('app.create', {
-    name: 'app',
-    displayName: 'app',
-    externalUrl: `https://app.sallyport.localhost:${port}/`,
-    internalUrl: origin.url,
-    preAuthentication: 'passthrough',
+  const { connectors, target } = await startProcesses(t, {
+    originPort: origin.port,
+    connectors: ['one', 'two'],
   })
 
   const agent = new Agent({ keepAlive: true, maxSockets: 64 })
@@ -59,29 +19,21 @@ test('of two connectors under 500 requests a second one is killed: only its open
   const once = () =>
     new Promise<void>((resolve) => {
       const startedAt = performance.now()
-      const outgoing = request(
-        {
-          agent,
-          host: '127.0.0.1',
-          port: plainPort,
-          headers: { host: `app.sallyport.localhost:${port}`, accept: 'application/json' },
-        },
-        (response) => {
-          let text = ''
-          response.on('data', (chunk: Buffer) => {
-            text += chunk.toString()
+      const outgoing = request({ agent, ...target }, (response) => {
+        let text = ''
+        response.on('data', (chunk: Buffer) => {
+          text += chunk.toString()
+        })
+        response.on('end', () => {
+          const status = response.statusCode!
+          results.push({
+            startedAt,
+            status,
+            code: status === 200 ? '' : JSON.parse(text).error.code,
           })
-          response.on('end', () => {
-            const status = response.statusCode!
-            results.push({
-              startedAt,
-              status,
-              code: status === 200 ? '' : JSON.parse(text).error.code,
-            })
-            resolve()
-          })
-        },
-      )
+          resolve()
+        })
+      })
       outgoing.on('error', (error: NodeJS.ErrnoException) => {
         results.push({ startedAt, status: 0, code: error.code ?? '' })
         resolve()

@@ -1,35 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer, request } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import test from 'node:test'
-import {
-  type Child,
-  connectorOnline,
-  controlOf,
-  enrollConnectorProcess,
-  spawnConnector,
-  startServiceProcess,
-} from '@sallyport/cli'
-import { findFreePort, lastFirst, type Scope } from '@sallyport/testkit'
+import type { Child } from '@sallyport/cli'
+import { lastFirst, startProcesses } from '@sallyport/testkit'
 
 const total = 5 * 1024 ** 3
 const chunk = Buffer.alloc(256 * 1024, 7)
 
 test('5 GB go down and up while neither process grows by more than 64 MB', async (context) => {
   const t = lastFirst(context)
-  const dir = mkdtempSync(join(tmpdir(), 'sallyport-transfer-'))
-  t.after(() => rmSync(dir, { recursive: true, force: true }))
-  const port = await findFreePort()
-  const configFile = join(dir, 'sallyport.yaml')
-  writeFileSync(
-    configFile,
-    `baseDomain: sallyport.localhost\ndataDir: service\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\nlogLevel: error\n`,
-  )
-  const { child: service, plainPort } = await startServiceProcess(configFile)
-  t.after(() => service.stop())
-  const execute = controlOf(join(dir, 'service'))
   const origin = createServer((incoming, response) => {
     if (incoming.method === 'POST') {
       let received = 0
@@ -49,29 +29,11 @@ test('5 GB go down and up while neither process grows by more than 64 MB', async
     origin.close()
   })
   const originPort = (origin.address() as { port: number }).port
-  const stateDir = join(dir, 'connector')
-  await enrollConnectorProcess({
-    execute,
-    service: `https://connect.sallyport.localhost:${port}`,
-    stateDir,
-    name: 'one',
-    args: ['--allow', `127.0.0.1:${originPort}`],
-  })
-  const connector = spawnConnector(stateDir)
-  t.after(() => connector.stop())
-  await connectorOnline(stateDir, connector)
-  await execute('app.create', {
-    name: 'app',
-    displayName: 'app',
-    externalUrl: `https://app.sallyport.localhost:${port}/`,
-    internalUrl: `http://127.0.0.1:${originPort}/`,
-    preAuthentication: 'passthrough',
-  })
-  const options = {
-    host: '127.0.0.1',
-    port: plainPort,
-    headers: { host: `app.sallyport.localhost:${port}` },
-  }
+  const {
+    service,
+    connectors: [connector],
+    target: options,
+  } = await startProcesses(t, { originPort, connectors: ['one'] })
   const download = (bytes: number) =>
     new Promise<number>((resolve, reject) => {
       request({ ...options, path: `/?bytes=${bytes}` }, (response) => {
@@ -105,9 +67,9 @@ test('5 GB go down and up while neither process grows by more than 64 MB', async
     ['download', download],
     ['upload', upload],
   ] as const) {
-    const before = [service, connector].map(peakBytes)
+    const before = [service, connector!].map(peakBytes)
     assert.equal(await transfer(total), total)
-    for (const [index, child] of [service, connector].entries()) {
+    for (const [index, child] of [service, connector!].entries()) {
       const grown = (peakBytes(child) - before[index]!) / 1024 ** 2
       console.log(`${name}: ${child.name} grew by ${grown.toFixed(1)} MB`)
       assert.ok(grown <= 64, `${child.name} grew by ${grown} MB during the ${name}`)

@@ -14,6 +14,7 @@ export {
 } from './client.ts'
 export { link, Namespace } from './namespaces.ts'
 export { Origin, type SeenRequest } from './origin.ts'
+export { type ProcessSystem, startProcesses } from './processes.ts'
 export { parseRaw, type RawAnswer, rawRequest } from './raw.ts'
 export {
   domain,
