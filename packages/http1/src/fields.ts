@@ -45,7 +45,13 @@ export function cutFields(text: string, start: number, maxFields: number): Field
     // RFC 9112 section 5: optional whitespace around the value is no part of it.
     while (valueStart < valueEnd && isOptionalSpace(text.charCodeAt(valueStart))) valueStart++
     while (valueEnd > valueStart && isOptionalSpace(text.charCodeAt(valueEnd - 1))) valueEnd--
-    fields.push(text.slice(start, colon), text.slice(valueStart, valueEnd))
+    const name = text.slice(start, colon)
+    // One space before the value and none behind it is what everybody sends.
+    if (valueEnd !== lineEnd || valueStart !== colon + 2 || text.charCodeAt(colon + 1) !== 0x20) {
+      const before = text.slice(colon + 1, valueStart)
+      refuseTabs(name, before + text.slice(valueEnd, lineEnd))
+    }
+    fields.push(name, text.slice(valueStart, valueEnd))
     start = lineEnd + 2
   }
   return fields
@@ -53,6 +59,16 @@ export function cutFields(text: string, start: number, maxFields: number): Field
 
 function isOptionalSpace(code: number): boolean {
   return code === 0x20 || code === 0x09
+}
+
+// llhttp and nginx take a tab for a part of the value; so `Transfer-Encoding: chunked<TAB>` frames to one hop and not to
+// the next, and `Host:<TAB>a` routes. Nobody sends them in good faith.
+function refuseTabs(name: string, space: string): void {
+  if (!space.includes('\t')) return
+  const lower = name.toLowerCase()
+  if (lower === 'transfer-encoding' || lower === 'content-length' || lower === 'host') {
+    throw new Http1Error('HTTP1_HEAD_INVALID', `a tab beside the value of ${name}`)
+  }
 }
 
 /**

@@ -50,6 +50,23 @@ test('whitespace around a value is no part of it, whitespace inside is', () => {
   assert.deepEqual(fields.slice(2), ['A', 'b \tc', 'B', 'd', 'C', ''])
 })
 
+test('a tab beside the value of a field that frames or routes is refused: others take it for a part of the value', () => {
+  for (const line of [
+    'Transfer-Encoding:\tchunked',
+    'Transfer-Encoding: chunked\t',
+    'transfer-encoding:chunked \t ',
+    'Content-Length: \t5',
+    'content-length: 5\t',
+  ]) {
+    assert.throws(() => parseRequestHead(request(line)), invalid)
+    assert.throws(() => parseResponseHead(`HTTP/1.1 200 OK\r\n${line}`), invalid)
+    assert.ok(parseRequestHead(request(line.replace('\t', ' '))))
+    assert.ok(parseRequestHead(request(`X-${line}`)))
+  }
+  assert.throws(() => parseRequestHead('GET / HTTP/1.1\r\nHost:\ta'), invalid)
+  assert.throws(() => parseRequestHead('GET / HTTP/1.0\r\nHost: a\t'), invalid)
+})
+
 test('every form of request target is left as it was sent', () => {
   for (const target of ['/', '*', 'http://a/b', 'a:443', '/%2e%2F;x#y', '/"<>\\^`{|}']) {
     assert.equal(parseRequestHead(`GET ${target} HTTP/1.1\r\nHost: a`).target, target)
