@@ -18,6 +18,7 @@ import {
   fieldValues,
   findField,
   formatFields,
+  parseContentLength,
   parseFields,
   parseResponseHead,
   type ServerExchange,
@@ -27,29 +28,42 @@ import { toHeaderFields } from '@sallyport/sso/headers'
 import type { AccessRecord } from './access-record.ts'
 import { parseForwardedFor } from './addresses.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
+import type { Client } from './client.ts'
 import { findCookie } from './cookies.ts'
-import { RequestError, reasonFailures, resetFailures } from './failures.ts'
+import { RequestError, reasonFailures, resetFailures, toRequestError } from './failures.ts'
+import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { parseHost } from './host.ts'
 import { handleReserved } from './reserved.ts'
 import { type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
-import { takeTiming, toClientFields } from './to-client.ts'
+import { takeTiming, toClientFields, toClientTrailers, toInformationalFields } from './to-client.ts'
 import { toOriginHead } from './to-origin.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
+import type { Destination } from './view.ts'
+import { isWebSocket } from './websocket.ts'
 
-/** What is known of the connection that a request came by. */
-export interface Connection {
-  /** Server name of the TLS handshake, lower case; undefined on the plain listener. */
-  serverName: string | undefined
-  peerAddress: string
-}
+const limitTrailerBytes = 65_536
+/** More 1xx answers to one request than any server has a use for. */
+const limitInformational = 32
+/** Of a path in the access record, for a target that was no path to us. */
+const limitRecordedPath = 1_024
 
-/** One request from its head to its access record: matched, decided, relayed or answered. */
+/**
+ * How far it has come. `waiting`: for the head of the answer, from identity or from the origin. `answering`: the head has
+ * gone out. `pipe`: a WebSocket, bytes both ways. `ended`: recorded.
+ */
+type Phase = 'waiting' | 'answering' | 'pipe' | 'ended'
+
+/**
+ * One request from its head to its access record: matched, decided, relayed or answered. Its methods are called
+ * from a connection and from a tunnel, whose loops serve others too: none of them throws.
+ */
 export class Exchange implements StreamHandler {
   readonly gateway: Gateway
   readonly server: ServerExchange
-  readonly connection: Connection
+  readonly client: Client
   readonly id: string
+  /** Epoch milliseconds. */
   readonly at: number
   readonly #startedMs: number
   clientAddress: string
@@ -60,35 +74,41 @@ export class Exchange implements StreamHandler {
   decision: AccessRecord['decision'] = 'none'
   reason: string | undefined
   detail: string | undefined
-  /** A session cookie to set with the answer. */
-  setCookie: string | undefined
-  /** When the session was last found to be good, for open streams; epoch milliseconds. */
+  /** When the session was last read, for streams that stay open; epoch milliseconds, 0 when it is to be read again. */
   checkedAt = 0
+  /** A session cookie to set with the answer. */
+  #setCookie: string | undefined
+  #phase: Phase = 'waiting'
+  #destination: Destination | undefined
   #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #refused: Set<ConnectedTunnel> | undefined
   /** Head of a request that no connector has accepted yet, and that another one may get. */
   #unaccepted: string | undefined
+  /** It asks for a WebSocket, and the origin has not said no. */
+  #upgrade = false
   #receiving = false
+  /** Of a pipe: the origin has closed its half. */
+  #responseEnded = false
   #requestEnded = false
-  #upgraded = false
+  #informational = 0
   #statusCode = 0
+  #expectedBytes: number | undefined
   #receivedBytes = 0
   #sentBytes = 0
+  #headMs = 0
   #connectorMs: number | undefined
   #originMs: number | undefined
-  #headMs = 0
-  #ended = false
 
-  constructor(gateway: Gateway, server: ServerExchange, connection: Connection) {
+  constructor(gateway: Gateway, server: ServerExchange, client: Client) {
     this.gateway = gateway
     this.server = server
-    this.connection = connection
+    this.client = client
     this.id = gateway.nextId()
     this.#startedMs = performance.now()
     this.at = gateway.options.clock()
-    this.clientAddress = connection.peerAddress
-    server.onClose = () => this.clientLeft()
+    this.clientAddress = client.peerAddress
+    server.onClose = (error) => this.clientLeft(error)
   }
 
   /** `https://host[:port]` that the client asked for. */
@@ -102,13 +122,13 @@ export class Exchange implements StreamHandler {
     return port === 443 ? this.host : `${this.host}:${port}`
   }
 
-  get ended(): boolean {
-    return this.#ended
-  }
-
   /** Whether it is, or asks to be, a WebSocket. */
   get upgraded(): boolean {
-    return this.#upgraded
+    return this.#upgrade
+  }
+
+  get #isEnded(): boolean {
+    return this.#phase === 'ended'
   }
 
   handle(): void {
@@ -119,66 +139,57 @@ export class Exchange implements StreamHandler {
     }
   }
 
+  // --- deciding
+
   #begin(): void {
-    const { gateway, server } = this
-    const { request } = server
-    const snapshot = gateway.snapshot()
-    this.host = parseHost(findField(request.fields, 'host'), gateway.options.port)
-    const { serverName } = this.connection
-    if (serverName !== undefined && serverName !== this.host)
+    const { gateway, server, client } = this
+    const { method, target, fields } = server.request
+    this.host = parseHost(findField(fields, 'host'), gateway.options.port)
+    if (client.serverName !== undefined && client.serverName !== this.host)
       throw new RequestError(
         'HOST_MISMATCH',
         'Host differs from the server name of the handshake',
-        {
-          reason: 'host-mismatch',
-        },
+        { reason: 'host-mismatch' },
       )
-    if (gateway.trustedProxies.has(this.connection.peerAddress)) {
-      const listed = fieldValues(request.fields, 'x-forwarded-for')
+    if (gateway.trustedProxies.has(client.peerAddress)) {
+      const listed = fieldValues(fields, 'x-forwarded-for')
       this.clientAddress = gateway.trustedProxies.clientAddress(
-        this.connection.peerAddress,
+        client.peerAddress,
         listed.length > 0 ? parseForwardedFor(listed) : undefined,
       )
     }
-    const target = parseTarget(request.target)
-    this.target = target
-    // RFC 9110 section 9.3.6: its target is an authority, and never a path.
-    if (request.method === 'CONNECT')
-      throw new RequestError('REQUEST_INVALID', 'CONNECT is not for a path', {
-        reason: 'target-invalid',
-      })
-    const isPortal = this.host === snapshot.hosts.apps
-    if (isReservedTarget(target)) {
-      if (!isPortal && !snapshot.isPublishedHost(this.host))
-        throw new RequestError('APPLICATION_NOT_FOUND', 'no application on this host', {
-          reason: 'application-not-found',
-        })
-      this.decision = 'reserved'
-      this.#whenDone(handleReserved(this))
+    this.target = parseTarget(target)
+    checkMethod(method)
+    if (!isReservedTarget(this.target)) {
+      this.#route()
       return
     }
-    this.match = isPortal
-      ? { compiled: gateway.portal(), label: undefined }
-      : snapshot.findApplication(this.host, target)
-    const compiled = this.match?.compiled
-    if (compiled === undefined || compiled.application.preAuthentication === 'passthrough') {
-      this.#decided(
-        decide(compiled, undefined, { nowAt: this.at, sessionReason: 'session-missing' }),
-      )
+    if (!gateway.view().isServed(this.host)) {
+      this.#decided(decide(undefined, undefined, this.#signals('session-missing')))
+      return
+    }
+    this.decision = 'reserved'
+    this.#whenDone(handleReserved(this))
+  }
+
+  #route(): void {
+    const { gateway } = this
+    const view = gateway.view()
+    this.match = view.findApplication(this.host, this.target!)
+    if (this.match?.compiled.application.preAuthentication !== 'identity') {
+      this.#decide(undefined, 'session-missing')
       return
     }
     const facts = this.#readCookie()
     if (typeof facts === 'string') {
-      this.#decided(decide(compiled, undefined, { nowAt: this.at, sessionReason: facts }))
+      this.#decide(undefined, facts)
       return
     }
     const session = gateway.sessions.find(facts)
     // Past half its life the cookie is sealed again, which asks identity and not a cache.
-    if (session && this.at - facts.sealedAt < sessionLifetimeMs / 2) {
-      this.#decideWith(compiled, session)
-      return
-    }
-    this.#whenDone(this.#readSession(compiled, facts))
+    if (session && this.at - facts.sealedAt < sessionLifetimeMs / 2)
+      this.#decide(session, 'session-missing')
+    else this.#whenDone(this.#readSession(facts))
   }
 
   /** @returns what the cookie says, or why there is no session */
@@ -195,90 +206,128 @@ export class Exchange implements StreamHandler {
     return gateway.sessions.hasEnded(facts) ? 'session-ended' : facts
   }
 
-  async #readSession(compiled: CompiledApplication, facts: SessionFacts): Promise<void> {
+  async #readSession(facts: SessionFacts): Promise<void> {
     const { gateway } = this
-    const identitySession = await gateway.sessions.read(facts).catch((cause: unknown) => {
+    const found = await gateway.sessions.read(facts).catch((cause: unknown) => {
       throw new RequestError('SIGN_IN_UNAVAILABLE', 'identity could not be asked', { cause })
     })
-    if (this.#ended) return
-    const ended =
-      !identitySession ||
-      identitySession.userId !== facts.userId ||
-      identitySession.signInEpoch !== facts.signInEpoch ||
-      gateway.sessions.hasEnded(facts)
-    if (ended) {
-      this.#decided(decide(compiled, undefined, { nowAt: this.at, sessionReason: 'session-ended' }))
+    if (this.#isEnded) return
+    // The configuration may have changed meanwhile.
+    this.match = gateway.view().findApplication(this.host, this.target!)
+    if (found?.signInEpoch !== facts.signInEpoch)
+      gateway.sessions.noteEnded(facts.sessionId, this.at)
+    if (!found || gateway.sessions.hasEnded(facts)) {
+      this.#decide(undefined, 'session-ended')
       return
     }
     if (this.at - facts.sealedAt >= sessionLifetimeMs / 2)
-      this.setCookie = gateway.sessionCookie(identitySession, this.host).setCookie
-    const session = gateway.sessions.find(facts) ?? gateway.sessions.join(facts, identitySession)
-    this.#decideWith(compiled, session)
+      this.#setCookie = gateway.sessionCookie(found, this.host).setCookie
+    this.#decide(
+      gateway.sessions.find(facts) ?? gateway.sessions.join(facts, found),
+      'session-missing',
+    )
   }
 
-  #decideWith(compiled: CompiledApplication, session: Session): void {
-    this.session = session
-    this.#decided(decide(compiled, session, { nowAt: this.at, sessionReason: 'session-missing' }))
+  #signals(sessionReason: SignInReason) {
+    return { nowAt: this.at, sessionReason }
+  }
+
+  /** @param sessionReason why there is no session, if there is none */
+  #decide(session: Session | undefined, sessionReason: SignInReason): void {
+    const compiled = this.match?.compiled
+    // Whoever uses an application without sign-in is nobody to it.
+    if (compiled?.application.preAuthentication === 'identity') this.session = session
+    this.#decided(decide(compiled, this.session, this.#signals(sessionReason)))
   }
 
   #decided(decision: Decision): void {
+    if (decision.kind !== 'allow') {
+      this.#refuse(decision)
+      return
+    }
+    this.decision = 'allow'
+    const { compiled } = decision
+    if (compiled.application.id === PORTAL_APPLICATION_ID) this.#whenDone(this.#answerLocally())
+    else this.#relay(compiled)
+  }
+
+  #refuse(decision: Exclude<Decision, { kind: 'allow' }>): void {
     this.decision = decision.kind
-    if (decision.kind === 'allow') {
-      const { compiled } = decision
-      const { signOn } = compiled.application
-      // Sign-on by headers needs a person.
-      const signOnFields =
-        this.session && signOn.method === 'headers' ? this.#signOnFields(compiled) : []
-      if (compiled.application.id === PORTAL_APPLICATION_ID) this.#whenDone(this.#answerLocally())
-      else this.#relay(compiled, signOnFields)
-    } else if (decision.kind === 'sign-in') {
-      this.reason = decision.reason
-      answerSignIn(this, decision.compiled)
-    } else {
+    this.reason = decision.reason
+    if (decision.kind === 'sign-in') answerSignIn(this, decision.compiled)
+    else
       throw new RequestError(reasonFailures[decision.reason], decision.reason, {
         reason: decision.reason,
       })
-    }
   }
 
-  #signOnFields(compiled: CompiledApplication): string[] {
+  /**
+   * Decides an open exchange again, as if its request came now: by the configuration in force, and by the session
+   * instead of the cookie that it began with. One that is not allowed any more ends.
+   *
+   * @param nowAt epoch milliseconds
+   */
+  decideAgain(nowAt: number): void {
+    if (this.#isEnded) return
+    const { session } = this
+    const ended = session && this.gateway.sessions.hasEnded(session)
+    const decision = decide(
+      this.#findAgain(),
+      session && !ended ? { ...session, expiresAt: session.absoluteExpiresAt } : undefined,
+      { nowAt, sessionReason: session ? 'session-ended' : 'session-missing' },
+    )
+    if (decision.kind === 'allow') return
+    this.#stream?.reset(ResetCode.CANCELLED, decision.reason)
+    this.#stream = undefined
     try {
-      return toHeaderFields(compiled.application.signOn, this.session!.claims)
-    } catch (cause) {
-      throw new RequestError('SIGN_ON_FAILED', 'sign-on headers could not be made', { cause })
+      if (this.#phase === 'waiting') {
+        this.#refuse(decision)
+        return
+      }
+    } catch (error) {
+      this.fail(error)
+      return
+    }
+    this.reason = decision.reason
+    this.server.abort()
+    this.finish(this.#statusCode)
+  }
+
+  /** The application as it is now; undefined when the request would find another one, or none. */
+  #findAgain(): CompiledApplication | undefined {
+    try {
+      const compiled = this.gateway.view().findApplication(this.host, this.target!)?.compiled
+      return compiled?.application.id === this.match!.compiled.application.id ? compiled : undefined
+    } catch (error) {
+      if (error instanceof TargetError) return undefined
+      throw error
     }
   }
 
-  /** An application that lives in this process: the portal. */
-  async #answerLocally(): Promise<void> {
-    const { request } = this.server
-    const answer = await this.gateway.options.portal({
-      method: request.method,
-      path: this.target!.path,
-      session: this.session!,
-    })
-    this.answer(answer.statusCode, answer.fields, answer.body)
-  }
+  // --- to the connector
 
-  #relay(compiled: CompiledApplication, signOnFields: readonly string[]): void {
+  #relay(compiled: CompiledApplication): void {
     const { gateway, server } = this
     const { request, framing } = server
-    const upgrade = server.upgradeRequested && this.#isWebSocket(request.fields)
+    const { application } = compiled
+    const view = gateway.view()
+    const destination = view.destination(this.match!)
+    this.#destination = destination
+    this.#upgrade = server.upgradeRequested && isWebSocket(request.method, request.fields)
     const expect = findField(request.fields, 'expect')
     if (expect !== undefined && expect.toLowerCase() !== '100-continue')
       throw new RequestError('EXPECTATION_FAILED', 'Expect is not 100-continue')
-    const { application } = compiled
-    const internalHost = gateway.internalHost(compiled, this.match!.label)
+    const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)
     const head = toOriginHead(
       {
         method: request.method,
         target: toInternalPath(compiled, this.target!.path) + this.target!.query,
         fields: request.fields,
-        host: application.hostHeader === 'external' ? this.externalHost : internalHost,
+        host: application.hostHeader === 'external' ? this.externalHost : destination.host,
         externalHost: this.externalHost,
         externalPort: gateway.options.port,
         clientAddress: this.clientAddress,
-        peerAddress: this.connection.peerAddress,
+        peerAddress: this.client.peerAddress,
         forwardedFor: application.forwardedFor,
         framingLine:
           framing.kind === 'length'
@@ -286,66 +335,66 @@ export class Exchange implements StreamHandler {
             : framing.kind === 'chunked'
               ? '\r\nTransfer-Encoding: chunked'
               : '',
-        upgrade,
+        upgrade: this.#upgrade,
         expectContinue: server.expectsContinue,
-        signOnFields,
+        signOnFields: this.#signOnFields(compiled),
       },
-      gateway.fieldFilter(),
+      view.fieldFilter,
     )
-    this.#upgraded = upgrade
-    this.#requestEnded =
-      !upgrade && (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
-    this.#openStream(compiled, head)
-    gateway.open.add(this)
+    this.#requestEnded = !this.#upgrade && !hasBody
     this.checkedAt = this.at
+    gateway.open.add(this)
+    this.#openStream(head)
   }
 
-  /** @returns whether the upgrade is one to a WebSocket; others are not offered to the origin */
-  #isWebSocket(fields: FieldList): boolean {
-    if (findField(fields, 'upgrade')?.toLowerCase() !== 'websocket') return false
-    // RFC 6455 section 4.2.1. What an origin would refuse must not become a pipe (attack 27).
-    if (this.server.request.method !== 'GET')
-      throw new RequestError('REQUEST_INVALID', 'WebSocket upgrade by another method than GET')
-    if (findField(fields, 'sec-websocket-version') !== '13')
-      throw new RequestError('WEBSOCKET_VERSION', 'Sec-WebSocket-Version is not 13')
-    const keys = fieldValues(fields, 'sec-websocket-key')
-    if (keys.length !== 1 || !/^[A-Za-z0-9+/]{22}==$/.test(keys[0]!))
-      throw new RequestError('REQUEST_INVALID', 'Sec-WebSocket-Key is missing or malformed')
-    return true
-  }
-
-  #openStream(compiled: CompiledApplication, head: string): void {
-    const { gateway } = this
-    const group = compiled.application.connectorGroup
-    const tunnel = gateway.tunnels.pick(group, this.#refused)
-    if (!tunnel)
-      throw new RequestError(
-        this.#refused ? 'CONNECTOR_OVERLOADED' : 'NO_CONNECTOR',
-        `no connector of group ${group} takes the request`,
-      )
-    this.#tunnel = tunnel
-    this.#unaccepted = head
+  #signOnFields(compiled: CompiledApplication): readonly string[] {
+    const { signOn } = compiled.application
+    // Sign-on by headers needs a person.
+    if (signOn.method !== 'headers' || !this.session) return []
     try {
-      this.#stream = tunnel.session.openStream(
-        gateway.openPayload(compiled, this.match!.label, this.id, this.#upgraded),
-        this,
-      )
-    } catch (error) {
-      if (!(error instanceof TunnelError)) throw error
-      // Full, or closed since it was picked: nothing was sent.
-      this.#refused ??= new Set()
-      this.#refused.add(tunnel)
-      this.#openStream(compiled, head)
-      return
+      return toHeaderFields(signOn, this.session.claims)
+    } catch (cause) {
+      throw new RequestError('SIGN_ON_FAILED', 'sign-on headers could not be made', { cause })
     }
+  }
+
+  /** @throws RequestError when no connector is left that has not refused */
+  #openStream(head: string): void {
+    const { gateway } = this
+    const { connectorGroup } = this.match!.compiled.application
+    const destination = this.#destination!
+    const instruction = this.#upgrade ? destination.upgradeInstruction : destination.instruction
+    for (;;) {
+      const tunnel = gateway.tunnels.pick(connectorGroup, this.#refused)
+      if (!tunnel)
+        throw new RequestError(
+          this.#refused ? 'CONNECTOR_OVERLOADED' : 'NO_CONNECTOR',
+          `no connector of group ${connectorGroup} takes the request`,
+        )
+      this.#tunnel = tunnel
+      try {
+        this.#stream = tunnel.session.openStream(toOpenPayload(this.id, instruction), this)
+        break
+      } catch (error) {
+        if (!(error instanceof TunnelError)) throw error
+        // Full, or closed since it was picked: nothing was sent.
+        this.#noteRefused(tunnel)
+      }
+    }
+    this.#unaccepted = head
     this.#stream.sendHead(head, this.#requestEnded)
+  }
+
+  #noteRefused(tunnel: ConnectedTunnel): void {
+    this.#refused ??= new Set()
+    this.#refused.add(tunnel)
   }
 
   // --- from the connector
 
   onAccepted(): void {
     this.#unaccepted = undefined
-    if (!this.#requestEnded && !this.#upgraded) this.#receive()
+    if (!this.#requestEnded && !this.#upgrade) this.#receive()
   }
 
   onHead(text: string, end: boolean): void {
@@ -357,19 +406,20 @@ export class Exchange implements StreamHandler {
   }
 
   #takeHead(text: string, end: boolean): void {
+    if (this.#phase !== 'waiting') throw connectorFailed('connector sent a second response head')
+    const { server } = this
     const head = parseResponseHead(text, this.gateway.responseLimits)
-    this.#unaccepted = undefined
     if (head.statusCode < 200 && head.statusCode !== 101) {
-      if (head.statusCode === 100) this.server.sendContinue()
+      if (end) throw connectorFailed('connector ended the stream without a response')
+      this.#informational += 1
+      if (this.#informational > limitInformational)
+        throw new RequestError('ORIGIN_RESPONSE_INVALID', 'origin sends 1xx without end')
+      if (head.statusCode === 100) server.sendContinue()
       else
-        this.server.sendInformational({
+        server.sendInformational({
           ...head,
-          fields: toClientFields(head.fields, this.#translation()),
+          fields: toInformationalFields(head.fields, this.#translation()),
         })
-      return
-    }
-    if (this.server.headSent) {
-      this.#abort('CONNECTOR_FAILED', 'connector sent a second response head')
       return
     }
     const timing = takeTiming(head.fields)
@@ -378,76 +428,101 @@ export class Exchange implements StreamHandler {
       this.#originMs = timing.firstByteMs
       this.#connectorMs = timing.connectorMs
     }
-    const switches = head.statusCode === 101
-    if (switches && !this.#upgraded) {
-      this.#abort('ORIGIN_RESPONSE_INVALID', 'origin switched protocols unasked')
-      return
-    }
+    const isPipe = head.statusCode === 101
+    if (isPipe && (!this.#upgrade || end))
+      throw new RequestError('ORIGIN_RESPONSE_INVALID', 'origin switched protocols unasked')
     const fields = toClientFields(head.fields, this.#translation())
-    if (this.setCookie !== undefined) fields.push('Set-Cookie', this.setCookie)
-    if (switches) fields.push('Upgrade', 'websocket')
+    // No cache may give this person's session to another one.
+    if (this.#setCookie !== undefined)
+      fields.push('Set-Cookie', this.#setCookie, 'Cache-Control', 'private')
+    if (isPipe) fields.push('Upgrade', 'websocket')
+    else this.#expectedBytes = this.#bodyBytes(head.statusCode, fields)
+    if (end && (this.#expectedBytes ?? 0) > 0)
+      throw connectorFailed('connector ended the stream before the body')
     this.#statusCode = head.statusCode
-    this.server.sendHead({ statusCode: head.statusCode, reason: head.reason, fields }, { end })
-    if (switches) {
-      this.server.onDrain = () => this.#stream?.resume()
-      this.#receive()
-      return
+    server.sendHead({ statusCode: head.statusCode, reason: head.reason, fields }, { end })
+    if (isPipe) this.#becomePipe()
+    else {
+      this.#phase = 'answering'
+      if (this.#upgrade) this.#upgradeRefused()
+      if (end) this.#responseComplete()
     }
-    // The origin refused to upgrade: there is no pipe, only an answer.
-    if (this.#upgraded) {
-      this.#upgraded = false
-      this.#requestEnded = true
-      this.#stream!.end()
-    }
-    if (end) this.#responseEnded()
-    else this.server.onDrain = () => this.#stream?.resume()
+  }
+
+  /** How many bytes the body must have; undefined when it has none or does not say. */
+  #bodyBytes(statusCode: number, fields: FieldList): number | undefined {
+    if (statusCode === 204 || statusCode === 304 || this.server.request.method === 'HEAD')
+      return undefined
+    const value = findField(fields, 'content-length')
+    return value === undefined ? undefined : parseContentLength(value)
+  }
+
+  /** The origin answered instead of switching: there is no pipe, only an answer. */
+  #upgradeRefused(): void {
+    this.#upgrade = false
+    this.#requestEnded = true
+    this.#stream!.end()
+  }
+
+  /** It may idle for days: what was needed for its request only is let go. */
+  #becomePipe(): void {
+    this.#phase = 'pipe'
+    this.#refused = undefined
+    this.#setCookie = undefined
+    const { request } = this.server
+    const { path, readings } = this.target!
+    this.target = { path: copyText(path), query: '', readings: readings.map(copyText) }
+    this.host = copyText(this.host)
+    request.fields.length = 0
+    request.target = this.target.path
+    this.#receive()
   }
 
   #translation() {
-    const compiled = this.match!.compiled
     return {
-      compiled,
-      internalOrigin: this.gateway.internalOrigin(compiled, this.match!.label),
+      compiled: this.match!.compiled,
+      internalOrigin: this.#destination!.origin,
       externalOrigin: this.origin,
     }
   }
 
   onData(chunk: Buffer): void {
-    this.#sentBytes += chunk.length
-    if (!this.server.write(chunk)) this.#stream!.pause()
+    try {
+      if (this.#phase === 'waiting') throw connectorFailed('connector sent data before a head')
+      this.#sentBytes += chunk.length
+      if (this.#expectedBytes !== undefined && this.#sentBytes > this.#expectedBytes)
+        throw connectorFailed('connector sent more than the response holds')
+      if (this.server.write(chunk)) return
+      this.server.onDrain ??= () => this.#stream?.resume()
+      this.#stream?.pause()
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   onEnd(trailers: string | undefined): void {
-    if (this.#upgraded) {
-      this.server.end()
-      this.#pipeHalfEnded()
-      return
+    try {
+      if (this.#phase === 'pipe') {
+        this.#responseEnded = true
+        this.server.end()
+        if (this.#requestEnded) this.finish(101)
+        return
+      }
+      if (this.#phase === 'waiting')
+        throw connectorFailed('connector ended the stream without a response')
+      if (this.#expectedBytes !== undefined && this.#sentBytes < this.#expectedBytes)
+        throw connectorFailed('connector ended the stream before the body')
+      this.server.end(undefined, trailers ? toClientTrailers(parseFields(trailers)) : undefined)
+      this.#responseComplete()
+    } catch (error) {
+      this.fail(error)
     }
-    if (!this.server.headSent) {
-      this.#abort('CONNECTOR_FAILED', 'connector ended the stream without a response')
-      return
-    }
-    this.server.end(
-      undefined,
-      trailers
-        ? toClientFields(parseFields(trailers), this.#translation()).filter(
-            (_, index, all) => !/^set-cookie$/i.test(all[index - (index % 2)]!),
-          )
-        : undefined,
-    )
-    this.#responseEnded()
   }
 
-  #responseEnded(): void {
+  #responseComplete(): void {
     // An answer that came before the whole request: the rest of the request is of no use.
     if (!this.#requestEnded) this.#stream!.reset(ResetCode.CANCELLED, 'response is complete')
     this.finish(this.#statusCode)
-  }
-
-  #halves = 0
-  #pipeHalfEnded(): void {
-    this.#halves += 1
-    if (this.#halves === 2) this.finish(101)
   }
 
   onWritable(): void {
@@ -455,24 +530,27 @@ export class Exchange implements StreamHandler {
   }
 
   onReset(error: TunnelError): void {
-    if (this.#ended) return
-    const head = this.#unaccepted
-    if (error.retryable && head !== undefined) {
-      this.#refused ??= new Set()
-      this.#refused.add(this.#tunnel!)
-      try {
-        this.#openStream(this.match!.compiled, head)
-      } catch (failure) {
-        this.fail(failure)
-      }
-      return
-    }
-    const failure =
-      error.code === 'TUNNEL_CLOSED' || error.resetCode === undefined
-        ? 'CONNECTOR_LOST'
-        : (resetFailures[error.resetCode] ?? 'CONNECTOR_FAILED')
+    if (this.#isEnded) return
     this.#stream = undefined
-    this.#abort(failure, error.detail ?? error.message)
+    try {
+      const head = this.#unaccepted
+      if (error.retryable && head !== undefined) {
+        this.#noteRefused(this.#tunnel!)
+        this.#openStream(head)
+      } else if (error.resetCode === ResetCode.NO_ERROR && this.#responseEnded) this.#endPipe()
+      else throw new RequestError(failureOf(error), error.detail ?? error.message)
+    } catch (failure) {
+      this.fail(failure)
+    }
+  }
+
+  /** The origin has gone after all that it sent: the client still gets that, and nobody hears the client any more. */
+  #endPipe(): void {
+    const { server } = this
+    const { socket } = server.connection
+    if (socket.writableFinished) server.abort()
+    else socket.once('finish', () => server.abort())
+    this.finish(101)
   }
 
   // --- from the client
@@ -480,78 +558,112 @@ export class Exchange implements StreamHandler {
   #receive(): void {
     if (this.#receiving) return
     this.#receiving = true
+    // The origin may take its time to say that it wants the body.
+    if (this.server.expectsContinue)
+      this.server.limitBody({
+        minBodyBytesPerSecond: 0,
+        bodyIdleTimeoutMs: Math.max(60_000, this.match!.compiled.application.backendTimeoutMs),
+      })
     this.server.receive(new ClientBody(this))
   }
 
   takeClientData(chunk: Buffer): void {
-    this.#receivedBytes += chunk.length
-    if (this.#stream && !this.#stream.write(chunk)) this.server.pause()
+    try {
+      this.#receivedBytes += chunk.length
+      if (this.#stream && !this.#stream.write(chunk)) this.server.pause()
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   takeClientEnd(trailers: FieldList): void {
-    this.#requestEnded = true
-    const kept = trailers.length > 0 ? this.gateway.fieldFilter().trailers(trailers) : trailers
-    this.#stream?.end(kept.length > 0 ? formatFields(kept) : undefined)
-    if (this.#upgraded) this.#pipeHalfEnded()
+    try {
+      this.#requestEnded = true
+      const kept =
+        trailers.length > 0 ? formatFields(this.gateway.view().fieldFilter.trailers(trailers)) : ''
+      if (kept.length > limitTrailerBytes)
+        throw new RequestError('REQUEST_INVALID', `trailers of ${kept.length} bytes`)
+      this.#stream?.end(kept === '' ? undefined : kept)
+      if (this.#phase === 'pipe' && this.#responseEnded) this.finish(101)
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
-  clientLeft(): void {
-    if (this.#ended) return
+  /**
+   * The client has gone, or its connection has failed.
+   *
+   * @param error of the codec; one that the codec answers by itself names the answer
+   */
+  clientLeft(error?: Error): void {
+    if (this.#isEnded) return
     this.#stream?.reset(ResetCode.CANCELLED, 'client left')
-    this.reason ??= 'client-left'
-    this.finish(this.#upgraded && this.#statusCode === 101 ? 101 : 499)
+    const { code, statusCode } = (error ?? {}) as { code?: string; statusCode?: number }
+    if (code === undefined || code === 'HTTP1_CONNECTION_CLOSED' || code === 'HTTP1_ABORTED') {
+      this.reason ??= 'client-left'
+      this.finish(this.#statusCode || 499)
+    } else {
+      this.reason = code
+      this.detail = error!.message
+      this.finish(this.#statusCode || (statusCode ?? 499))
+    }
   }
 
   // --- endings
 
-  /** Ends an open exchange because access has ended. */
-  cut(reason: string): void {
-    if (this.#ended) return
-    this.reason = reason
-    this.#stream?.reset(ResetCode.CANCELLED, reason)
+  /** Ends what is under way because the service stops. */
+  abandon(): void {
+    if (this.#isEnded) return
+    this.#stream?.reset(ResetCode.CANCELLED, 'service stops')
+    this.reason = 'service-stopped'
     this.server.abort()
-    this.finish(this.#statusCode || 401)
+    this.finish(this.#statusCode || 503)
+  }
+
+  /** An application that lives in this process: the portal. */
+  async #answerLocally(): Promise<void> {
+    const { statusCode, fields, body } = await this.gateway.options.portal({
+      method: this.server.request.method,
+      path: this.target!.path,
+      session: this.session!,
+    })
+    this.answer(statusCode, fields, body)
   }
 
   /** Ends with one of our own answers. */
   answer(statusCode: number, fields: FieldList, body: string | Buffer): void {
-    if (this.#ended) return
+    if (this.#phase !== 'waiting') return
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    this.#sentBytes = bytes.length
-    this.server.sendHead({
-      statusCode,
-      fields: [
-        ...fields,
-        ...(this.setCookie === undefined ? [] : ['Set-Cookie', this.setCookie]),
-        'Content-Length',
-        String(bytes.length),
-      ],
-    })
+    const all = [...fields, 'Content-Length', String(bytes.length)]
+    if (this.#setCookie !== undefined) all.push('Set-Cookie', this.#setCookie)
+    this.server.sendHead({ statusCode, fields: all })
+    this.#phase = 'answering'
+    this.#statusCode = statusCode
+    if (this.server.request.method !== 'HEAD') this.#sentBytes = bytes.length
     this.server.end(bytes)
     this.finish(statusCode)
   }
 
   /** The one error exit. */
   fail(error: unknown): void {
-    if (this.#ended) return
+    if (this.#isEnded) return
     const failure = toRequestError(error)
     this.reason ??= failure.reason ?? failure.code
     if (failure.reason && this.decision === 'none') this.decision = 'deny'
-    this.detail ??= describe(error)
+    this.detail ??= describe(failure)
     if (failure.code === 'INTERNAL') this.gateway.options.onInternalError(error, this.id)
     this.#stream?.reset(ResetCode.CANCELLED, failure.code)
     this.#stream = undefined
-    if (this.server.headSent) {
-      this.server.abort()
-      this.finish(this.#statusCode)
-      return
+    if (!this.server.headSent) {
+      try {
+        answerFailure(this, failure.code)
+        return
+      } catch (second) {
+        this.gateway.options.onInternalError(second, this.id)
+      }
     }
-    answerFailure(this, failure.code)
-  }
-
-  #abort(code: ConstructorParameters<typeof RequestError>[0], detail: string): void {
-    this.detail = detail
-    this.fail(new RequestError(code, detail))
+    this.server.abort()
+    this.finish(this.#statusCode || 500)
   }
 
   #whenDone(work: Promise<void>): void {
@@ -559,18 +671,17 @@ export class Exchange implements StreamHandler {
   }
 
   finish(statusCode: number): void {
-    if (this.#ended) return
-    this.#ended = true
+    if (this.#isEnded) return
+    this.#phase = 'ended'
     this.gateway.release(this)
-    this.server.onDrain = undefined
-    const totalMs = performance.now() - this.#startedMs
     const application = this.match?.compiled.application
+    const connectorMs = this.#connectorMs
     this.gateway.options.record({
       at: this.at,
       id: this.id,
       host: this.host,
       method: this.server.request.method,
-      path: this.target?.path ?? '',
+      path: this.target?.path ?? pathOf(this.server.request.target),
       statusCode,
       decision: this.decision,
       reason: this.reason,
@@ -583,9 +694,9 @@ export class Exchange implements StreamHandler {
       clientAddress: this.clientAddress,
       receivedBytes: this.#receivedBytes,
       sentBytes: this.#sentBytes,
-      totalMs,
-      gatewayMs: this.#connectorMs === undefined ? undefined : this.#headMs - this.#connectorMs,
-      connectorMs: this.#connectorMs,
+      totalMs: performance.now() - this.#startedMs,
+      gatewayMs: connectorMs === undefined ? undefined : Math.max(0, this.#headMs - connectorMs),
+      connectorMs,
       originMs: this.#originMs,
       detail: this.detail,
     })
@@ -608,29 +719,48 @@ class ClientBody implements BodySink {
     this.#exchange.takeClientEnd(trailers)
   }
 
-  onError(): void {
-    this.#exchange.clientLeft()
+  onError(error: Error): void {
+    this.#exchange.clientLeft(error)
   }
 }
 
-function toRequestError(error: unknown): RequestError {
-  if (error instanceof RequestError) return error
-  if (error instanceof TargetError)
-    return new RequestError('REQUEST_INVALID', error.message, {
-      cause: error,
-      reason: error.code === 'TARGET_AMBIGUOUS' ? 'target-ambiguous' : 'target-invalid',
+function checkMethod(method: string): void {
+  // RFC 9110 section 9.3.6: its target is an authority, and never a path.
+  if (method === 'CONNECT')
+    throw new RequestError('REQUEST_INVALID', 'CONNECT is not for a path', {
+      reason: 'target-invalid',
     })
-  const code = (error as { code?: unknown } | undefined)?.code
-  if (typeof code === 'string' && code.startsWith('HTTP1_'))
-    return new RequestError('ORIGIN_RESPONSE_INVALID', 'response cannot be passed on', {
-      cause: error,
-    })
-  return new RequestError('INTERNAL', 'internal error', { cause: error })
+  // They give back what reached the origin, sign-on included.
+  if (method === 'TRACE' || method === 'TRACK')
+    throw new RequestError('METHOD_NOT_IMPLEMENTED', `${method} is not relayed`)
+}
+
+/** Length of the correlation ID, the ID, the instruction. */
+function toOpenPayload(id: string, instruction: Buffer): Buffer {
+  const payload = Buffer.allocUnsafe(1 + id.length + instruction.length)
+  payload[0] = id.length
+  payload.write(id, 1, 'latin1')
+  instruction.copy(payload, 1 + id.length)
+  return payload
+}
+
+function connectorFailed(message: string): RequestError {
+  return new RequestError('CONNECTOR_FAILED', message)
+}
+
+function failureOf(error: TunnelError) {
+  if (error.code === 'TUNNEL_CLOSED' || error.resetCode === undefined) return 'CONNECTOR_LOST'
+  return resetFailures[error.resetCode] ?? 'CONNECTOR_FAILED'
 }
 
 function describe(error: unknown): string {
   const parts: string[] = []
   for (let at = error; at instanceof Error && parts.length < 4; at = at.cause)
-    parts.push(at.message)
+    if (parts.at(-1) !== at.message) parts.push(at.message)
   return parts.join(': ') || String(error)
+}
+
+/** For the record of a request whose target was refused; never its query, nor an authority with a password. */
+function pathOf(target: string): string {
+  return target.startsWith('/') ? target.slice(0, limitRecordedPath).split(/[?#]/, 1)[0]! : ''
 }

@@ -1,9 +1,10 @@
-import type { Reason } from '@sallyport/domain'
+import { type Reason, TargetError } from '@sallyport/domain'
 import { ResetCode } from '@sallyport/protocol'
 
 /** Everything but an origin's answer that a request can end with. Stable: pages, logs and tests use these codes. */
 export type FailureCode =
   | 'REQUEST_INVALID'
+  | 'METHOD_NOT_IMPLEMENTED'
   | 'EXPECTATION_FAILED'
   | 'WEBSOCKET_VERSION'
   | 'HOST_INVALID'
@@ -47,6 +48,11 @@ export const failures: Record<FailureCode, Failure> = {
     explanation:
       'The address holds something that could be read in more than one way, so it was not passed on.',
     remedy: 'Open the application from its start page.',
+  },
+  METHOD_NOT_IMPLEMENTED: {
+    statusCode: 501,
+    title: 'Not implemented',
+    explanation: 'Requests with this method are not passed on.',
   },
   EXPECTATION_FAILED: {
     statusCode: 417,
@@ -225,4 +231,19 @@ export class RequestError extends Error {
     this.code = code
     this.reason = options?.reason
   }
+}
+
+/** Whatever was thrown while a request was worked on, as what the request ends with. */
+export function toRequestError(error: unknown): RequestError {
+  if (error instanceof RequestError) return error
+  if (error instanceof TargetError)
+    return new RequestError('REQUEST_INVALID', error.message, {
+      reason: error.code === 'TARGET_AMBIGUOUS' ? 'target-ambiguous' : 'target-invalid',
+    })
+  const code = (error as { code?: unknown } | undefined)?.code
+  if (typeof code === 'string' && code.startsWith('HTTP1_'))
+    return new RequestError('ORIGIN_RESPONSE_INVALID', 'response cannot be passed on', {
+      cause: error,
+    })
+  return new RequestError('INTERNAL', 'internal error', { cause: error })
 }

@@ -1,26 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import {
-  type AccessEvent,
-  applicationSchema,
-  type CompiledApplication,
-  type IdentitySession,
-  PORTAL_APPLICATION_ID,
-  type Session,
-  type Snapshot,
-} from '@sallyport/domain'
-import { type ServerConnection, type ServerOptions, serveConnection } from '@sallyport/http1'
+import type { AccessEvent, IdentitySession, Session, Snapshot } from '@sallyport/domain'
+import type { Http1Error, ServerOptions } from '@sallyport/http1'
 import type { TunnelSession } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
-import { plainAddress, TrustedProxies } from './addresses.ts'
+import { TrustedProxies } from './addresses.ts'
+import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
-import { Exchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
 import { SignIn, type SignInProvider } from './sign-in.ts'
-import { FieldFilter } from './to-origin.ts'
 import { type ConnectedTunnel, TunnelPool } from './tunnels.ts'
+import { View } from './view.ts'
 
 /** Identity, as far as the gateway needs it. */
 export interface IdentityProvider extends SignInProvider, SessionSource {
@@ -41,7 +34,7 @@ export interface LocalAnswer {
 }
 
 export interface GatewayOptions {
-  /** The configuration in force; asked once per request. */
+  /** The configuration in force; asked for each request, so it must be at hand. */
   snapshot(): Snapshot
   identity: IdentityProvider
   /** The portal runs in this process. */
@@ -60,9 +53,11 @@ export interface GatewayOptions {
   http?: ServerOptions
 }
 
-/** An open stream is decided again at half the life of a session cookie. */
-const recheckMs = sessionLifetimeMs / 2
-const sweepMs = 15_000
+/** The session of an open stream is read again at half the life of a session cookie. */
+const rereadMs = sessionLifetimeMs / 2
+const tickMs = 1_000
+/** Every so many ticks open streams are looked at for limits of time. */
+const ticksPerSweep = 15
 
 /**
  * The data plane: takes connections of clients and tunnels of connectors, and joins them request by
@@ -79,25 +74,34 @@ export class Gateway {
   /** Requests that are being relayed. */
   readonly open = new Set<Exchange>()
   readonly responseLimits = { maxHeadBytes: 262_144, maxFields: 1_000 }
-  readonly #connections = new Set<ServerConnection>()
+  readonly #http: ServerOptions
+  readonly #clients = new Set<Client>()
   readonly #idPrefix = randomBytes(6).toString('hex')
-  readonly #sweep: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout
+  #ticks = 0
   #idCount = 0
+  #view: View
+  /** The Snapshot that open streams were last decided by. */
+  #decidedBy: Snapshot
+  #cannotRead = false
+  #changedUsers = new Set<string>()
+  #look: NodeJS.Immediate | undefined
+  #drained: Promise<void> | undefined
   #onReleased: (() => void) | undefined
-  #compiledFor: Snapshot | undefined
-  #filter: FieldFilter | undefined
-  #instructions = new Map<string, { json: Buffer; host: string; origin: string }>()
-  #portal: CompiledApplication | undefined
+  #onClientsGone: (() => void) | undefined
 
   constructor(options: GatewayOptions) {
     this.options = options
+    this.#http = options.http ?? {}
     this.sessions = new Sessions(options.identity)
     this.sessionCookies = new SessionCookies(options.cookieKeys)
     this.cookieNames = cookieNames(options.port)
     this.signIn = new SignIn(options.identity, options.cookieKeys, this.cookieNames)
     this.trustedProxies = new TrustedProxies(options.trustedProxies)
-    this.#sweep = setInterval(() => this.#recheckAll(), sweepMs)
-    this.#sweep.unref()
+    this.#view = new View(options.snapshot())
+    this.#decidedBy = this.#view.snapshot
+    this.#timer = setInterval(() => this.#tick(), tickMs)
+    this.#timer.unref()
   }
 
   /**
@@ -107,16 +111,13 @@ export class Gateway {
    * @param serverName of the handshake, lower case; undefined without TLS
    */
   serveClient(socket: Duplex & { remoteAddress?: string | undefined }, serverName?: string): void {
-    const connection = {
-      serverName,
-      peerAddress: plainAddress(socket.remoteAddress ?? ''),
-    }
-    const served: ServerConnection = serveConnection(socket, this.options.http ?? {}, {
-      onExchange: (exchange) => new Exchange(this, exchange, connection).handle(),
-      onError: (error) => this.#recordBadHead(error, connection.peerAddress),
-      onClose: () => this.#connections.delete(served),
-    })
-    this.#connections.add(served)
+    this.#clients.add(new Client(this, socket, serverName, this.#http))
+  }
+
+  /** The connection of a client is closed. */
+  clientGone(client: Client): void {
+    this.#clients.delete(client)
+    if (this.#clients.size === 0) this.#onClientsGone?.()
   }
 
   /** Takes a tunnel of a connector that has been authenticated. @returns to be called when it has closed */
@@ -128,14 +129,27 @@ export class Gateway {
   /** Takes in an event of the feed. */
   apply(event: AccessEvent): void {
     this.sessions.apply(event)
-    if (event.kind === 'connector-revoked')
-      this.tunnels.closeConnector(event.connectorId, new Error('connector was revoked'))
-    else if (event.kind === 'configuration-changed') this.#cutUnassigned()
-    else this.#cutEnded(event.kind === 'claims-changed' ? event.userId : undefined)
+    switch (event.kind) {
+      case 'connector-revoked':
+        this.tunnels.revoke(event.connectorId)
+        break
+      case 'configuration-changed':
+        this.#decideBySnapshot()
+        break
+      case 'claims-changed':
+        this.#changedUsers.add(event.userId)
+        this.#lookSoon()
+        break
+      default:
+        this.#lookSoon()
+    }
   }
 
-  snapshot(): Snapshot {
-    return this.options.snapshot()
+  /** The Snapshot in force, with what is worked out from it. */
+  view(): View {
+    const snapshot = this.options.snapshot()
+    if (snapshot !== this.#view.snapshot) this.#view = new View(snapshot)
+    return this.#view
   }
 
   /** A correlation ID: unique, and cheap enough for every request. */
@@ -144,30 +158,9 @@ export class Gateway {
     return `${this.#idPrefix}-${this.#idCount.toString(36)}`
   }
 
-  fieldFilter(): FieldFilter {
-    this.#refresh()
-    return this.#filter!
-  }
-
-  portal(): CompiledApplication {
-    this.#refresh()
-    return this.#portal!
-  }
-
   portalUrl(): string {
     const { port } = this.options
-    return `https://${this.snapshot().hosts.apps}${port === 443 ? '' : `:${port}`}/`
-  }
-
-  /** The application that answers for the root of a host, or the first one published there. */
-  startApplication(host: string): CompiledApplication | undefined {
-    const snapshot = this.snapshot()
-    if (host === snapshot.hosts.apps) return this.portal()
-    const root = snapshot.findApplication(host, { path: '/', query: '', readings: [] })?.compiled
-    if (root) return root
-    for (const compiled of snapshot.applications.values())
-      if (compiled.externalHost === host) return compiled
-    return undefined
+    return `https://${this.view().snapshot.hosts.apps}${port === 443 ? '' : `:${port}`}/`
   }
 
   sessionCookie(
@@ -181,134 +174,79 @@ export class Gateway {
     }
   }
 
-  internalHost(compiled: CompiledApplication, label: string | undefined): string {
-    return this.#instruction(compiled, label).host
+  // --- access that ends
+
+  /** Events come by the thousand when a group changes: open streams are looked through once for all of a tick. */
+  #lookSoon(): void {
+    this.#look ??= setImmediate(() => {
+      this.#look = undefined
+      const nowAt = this.options.clock()
+      const changed = this.#changedUsers
+      this.#changedUsers = new Set()
+      for (const exchange of this.open) {
+        const { session } = exchange
+        if (!session) continue
+        if (this.sessions.hasEnded(session)) exchange.decideAgain(nowAt)
+        else if (changed.has(session.userId)) void this.#readAgain(exchange)
+      }
+    })
   }
 
-  internalOrigin(compiled: CompiledApplication, label: string | undefined): string {
-    return this.#instruction(compiled, label).origin
-  }
-
-  /** Destination and correlation ID for the connector; all but the ID is the same bytes for each request of an application. */
-  openPayload(
-    compiled: CompiledApplication,
-    label: string | undefined,
-    id: string,
-    upgrade: boolean,
-  ): Buffer {
-    const { json } = this.#instruction(compiled, label, upgrade)
-    const payload = Buffer.allocUnsafe(1 + id.length + json.length)
-    payload[0] = id.length
-    payload.write(id, 1, 'latin1')
-    json.copy(payload, 1 + id.length)
-    return payload
-  }
-
-  #instruction(compiled: CompiledApplication, label: string | undefined, upgrade = false) {
-    this.#refresh()
-    const { application } = compiled
-    const key = `${application.id} ${label ?? ''} ${upgrade ? 1 : 0}`
-    const known = this.#instructions.get(key)
-    if (known) return known
-    const name =
-      label === undefined ? compiled.internalHost : compiled.internalHost.replace(/^\*/, label)
-    const isDefaultPort =
-      compiled.internalPort === (compiled.internalProtocol === 'https:' ? 443 : 80)
-    const host = isDefaultPort ? name : `${name}:${compiled.internalPort}`
-    const instruction = {
-      host,
-      origin: `${compiled.internalProtocol}//${host}`,
-      json: Buffer.from(
-        JSON.stringify({
-          v: 1,
-          app: application.id,
-          url: `${compiled.internalProtocol}//${name}:${compiled.internalPort}`,
-          validate: application.validateBackendCertificate,
-          timeoutMs: application.backendTimeoutMs,
-          ...(upgrade ? { upgrade: true } : {}),
-        }),
-      ),
-    }
-    // Labels of wildcards come from clients.
-    if (this.#instructions.size >= 10_000) this.#instructions.clear()
-    this.#instructions.set(key, instruction)
-    return instruction
-  }
-
-  /** What is worked out from a Snapshot is worked out once for each. */
-  #refresh(): void {
+  /** Another process may have changed the configuration: then the event comes before the Snapshot. */
+  #decideBySnapshot(): void {
     const snapshot = this.options.snapshot()
-    if (snapshot === this.#compiledFor) return
-    this.#compiledFor = snapshot
-    this.#filter = new FieldFilter(snapshot)
-    this.#instructions = new Map()
-    this.#portal = portalApplication(snapshot)
+    if (snapshot === this.#decidedBy) return
+    this.#decidedBy = snapshot
+    const nowAt = this.options.clock()
+    for (const exchange of this.open) exchange.decideAgain(nowAt)
   }
 
-  #cutEnded(changedUserId?: string): void {
+  #tick(): void {
+    this.#decideBySnapshot()
+    this.#ticks += 1
+    if (this.#ticks % ticksPerSweep === 0) this.sweep()
+  }
+
+  /** Ends what has come to a limit of time, and reads sessions again that were not for long. */
+  sweep(): void {
+    const nowAt = this.options.clock()
+    this.sessions.prune(nowAt, this.options.absoluteLifetimeMs)
+    this.#cannotRead = false
     for (const exchange of this.open) {
       const { session } = exchange
       if (!session) continue
-      if (this.sessions.hasEnded(session)) exchange.cut('session-ended')
-      else if (session.userId === changedUserId) void this.#recheck(exchange)
+      if (nowAt >= session.absoluteExpiresAt) exchange.decideAgain(nowAt)
+      else if (nowAt - exchange.checkedAt >= rereadMs) void this.#readAgain(exchange)
     }
   }
 
-  #cutUnassigned(): void {
-    const snapshot = this.snapshot()
-    for (const exchange of this.open) {
-      const id = exchange.match?.compiled.application.id
-      const compiled = id === undefined ? undefined : snapshot.findApplicationById(id)
-      const { session } = exchange
-      if (!compiled) exchange.cut('application-not-found')
-      else if (compiled.application.preAuthentication === 'passthrough') continue
-      else if (!session) exchange.cut('session-missing')
-      else if (
-        compiled.application.assignmentRequired &&
-        !session.principalIds.some((principal) => compiled.assigned.has(principal))
-      )
-        exchange.cut('user-not-assigned')
-    }
-  }
-
-  #recheckAll(): void {
-    const nowAt = this.options.clock()
-    this.sessions.prune(nowAt, this.options.absoluteLifetimeMs)
-    for (const exchange of this.open) {
-      if (!exchange.session) continue
-      if (nowAt >= exchange.session.absoluteExpiresAt) exchange.cut('session-expired')
-      else if (nowAt - exchange.checkedAt >= recheckMs) void this.#recheck(exchange)
-    }
-  }
-
-  /** Decides an open stream again, against the session and not against the cookie it began with. */
-  async #recheck(exchange: Exchange): Promise<void> {
+  /** Decides an open stream by what identity says of its session now. */
+  async #readAgain(exchange: Exchange): Promise<void> {
     const session = exchange.session!
     exchange.checkedAt = this.options.clock()
     try {
       const found = await this.sessions.read(session)
-      if (!found || this.sessions.hasEnded(session)) {
-        exchange.cut('session-ended')
-        return
-      }
-      const compiled = this.snapshot().findApplicationById(exchange.match!.compiled.application.id)
-      const principals = [found.userId, ...found.claims.groups.map(({ id }) => id)]
-      if (
-        !compiled ||
-        (compiled.application.assignmentRequired &&
-          !principals.some((principal) => compiled.assigned.has(principal)))
-      )
-        exchange.cut('user-not-assigned')
+      if (found && found.signInEpoch === session.signInEpoch)
+        exchange.session = this.sessions.join(session, found)
+      else
+        this.sessions.apply({
+          kind: 'session-ended',
+          sessionId: session.sessionId,
+          at: this.options.clock(),
+        })
+      exchange.decideAgain(this.options.clock())
     } catch (error) {
-      // Identity could not be asked: the stream stays until it can, at most until its absolute limit.
-      this.options.onInternalError(error, exchange.id)
+      // Identity could not be asked: the stream stays, at most until its absolute limit, and the next sweep asks again.
+      exchange.checkedAt = 0
+      if (!this.#cannotRead) this.options.onInternalError(error, exchange.id)
+      this.#cannotRead = true
     }
   }
 
-  #recordBadHead(
-    error: { code: string; statusCode: number; message: string },
-    address: string,
-  ): void {
+  // --- records
+
+  /** A head that was no request, and that the codec has answered. */
+  recordBadHead(error: Http1Error, clientAddress: string): void {
     this.options.record({
       at: this.options.clock(),
       id: this.nextId(),
@@ -324,7 +262,7 @@ export class Gateway {
       userName: undefined,
       sessionId: undefined,
       connector: undefined,
-      clientAddress: address,
+      clientAddress,
       receivedBytes: 0,
       sentBytes: 0,
       totalMs: 0,
@@ -335,24 +273,31 @@ export class Gateway {
     })
   }
 
+  // --- the end
+
+  /** A request has come to its end. */
+  release(exchange: Exchange): void {
+    this.open.delete(exchange)
+    this.#onReleased?.()
+  }
+
   /** Lets requests under way finish, at most for so many milliseconds; new ones go elsewhere. */
-  async drain(graceMs: number): Promise<void> {
-    for (const connection of this.#connections) connection.closeWhenIdle()
-    if (!this.#isAnsweringSomebody()) return
-    await new Promise<void>((resolve) => {
+  drain(graceMs: number): Promise<void> {
+    for (const client of this.#clients) client.closeWhenIdle()
+    this.#drained ??= this.#whenAnswered(graceMs)
+    return this.#drained
+  }
+
+  #whenAnswered(graceMs: number): Promise<void> {
+    return new Promise((resolve) => {
       const timer = setTimeout(resolve, graceMs)
       this.#onReleased = () => {
         if (this.#isAnsweringSomebody()) return
         clearTimeout(timer)
         resolve()
       }
+      this.#onReleased()
     })
-  }
-
-  /** A request has come to its end. */
-  release(exchange: Exchange): void {
-    this.open.delete(exchange)
-    this.#onReleased?.()
   }
 
   /** WebSockets are not waited for: they would stay for hours. */
@@ -361,37 +306,19 @@ export class Gateway {
     return false
   }
 
-  close(): void {
-    clearInterval(this.#sweep)
+  /** Ends everything that is open; resolves when every request has been recorded. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    clearImmediate(this.#look)
+    for (const exchange of this.open) exchange.abandon()
     for (const tunnel of this.tunnels.all()) tunnel.session.close()
-    for (const connection of this.#connections) connection.destroy()
+    if (this.#clients.size === 0) return
+    const gone = new Promise<void>((resolve) => {
+      this.#onClientsGone = resolve
+    })
+    for (const client of this.#clients) client.destroy()
+    await gone
   }
 }
 
 export type { ConnectedTunnel, TunnelSession }
-
-/** The portal as sessions and sign-in see it: everybody who is signed in may open it. */
-function portalApplication(snapshot: Snapshot): CompiledApplication {
-  const port = snapshot.port === 443 ? '' : `:${snapshot.port}`
-  const url = `https://${snapshot.hosts.apps}${port}/`
-  const application = applicationSchema.parse({
-    id: PORTAL_APPLICATION_ID,
-    name: 'portal',
-    displayName: 'Your applications',
-    externalUrl: url,
-    internalUrl: url,
-    assignmentRequired: false,
-    visible: false,
-  })
-  return {
-    application,
-    assigned: new Set(),
-    externalHost: snapshot.hosts.apps,
-    externalPort: snapshot.port,
-    externalPath: '/',
-    internalProtocol: 'https:',
-    internalHost: snapshot.hosts.apps,
-    internalPort: snapshot.port,
-    internalPath: '/',
-  }
-}

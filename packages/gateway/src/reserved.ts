@@ -95,7 +95,7 @@ async function completeSignIn(exchange: Exchange): Promise<void> {
 /** Opens sign-in in a tab of its own, so that a form that could not be sent stays where it is. */
 async function beginSignIn(exchange: Exchange): Promise<void> {
   const { gateway } = exchange
-  const compiled = gateway.startApplication(exchange.host)
+  const compiled = gateway.view().findSignInApplication(exchange.host)
   if (!compiled)
     throw new RequestError('APPLICATION_NOT_FOUND', 'no application on this host', {
       reason: 'application-not-found',

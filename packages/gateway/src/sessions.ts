@@ -64,7 +64,7 @@ export class Sessions {
   }
 
   /** Joins a cookie with claims that are not kept. */
-  join(facts: SessionFacts, { claims, userId }: IdentitySession): Session {
+  join(facts: Omit<SessionFacts, 'sealedAt'>, { claims, userId }: IdentitySession): Session {
     return { ...facts, claims, principalIds: principalsOf(userId, claims) }
   }
 
@@ -116,8 +116,7 @@ export class Sessions {
   /** Takes in what the feed says. */
   apply(event: AccessEvent): void {
     if (event.kind === 'session-ended') {
-      this.#endedAt.set(event.sessionId, event.at)
-      this.#forget(event.sessionId)
+      this.noteEnded(event.sessionId, event.at)
     } else if (event.kind === 'user-epoch') {
       const known = this.#epochs.get(event.userId)
       if (!known || known.signInEpoch < event.signInEpoch)
@@ -126,6 +125,12 @@ export class Sessions {
     } else if (event.kind === 'claims-changed') {
       this.#forgetUser(event.userId)
     }
+  }
+
+  /** A session that has ended never comes back, so nobody need be asked about it again. */
+  noteEnded(sessionId: string, at: number): void {
+    this.#endedAt.set(sessionId, at)
+    this.#forget(sessionId)
   }
 
   #forgetUser(userId: string): void {

@@ -75,6 +75,16 @@ export function toClientFields(fields: readonly string[], translation: Translati
   return kept
 }
 
+/** The same for a 1xx answer, which has no body whose length could be told (RFC 9110 section 8.6). */
+export function toInformationalFields(
+  fields: readonly string[],
+  translation: Translation,
+): string[] {
+  return toClientFields(fields, translation).filter(
+    (_, index, all) => !/^content-length$/i.test(all[index - (index % 2)]!),
+  )
+}
+
 /** Rewrites what follows an origin's answer: nothing that may stand in a head only, and no redirects or cookies. */
 export function toClientTrailers(fields: readonly string[]): string[] {
   const kept: string[] = []

@@ -12,8 +12,15 @@ export interface ConnectedTunnel {
 /** All live tunnels, by connector group. */
 export class TunnelPool {
   readonly #groups = new Map<string, Set<ConnectedTunnel>>()
+  /** IDs are never used again, and few connectors are ever revoked. */
+  readonly #revoked = new Set<string>()
 
+  /** One of a connector that was revoked while its certificate was still being checked is closed. */
   add(tunnel: ConnectedTunnel): void {
+    if (this.#revoked.has(tunnel.connectorId)) {
+      tunnel.session.close(revoked())
+      return
+    }
     let group = this.#groups.get(tunnel.connectorGroup)
     if (!group) {
       group = new Set()
@@ -41,13 +48,18 @@ export class TunnelPool {
     return best
   }
 
-  /** Closes every tunnel of a connector whose certificate was revoked. */
-  closeConnector(connectorId: string, error: Error): void {
+  /** Closes every tunnel of a connector, and any that it still opens. */
+  revoke(connectorId: string): void {
+    this.#revoked.add(connectorId)
     for (const tunnel of this.all())
-      if (tunnel.connectorId === connectorId) tunnel.session.close(error)
+      if (tunnel.connectorId === connectorId) tunnel.session.close(revoked())
   }
 
   all(): ConnectedTunnel[] {
     return [...this.#groups.values()].flatMap((group) => [...group])
   }
+}
+
+function revoked(): Error {
+  return new Error('connector was revoked')
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { isIP } from 'node:net'
 import test from 'node:test'
 import { parseForwardedFor, plainAddress, TrustedProxies } from '../src/addresses.ts'
-import { Random } from './random.ts'
+import { Random } from './support/random.ts'
 
 test('an address has one spelling', () => {
   for (const [written, plain] of [

@@ -4,7 +4,7 @@ import { duplexPair } from 'node:stream'
 import test from 'node:test'
 import tls from 'node:tls'
 import { type ClientHello, ClientHelloError, parseClientHello } from '../src/client-hello.ts'
-import { Random } from './random.ts'
+import { Random } from './support/random.ts'
 
 /** What the runtime's own TLS client sends first. */
 async function helloOf(options: tls.ConnectionOptions): Promise<Buffer> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { cookieNames, findCookie, toClientCookie, withoutOurCookies } from '../src/cookies.ts'
-import { Random } from './random.ts'
+import { Random } from './support/random.ts'
 
 const ours = '__Host-sallyport'
 

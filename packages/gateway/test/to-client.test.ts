@@ -14,7 +14,7 @@ import {
   toClientTrailers,
   toExternalUrl,
 } from '../src/to-client.ts'
-import { Random } from './random.ts'
+import { Random } from './support/random.ts'
 
 const id = '00000000-0000-4000-8000-000000000001'
 

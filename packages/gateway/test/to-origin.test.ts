@@ -3,7 +3,7 @@ import test from 'node:test'
 import { canonicalFieldName } from '@sallyport/domain'
 import { parseRequestHead } from '@sallyport/http1'
 import { FieldFilter, type OriginRequest, toOriginHead } from '../src/to-origin.ts'
-import { Random } from './random.ts'
+import { Random } from './support/random.ts'
 
 const filter = new FieldFilter({ identityHeaders: new Set(['x-user', 'remote-user', 'x-groups']) })
 

@@ -1,0 +1,134 @@
+import {
+  applicationSchema,
+  type CompiledApplication,
+  type Match,
+  PORTAL_APPLICATION_ID,
+  type RequestTarget,
+  type Snapshot,
+} from '@sallyport/domain'
+import { copyText } from './field-names.ts'
+import { FieldFilter } from './to-origin.ts'
+
+/** Where an application's requests go, by the names that origin and connector know. */
+export interface Destination {
+  /** For `Host`: the port left out if it is the scheme's. */
+  readonly host: string
+  /** `http://host[:port]`, as URLs that the origin writes begin. */
+  readonly origin: string
+  /** For the connector, in JSON; the same bytes for each request of an application. */
+  readonly instruction: Buffer
+  /** The same for what shall become a WebSocket. */
+  readonly upgradeInstruction: Buffer
+}
+
+/** Labels that fill wildcards come from clients: the memory must not grow with them. */
+const limitLabels = 10_000
+
+/** A Snapshot, and what is worked out from it once instead of for each request. */
+export class View {
+  readonly snapshot: Snapshot
+  readonly fieldFilter: FieldFilter
+  readonly portal: Match
+  readonly #ofExactHosts = new Map<CompiledApplication, Destination>()
+  readonly #ofLabels = new Map<string, Destination>()
+
+  constructor(snapshot: Snapshot) {
+    this.snapshot = snapshot
+    this.fieldFilter = new FieldFilter(snapshot)
+    this.portal = { compiled: portalApplication(snapshot), label: undefined }
+  }
+
+  /** Whether requests for the host have anything to find. */
+  isServed(host: string): boolean {
+    return host === this.snapshot.hosts.apps || this.snapshot.isPublishedHost(host)
+  }
+
+  /** @throws TargetError `TARGET_AMBIGUOUS` */
+  findApplication(host: string, target: RequestTarget): Match | undefined {
+    return host === this.snapshot.hosts.apps
+      ? this.portal
+      : this.snapshot.findApplication(host, target)
+  }
+
+  /**
+   * The application that a sign-in without a page to return to is for: the host's root if it needs one, else
+   * any of the host that does.
+   */
+  findSignInApplication(host: string): CompiledApplication | undefined {
+    const root = this.findApplication(host, { path: '/', query: '', readings: [] })?.compiled
+    if (root?.application.preAuthentication === 'identity') return root
+    const wildcard = `*${host.slice(host.indexOf('.'))}`
+    for (const compiled of this.snapshot.applications.values()) {
+      const { externalHost, application } = compiled
+      if (application.preAuthentication !== 'identity') continue
+      if (externalHost === host) return compiled
+      if (externalHost === wildcard && this.snapshot.isPublishedHost(host)) return compiled
+    }
+    return undefined
+  }
+
+  destination({ compiled, label }: Match): Destination {
+    if (label === undefined) {
+      const known = this.#ofExactHosts.get(compiled)
+      if (known) return known
+      const destination = toDestination(compiled, compiled.internalHost)
+      this.#ofExactHosts.set(compiled, destination)
+      return destination
+    }
+    const key = `${compiled.application.id} ${label}`
+    const known = this.#ofLabels.get(key)
+    if (known) return known
+    const destination = toDestination(
+      compiled,
+      copyText(compiled.internalHost.replace(/^\*/, label)),
+    )
+    if (this.#ofLabels.size >= limitLabels) this.#ofLabels.clear()
+    this.#ofLabels.set(key, destination)
+    return destination
+  }
+}
+
+function toDestination(compiled: CompiledApplication, name: string): Destination {
+  const { application, internalProtocol, internalPort } = compiled
+  const isDefaultPort = internalPort === (internalProtocol === 'https:' ? 443 : 80)
+  const host = isDefaultPort ? name : `${name}:${internalPort}`
+  const instruction = {
+    v: 1,
+    app: application.id,
+    url: `${internalProtocol}//${name}:${internalPort}`,
+    validate: application.validateBackendCertificate,
+    timeoutMs: application.backendTimeoutMs,
+  }
+  return {
+    host,
+    origin: `${internalProtocol}//${host}`,
+    instruction: Buffer.from(JSON.stringify(instruction)),
+    upgradeInstruction: Buffer.from(JSON.stringify({ ...instruction, upgrade: true })),
+  }
+}
+
+/** The portal as sessions and sign-in see it: everybody who is signed in may open it. */
+function portalApplication(snapshot: Snapshot): CompiledApplication {
+  const port = snapshot.port === 443 ? '' : `:${snapshot.port}`
+  const url = `https://${snapshot.hosts.apps}${port}/`
+  const application = applicationSchema.parse({
+    id: PORTAL_APPLICATION_ID,
+    name: 'portal',
+    displayName: 'Your applications',
+    externalUrl: url,
+    internalUrl: url,
+    assignmentRequired: false,
+    visible: false,
+  })
+  return {
+    application,
+    assigned: new Set(),
+    externalHost: snapshot.hosts.apps,
+    externalPort: snapshot.port,
+    externalPath: '/',
+    internalProtocol: 'https:',
+    internalHost: snapshot.hosts.apps,
+    internalPort: snapshot.port,
+    internalPath: '/',
+  }
+}
