@@ -1,11 +1,10 @@
 /**
  * What an exchange costs, in CPU time of this process, by the side that is measured:
  *
- *   node packages/http1/bench/main.ts [memory|server|client|node|idle] [count]
+ *   node packages/http1/bench/main.ts [memory|floor|server|client|node] [count]
  *
  * `memory`: both sides over an in-memory pair. `server`: ours on TCP, driven by bytes written by hand. `node`: node:http on
  * TCP, driven by the same. `client`: ours on TCP, answered by hand. The cost of the hand (`floor`) is measured too.
- * `idle`: bytes of memory for one idle upgraded connection, both ends of the pair included.
  */
 import { once } from 'node:events'
 import http from 'node:http'
@@ -191,54 +190,13 @@ const runs: Record<string, (count: number) => Promise<number>> = {
     }),
 }
 
-async function idleBytes(count: number): Promise<number> {
-  const text = Buffer.from(
-    requestText.toString().replace('\r\n\r\n', '\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'),
-  )
-  const kept: unknown[] = []
-  const open = (codec: boolean) => {
-    const [client, server] = duplexPair()
-    client.resume()
-    kept.push(client, server)
-    if (codec) {
-      serveConnection(server, options, {
-        onExchange(exchange) {
-          kept.push(exchange)
-          exchange.sendHead({ statusCode: 101, fields: ['Upgrade', 'x'] })
-          exchange.receive({ onData() {}, onEnd() {}, onError() {} })
-        },
-      })
-      client.write(text)
-    } else server.resume()
-  }
-  const measure = async (codec: boolean) => {
-    globalThis.gc!()
-    const before = process.memoryUsage()
-    for (let index = 0; index < count; index++) open(codec)
-    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
-    globalThis.gc!()
-    const after = process.memoryUsage()
-    const used = (usage: NodeJS.MemoryUsage) => usage.heapUsed + usage.external
-    return (used(after) - used(before)) / count
-  }
-  await measure(true)
-  const bare = await measure(false)
-  return (await measure(true)) - bare
-}
-
 const [only, countText] = process.argv.slice(2)
-if (only === 'idle') {
-  console.log(
-    `idle upgraded connection: ${Math.round(await idleBytes(10_000))} bytes more than its socket`,
-  )
-} else {
-  const count = Number(countText ?? 200_000)
-  for (const [name, run] of Object.entries(runs)) {
-    if (only !== undefined && only !== name) continue
-    await run(count / 4)
-    const results: number[] = []
-    for (let round = 0; round < 5; round++) results.push((await run(count)) / count)
-    results.sort((a, b) => a - b)
-    console.log(`${name}: ${results[2]!.toFixed(2)} us per exchange`)
-  }
+const count = Number(countText ?? 200_000)
+for (const [name, run] of Object.entries(runs)) {
+  if (only !== undefined && only !== name) continue
+  await run(count / 4)
+  const results: number[] = []
+  for (let round = 0; round < 5; round++) results.push((await run(count)) / count)
+  results.sort((a, b) => a - b)
+  console.log(`${name}: ${results[2]!.toFixed(2)} us per exchange`)
 }

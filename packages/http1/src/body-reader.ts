@@ -76,6 +76,8 @@ export class BodyReader {
   /** @returns how many bytes of the chunk belong to this body; all of them unless `done` */
   read(chunk: Buffer): number {
     this.data = undefined
+    // What follows an error has no meaning any more.
+    if (this.error !== undefined) return chunk.length
     if (this.#place === 'until-close') {
       this.data = chunk
       return chunk.length

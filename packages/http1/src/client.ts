@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { BodyReader } from './body-reader.ts'
 import { type ExchangeOwner, RequestExchange } from './client-exchange.ts'
@@ -449,6 +450,8 @@ function attach(socket: Duplex, connection: ClientConnection): void {
   socket.on('drain', onDrain)
   socket.on('error', onError)
   socket.on('close', onClose)
+  // Parts of one message are often written one by one; Nagle would keep the last back for 40 ms.
+  if (socket instanceof Socket) socket.setNoDelay(true)
   // An event that came before would be waited for in vain.
   if (socket.closed) process.nextTick(() => connection.onSocketClose())
 }

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { BodyReader } from './body-reader.ts'
 import { Http1Error } from './errors.ts'
@@ -293,6 +294,7 @@ export class Connection implements ServerConnection, Swept {
       this.#deadline = done ? NEVER : sweep.deadline(this.#bodyLimits.bodyIdleTimeoutMs)
       if (done) this.#phase = 'response'
       if (data !== undefined) exchange!.sink!.onData(data)
+      if (this.#isClosed()) return undefined
       if (error !== undefined) this.#bodyFailed(error)
       else if (done) this.#endSink(exchange!, body)
     }
@@ -302,6 +304,11 @@ export class Connection implements ServerConnection, Swept {
       return consumed < chunk.length ? chunk.subarray(consumed) : undefined
     }
     return undefined
+  }
+
+  /** A callback may have destroyed the connection. */
+  #isClosed(): boolean {
+    return this.#phase === 'closed'
   }
 
   #endSink(exchange: Exchange, body: BodyReader): void {
@@ -384,7 +391,10 @@ export class Connection implements ServerConnection, Swept {
   // The handler is told first and may answer; a response that it had begun cannot be put right any more.
   #bodyFailed(error: Http1Error): void {
     const exchange = this.#exchange
-    if (exchange === undefined) return
+    if (exchange === undefined) {
+      this.#close()
+      return
+    }
     const { headSent } = exchange
     this.#phase = 'response'
     this.#keepAlive = false
@@ -526,6 +536,8 @@ function attach(socket: Duplex, connection: Connection): void {
   socket.on('finish', onFinish)
   socket.on('error', onError)
   socket.on('close', onClose)
+  // Parts of one message are often written one by one; Nagle would keep the last back for 40 ms.
+  if (socket instanceof Socket) socket.setNoDelay(true)
   // An event that came before would be waited for in vain.
   if (socket.closed) process.nextTick(() => connection.onClose())
 }

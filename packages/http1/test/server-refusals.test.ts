@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Http1Error } from '../src/index.ts'
-import { answer, echo, record, serve } from './support/server.ts'
+import { answer, echo, type RecordedBody, record, serve } from './support/server.ts'
 import { settle } from './support/wire.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
@@ -208,6 +208,36 @@ test('an invalid body cuts off a response that has begun, visibly', async (t) =>
   await closed
   assert.deepEqual(codes, ['HTTP1_BODY_INVALID'])
   assert.doesNotMatch(wire.text, /\r\n0\r\n\r\n/)
+})
+
+test('a body that turns out invalid after it was answered closes the connection', async (t) => {
+  // The data and the error come in one piece, and the handler answers in between.
+  for (const rest of ['?\r\n', '?\r\n0\r\n\r\n']) {
+    const { wire, exchanges, closed } = await serve(t, (exchange) => {
+      const body = record(exchange)
+      body.onChunk = () => answer(exchange, 'early')
+    })
+    wire.send(CHUNKED)
+    await settle()
+    wire.send(`1\r\na\r\n${rest}`, `0\r\n\r\n${GET}`)
+    assert.match(await wire.all(), /early$/)
+    wire.end()
+    await closed
+    assert.equal(exchanges.length, 1)
+  }
+})
+
+test('a sink that aborts in onData hears the error only', async (t) => {
+  const { wire, exchanges, closed } = await serve(t, (exchange) => {
+    bodies.push(record(exchange))
+    bodies[0]!.onChunk = () => exchange.abort()
+  })
+  const bodies: RecordedBody[] = []
+  wire.send(`${CHUNKED}1\r\na\r\n0\r\n\r\n${GET}`)
+  await closed
+  const [body] = bodies
+  assert.deepEqual([body?.text, body?.error?.code, body?.ends], ['a', 'HTTP1_ABORTED', 1])
+  assert.equal(exchanges.length, 1)
 })
 
 test('an exchange whose body the codec has refused is told that it is over', async (t) => {
