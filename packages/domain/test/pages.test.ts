@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import test from 'node:test'
 import {
+  alreadySignedInPage,
   errorPage,
   html,
   linkUrl,
+  notSignedInPage,
   portalPage,
   securityHeaders,
   signedOutPage,
@@ -40,12 +42,15 @@ const pages: Record<string, string> = {
     explanation: evil,
     remedy: evil,
     correlationId: evil,
+    applicationName: evil,
     signedInAs: evil,
     links: [{ href: '/', label: evil }],
     retry: true,
   }),
   again: signInAgainPage({ applicationName: evil, signInUrl: '/.sallyport/signin', correlationId }),
   done: signInDonePage({ language: evil }),
+  'not signed in': notSignedInPage({ language: evil, portalUrl: 'https://apps.example.test/' }),
+  'signed in already': alreadySignedInPage({ language: evil, portalUrl: '/' }),
 }
 
 for (const [name, text] of Object.entries(pages)) {
@@ -83,6 +88,33 @@ test('a refused sign-in is told to those who cannot see it', () => {
   assert.doesNotMatch(first, /role="alert"|aria-invalid="true"/)
   assert.match(signInPage({ problem: 'limited', retryAfterSeconds: 30 }), /Wait 30 seconds/)
   assert.match(signInPage({ problem: 'limited', retryAfterSeconds: 1 }), /Wait a moment/)
+})
+
+test('every page has a way on', () => {
+  for (const [name, text] of Object.entries(pages)) assert.match(text, /<a [^>]*href=|<form/, name)
+})
+
+test('an error page says what support asks for, once for people and once for the clipboard', () => {
+  const text = errorPage({
+    statusCode: 403,
+    code: 'USER_NOT_ASSIGNED',
+    title: 'No',
+    explanation: 'No.',
+    correlationId,
+    applicationName: 'HR',
+    signedInAs: 'Ana',
+  })
+  assert.match(text, /<dt>Application<\/dt><dd>HR<\/dd>\s*<dt>Signed in as<\/dt><dd>Ana<\/dd>/)
+  assert.ok(text.includes(`<code>${correlationId}</code>`))
+  assert.ok(text.includes(`data-copy="${correlationId}"`))
+  assert.doesNotMatch(text, /Try again/)
+})
+
+test('a page that is to name nobody names nobody', () => {
+  const facts = { statusCode: 404, code: 'x', title: 'No', explanation: 'No.', correlationId }
+  const text = errorPage({ ...facts, anonymous: true })
+  assert.doesNotMatch(text, /sallyport|mark-door"/i)
+  assert.match(errorPage(facts), /<title>No · Sallyport<\/title>/)
 })
 
 test('only the page whose form leaves the host may let it', () => {

@@ -13,6 +13,8 @@ export { escapeHtml, Html, type HtmlValue, html, linkUrl } from './html.ts'
 export { type PortalPage, portalPage } from './portal.ts'
 export { cardPage, page, type Shell, securityHeaders } from './shell.ts'
 export {
+  alreadySignedInPage,
+  notSignedInPage,
   type SignInPage,
   type SignInProblem,
   type SignOutPage,

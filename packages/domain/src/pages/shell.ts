@@ -8,15 +8,18 @@ export interface Shell {
   title: string
   /** BCP 47; `en` unless given. */
   language?: string | undefined
+  /** Leaves out name and mark of the product. */
+  anonymous?: boolean | undefined
   body: Html
 }
 
-// The only script there is. It shows buttons that repeat the request the page answered; without
-// script the text says how to reload.
-const script = `for(const b of document.querySelectorAll('button[data-reload]')){b.hidden=false;b.addEventListener('click',()=>location.reload())}`
+// The only script there is, and nothing needs it. Reloading repeats the request that the page answered,
+// and keeps the fragment that a link to the same page would drop. What cannot be copied is selected.
+const scriptText = `for(const e of document.querySelectorAll('[data-reload]')){e.hidden=false;e.addEventListener('click',v=>{v.preventDefault();location.reload()})}
+for(const e of document.querySelectorAll('[data-copy]')){e.hidden=false;e.addEventListener('click',async()=>{const o=e.nextElementSibling;try{await navigator.clipboard.writeText(e.dataset.copy);o.textContent='Copied'}catch{getSelection().selectAllChildren(e.previousElementSibling);o.textContent='Selected'}})}`
 
 /** A whole document. Pages that need another layout than one card pass it as `body`. */
-export function page({ title, language = 'en', body }: Shell): string {
+export function page({ title, language = 'en', anonymous = false, body }: Shell): string {
   return html`<!doctype html>
 <html lang="${language}">
 <head>
@@ -24,8 +27,8 @@ export function page({ title, language = 'en', body }: Shell): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <meta name="color-scheme" content="light dark">
-<title>${title} · Sallyport</title>
-<link rel="icon" href="${iconUrl}">
+<title>${title}${!anonymous && ' · Sallyport'}</title>
+<link rel="icon" href="${anonymous ? 'data:,' : iconUrl}">
 <style>${new Html(css)}</style>
 </head>
 <body>
@@ -37,9 +40,9 @@ ${body}
 
 /** One card in the middle of the page, under the name of the product. */
 export function cardPage(shell: Shell & { wide?: boolean; foot?: Html | undefined }): string {
-  const body = html`${arches}
+  const body = html`${!shell.anonymous && arches}
 <div class="stage">
-<header>${brand}</header>
+${!shell.anonymous && html`<header>${brand}</header>`}
 <main class="card${shell.wide ? ' wide' : ''}">
 ${shell.body}
 </main>
@@ -48,14 +51,14 @@ ${shell.foot && html`<footer class="foot">${shell.foot}</footer>`}
   return page({ ...shell, body })
 }
 
-export const reloadScript = html`<script>${new Html(script)}</script>`
+export const script = html`<script>${new Html(scriptText)}</script>`
 
 function sha256(text: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 }
 
 const policy =
-  `default-src 'none'; style-src ${sha256(css)}; script-src ${sha256(script)}; img-src data:; ` +
+  `default-src 'none'; style-src ${sha256(css)}; script-src ${sha256(scriptText)}; img-src data:; ` +
   "base-uri 'none'; frame-ancestors 'none'"
 
 /**

@@ -17,7 +17,7 @@ export interface SignInPage {
 
 function problemText(problem: SignInProblem, seconds: number | undefined): string {
   if (problem === 'invalid')
-    return 'That user name and password do not match. Check both and try again.'
+    return 'That user name and password do not match. Check both and try again. If you have forgotten your password, ask your administrator for a new one.'
   if (problem === 'busy') return 'Many people are signing in right now. Please try again.'
   const wait =
     seconds === undefined || seconds > 90
@@ -112,5 +112,42 @@ export function signedOutPage(facts: { language?: string | undefined; signInUrl:
 <p class="lead">Your session has ended in every application. On a shared computer, close all windows of this browser too.</p>
 </div>
 <div class="actions"><a class="button quiet" href="${linkUrl(facts.signInUrl)}">Sign in again</a></div>`,
+  })
+}
+
+/**
+ * Shown when somebody asks to sign out where this browser has no session: it may have others, so that
+ * "signed out" would be a false promise.
+ *
+ * @param facts `portalUrl` shows what else the person is signed in to, and can end all of it
+ */
+export function notSignedInPage(facts: {
+  language?: string | undefined
+  portalUrl: string
+}): string {
+  return cardPage({
+    title: 'Not signed in',
+    language: facts.language,
+    body: html`<div>
+<h1>You are not signed in here</h1>
+<p class="lead">You may still be signed in to other applications. To end that too, open your applications and sign out there.</p>
+</div>
+<div class="actions"><a class="button" href="${linkUrl(facts.portalUrl)}">Your applications</a></div>`,
+  })
+}
+
+/** Shown to those who come back to the sign-in page, most often by the Back button, when they have signed in. */
+export function alreadySignedInPage(facts: {
+  language?: string | undefined
+  portalUrl: string
+}): string {
+  return cardPage({
+    title: 'Signed in already',
+    language: facts.language,
+    body: html`<div>
+<h1>You are signed in already</h1>
+<p class="lead">Nothing is left to do on this page. Go forward to the application that you came from, or choose one.</p>
+</div>
+<div class="actions"><a class="button" href="${linkUrl(facts.portalUrl)}">Your applications</a></div>`,
   })
 }

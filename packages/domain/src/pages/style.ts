@@ -75,6 +75,12 @@ border-radius:99px}
 .facts{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;padding-top:1.125rem;
 border-top:1px solid var(--line);font-size:.8125rem;color:var(--muted)}
 .facts dd{color:var(--text);min-width:0}
+.copy{display:flex;flex-wrap:wrap;align-items:center;gap:.25rem .5rem}
+.copy code{-webkit-user-select:all;user-select:all}
+.copy button{min-height:1.5rem;padding:0 .5rem;font:inherit;line-height:1.375rem;color:var(--link);
+background:transparent;border:1px solid var(--control);border-radius:6px;cursor:pointer}
+.copy button[hidden]{display:none}
+.copy button:hover{background:var(--page)}
 .foot{font-size:.8125rem;color:var(--muted);text-align:center}
 .bar{display:flex;flex-wrap:wrap;align-items:center;justify-content:space-between;gap:.75rem 1.5rem;
 padding:.875rem clamp(1rem,4vw,2.5rem);background:var(--card);border-bottom:1px solid var(--line)}
@@ -84,7 +90,7 @@ padding:.875rem clamp(1rem,4vw,2.5rem);background:var(--card);border-bottom:1px 
 .wall{flex:1;width:100%;max-width:78rem;margin:0 auto;padding:clamp(1.5rem,5vw,3.5rem) clamp(1rem,4vw,2.5rem);
 display:flex;flex-direction:column;gap:1.5rem}
 .tiles{list-style:none;display:grid;gap:1rem;
-grid-template-columns:repeat(auto-fill,minmax(min(100%,15.5rem),1fr))}
+grid-template-columns:repeat(auto-fill,minmax(min(100%,18.5rem),1fr))}
 .tile{display:flex;align-items:center;gap:1rem;height:100%;padding:1.125rem;color:inherit;
 text-decoration:none;background:var(--card);border:1px solid var(--line);border-radius:14px;
 transition:border-color .12s,box-shadow .12s}
@@ -92,8 +98,7 @@ transition:border-color .12s,box-shadow .12s}
 .tile:focus-visible{border-radius:14px}
 .tile b{display:block;font-weight:600;line-height:1.35}
 .tile span+span{min-width:0}
-.tile .host{display:block;font-size:.8125rem;color:var(--muted);line-height:1.5;white-space:nowrap;
-overflow:hidden;text-overflow:ellipsis}
+.tile .host{display:block;font-size:.8125rem;color:var(--muted);line-height:1.5}
 .monogram{flex:none;display:grid;place-items:center;width:3rem;height:3rem;border-radius:12px;
 font-size:1.125rem;font-weight:600;color:#fff}
 .tint0{background:#27509b}.tint1{background:#0f6a63}.tint2{background:#7a3b8f}.tint3{background:#a03d2f}
