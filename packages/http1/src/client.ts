@@ -14,7 +14,7 @@ import {
   type ResponseHead,
 } from './head.ts'
 import { HeadCollector } from './head-collector.ts'
-import { type BodyMode, MessageWriter } from './message-writer.ts'
+import { MessageWriter } from './message-writer.ts'
 import type { Swept } from './sweep.ts'
 
 /** What the bytes that come next are. Nothing may come while `idle`. */
@@ -88,6 +88,7 @@ export class ClientConnection implements ExchangeOwner, Swept {
    * @param head Content-Length and Transfer-Encoding in its fields are replaced by what `framing` says; Connection and
    *   Upgrade are the caller's
    * @param framing how the body is sent; not `close`. With `none`, or a length of 0, the request is complete at once
+   * @returns the exchange; its sink is not called before this returns
    * @throws Http1Error `HTTP1_HEAD_INVALID`: nothing was sent, the connection is as it was
    * @throws TypeError when the connection is not reusable, or the framing or method is not possible
    */
@@ -109,10 +110,14 @@ export class ClientConnection implements ExchangeOwner, Swept {
       this.destroy(unsolicited())
       return exchange
     }
-    const length = framing.kind === 'length' ? framing.length : 0
-    const mode: BodyMode = framing.kind === 'close' ? 'none' : framing.kind
-    this.#writer.begin(text, mode, length)
-    if (length === 0 && mode !== 'chunked') this.#requestComplete(undefined, undefined)
+    if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0)) {
+      this.#writer.beginWhole(text)
+      this.#deadline = this.#settings.sweep.deadline(this.#settings.headTimeoutMs)
+    } else if (framing.kind === 'length') {
+      this.#writer.begin(text, 'length', framing.length)
+    } else {
+      this.#writer.begin(text, 'chunked')
+    }
     return exchange
   }
 
@@ -332,7 +337,10 @@ export class ClientConnection implements ExchangeOwner, Swept {
     suspect: boolean,
   ): void {
     const { sink } = exchange
-    const agreed = this.#keepAlive && this.#writer.mode === 'idle' && !this.#ended
+    const writer = this.#writer
+    // The body has its length, only `end` was not called yet.
+    if (writer.mode === 'length' && writer.completes(0)) writer.end(undefined, undefined)
+    const agreed = this.#keepAlive && writer.mode === 'idle' && !this.#ended
     exchange.sink = undefined
     this.#exchange = undefined
     this.#body = undefined

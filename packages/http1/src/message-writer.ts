@@ -51,6 +51,11 @@ export class MessageWriter {
     this.#wait()
   }
 
+  /** A message without a body, at the end of the tick. `head` as for `begin`. */
+  beginWhole(head: string): void {
+    this.begin(head, 'idle')
+  }
+
   /** A whole small message, such as an informational head. */
   writeText(text: string): boolean {
     return this.#socket.write(text, 'latin1')
@@ -90,6 +95,8 @@ export class MessageWriter {
     }
     const chunked = this.mode === 'chunked'
     let head = this.#takeHead()
+    // Before anything is written: a Duplex in memory may bring the answer while it takes the bytes.
+    this.mode = 'idle'
     const suffix = chunked ? `${length > 0 ? '\r\n' : ''}0\r\n${trailerText}\r\n` : ''
     if (length === 0 || mode === 'none') {
       head += suffix
@@ -98,7 +105,6 @@ export class MessageWriter {
       if (chunked) head += `${length.toString(16)}\r\n`
       this.#send(head, chunk!, suffix)
     }
-    this.mode = 'idle'
   }
 
   /** Sends what was held back. */
