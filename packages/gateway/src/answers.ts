@@ -1,6 +1,8 @@
 import {
+  type Claims,
   type CompiledApplication,
   errorPage,
+  PORTAL_APPLICATION_ID,
   securityHeaders,
   signInAgainPage,
 } from '@sallyport/domain'
@@ -21,9 +23,9 @@ export function answerFailure(exchange: Exchange, code: FailureCode): void {
     answerJson(exchange, statusCode, code, explanation, extra)
     return
   }
-  // Who asks for an unknown host learns nothing of what else is here.
-  const known = exchange.match !== undefined
-  const session = exchange.session
+  const { method } = exchange.server.request
+  const isSafe = method === 'GET' || method === 'HEAD'
+  const application = exchange.match?.compiled.application
   exchange.answer(
     statusCode,
     [...uncached, ...extra, 'Content-Type', 'text/html; charset=utf-8', ...securityHeaders()],
@@ -32,18 +34,53 @@ export function answerFailure(exchange: Exchange, code: FailureCode): void {
       code,
       title,
       explanation,
-      ...(remedy === undefined ? {} : { remedy }),
+      remedy:
+        isTransient(code) && !isSafe && remedy !== undefined ? `${mayBeLost} ${remedy}` : remedy,
       correlationId: exchange.id,
-      ...(session ? { signedInAs: session.claims.displayName || session.claims.userName } : {}),
-      links:
-        known && session
-          ? [
-              { href: exchange.gateway.portalUrl(), label: 'Your applications' },
-              { href: '/.sallyport/signout', label: 'Sign out' },
-            ]
-          : [],
+      applicationName:
+        application?.id === PORTAL_APPLICATION_ID ? undefined : application?.displayName,
+      signedInAs: exchange.session && personOf(exchange.session.claims),
+      links: waysOn(exchange, code),
+      retry: isTransient(code) && isSafe,
+      // Who asks for an unknown host learns nothing of what else is here, nor whose page it is.
+      anonymous: !isKnown(exchange, code),
     }),
   )
+}
+
+const mayBeLost =
+  'What you sent may not have arrived: look whether it did before you send it again.'
+
+function isKnown(exchange: Exchange, code: FailureCode): boolean {
+  return code !== 'HOST_MISMATCH' && exchange.gateway.view().isServed(exchange.host)
+}
+
+/** Where somebody can go from a page that is an end, so that nobody is left to the address bar. */
+export function waysOn(
+  exchange: Exchange,
+  code: FailureCode,
+): readonly { href: string; label: string }[] {
+  if (!isKnown(exchange, code)) return []
+  const { gateway, host, match } = exchange
+  const portal = { href: gateway.portalUrl(), label: 'Your applications' }
+  if (code === 'USER_NOT_ASSIGNED')
+    return [portal, { href: '/.sallyport/signout', label: 'Sign out' }]
+  // Who uses an application without sign-in may have no account.
+  const ways = match?.compiled.application.preAuthentication === 'passthrough' ? [] : [portal]
+  const startPath = gateway.view().findStartPath(host)
+  if (startPath !== undefined && !isTransient(code) && host !== gateway.view().snapshot.hosts.apps)
+    return [{ href: startPath, label: 'Open the application' }, ...ways]
+  return ways
+}
+
+/** Whether the same request may go well another time. */
+function isTransient(code: FailureCode): boolean {
+  const { statusCode } = failures[code]
+  return statusCode >= 500 && statusCode !== 501
+}
+
+function personOf({ displayName, userName }: Claims): string {
+  return displayName === '' || displayName === userName ? userName : `${displayName} (${userName})`
 }
 
 function answerJson(
@@ -98,7 +135,11 @@ export function answerSignIn(exchange: Exchange, compiled: CompiledApplication):
     exchange.answer(
       401,
       [...uncached, ...challenge, 'Content-Type', 'text/html; charset=utf-8', ...securityHeaders()],
-      signInAgainPage({ signInUrl: '/.sallyport/signin', correlationId: exchange.id }),
+      signInAgainPage({
+        applicationName: compiled.application.displayName,
+        signInUrl: '/.sallyport/signin',
+        correlationId: exchange.id,
+      }),
     )
     return
   }

@@ -39,7 +39,7 @@ export interface Failure {
 }
 
 const askAdministrator =
-  'Try again in a moment. If it stays like this, give your administrator the ID below.'
+  'Try again in a moment. If it stays like this, give your administrator the correlation ID below.'
 
 export const failures: Record<FailureCode, Failure> = {
   REQUEST_INVALID: {
@@ -51,8 +51,8 @@ export const failures: Record<FailureCode, Failure> = {
   },
   METHOD_NOT_IMPLEMENTED: {
     statusCode: 501,
-    title: 'Not implemented',
-    explanation: 'Requests with this method are not passed on.',
+    title: 'This request is not passed on',
+    explanation: 'Requests of this kind do not reach any application.',
   },
   EXPECTATION_FAILED: {
     statusCode: 417,
@@ -67,29 +67,31 @@ export const failures: Record<FailureCode, Failure> = {
   HOST_INVALID: {
     statusCode: 400,
     title: 'This request cannot be understood',
-    explanation: 'The host it names is not written as a host name.',
+    explanation: 'The address is not written as addresses are.',
+    remedy: 'Check the address for typing mistakes.',
   },
   HOST_MISMATCH: {
     statusCode: 421,
-    title: 'Misdirected request',
-    explanation: 'The request names another host than the connection it came by.',
+    title: 'This request came to the wrong place',
+    explanation: 'It names another address than the connection that it came by.',
+    remedy: 'Open the address again in a new window.',
   },
   APPLICATION_NOT_FOUND: {
     statusCode: 404,
     title: 'There is nothing here',
     explanation: 'No page is published at this address.',
-    remedy: 'Check the address for typing mistakes.',
+    remedy: 'Check the address for typing mistakes, or ask whoever gave it to you.',
   },
   USER_NOT_ASSIGNED: {
     statusCode: 403,
     title: 'You do not have access to this application',
     explanation: 'You are signed in, but this application has not been assigned to you.',
-    remedy: 'Ask your administrator to assign it to you, and give them the ID below.',
+    remedy: 'Ask your administrator to assign it to you, and give them the correlation ID below.',
   },
   CROSS_SITE: {
     statusCode: 403,
-    title: 'Refused',
-    explanation: 'This request came from another site.',
+    title: 'This request came from another site',
+    explanation: 'For your safety, only pages of this site itself may do that.',
   },
   RESERVED_PATH: {
     statusCode: 404,
@@ -101,7 +103,7 @@ export const failures: Record<FailureCode, Failure> = {
     title: 'Sign-in could not be completed',
     explanation:
       'It took too long, was begun in another browser, or this browser does not keep cookies.',
-    remedy: 'Open the application again.',
+    remedy: 'Open the application again. If that does not help, allow cookies for this site.',
   },
   SIGN_IN_UNAVAILABLE: {
     statusCode: 503,
@@ -118,74 +120,74 @@ export const failures: Record<FailureCode, Failure> = {
   NO_CONNECTOR: {
     statusCode: 503,
     title: 'The application cannot be reached right now',
-    explanation: 'No connector of this application is online.',
+    explanation: 'The connection to the place where it runs is down.',
     remedy: askAdministrator,
   },
   CONNECTOR_LOST: {
     statusCode: 502,
     title: 'The connection was lost',
-    explanation: 'The connector of this application went away while it was answering.',
-    remedy: 'Try again: another connector may answer.',
+    explanation: 'The connection to the application broke before it had answered.',
+    remedy: askAdministrator,
   },
   CONNECTOR_OVERLOADED: {
     statusCode: 503,
     title: 'The application is too busy',
-    explanation: 'All connectors of this application have more work than they can take.',
+    explanation: 'There are more requests for it than can be passed on right now.',
     remedy: askAdministrator,
   },
   CONNECTOR_FAILED: {
     statusCode: 502,
     title: 'The application could not be reached',
-    explanation: 'The connector of this application could not carry out the request.',
+    explanation: 'Your request could not be passed on to it.',
     remedy: askAdministrator,
   },
   DESTINATION_FORBIDDEN: {
     statusCode: 502,
     title: 'The application could not be reached',
-    explanation: 'The connector is not allowed to reach the address of this application.',
-    remedy:
-      'Your administrator can add the address to the allow-list of the connector; give them the ID below.',
+    explanation: 'It is published, but the way to it has not been opened yet.',
+    remedy: 'Your administrator can open it: give them the code and the correlation ID below.',
   },
   ORIGIN_NAME_NOT_RESOLVED: {
     statusCode: 502,
     title: 'The application could not be found',
-    explanation: 'The name of the application server is not known inside.',
+    explanation: 'The server that it should run on does not exist, or has another name.',
     remedy: askAdministrator,
   },
   ORIGIN_CONNECTION_REFUSED: {
     statusCode: 502,
     title: 'The application is not running',
-    explanation: 'The application server refused the connection.',
+    explanation: 'The server that it runs on turned the connection down.',
     remedy: askAdministrator,
   },
   ORIGIN_CONNECTION_RESET: {
     statusCode: 502,
     title: 'The application broke off',
-    explanation: 'The application server closed the connection before it had answered.',
+    explanation: 'It closed the connection before it had answered.',
     remedy: askAdministrator,
   },
   ORIGIN_UNREACHABLE: {
     statusCode: 502,
     title: 'The application could not be reached',
-    explanation: 'The application server does not answer.',
+    explanation: 'The server that it runs on does not answer.',
     remedy: askAdministrator,
   },
   ORIGIN_TLS_INVALID: {
     statusCode: 502,
     title: 'The application could not be trusted',
-    explanation: 'The certificate of the application server is not valid.',
+    explanation:
+      'The server that it runs on could not prove that it is the right one, so nothing was sent to it.',
     remedy: askAdministrator,
   },
   ORIGIN_TIMEOUT: {
     statusCode: 504,
     title: 'The application takes too long',
-    explanation: 'The application server did not answer in time.',
+    explanation: 'It did not answer in time.',
     remedy: askAdministrator,
   },
   ORIGIN_RESPONSE_INVALID: {
     statusCode: 502,
-    title: 'The application answered with something unreadable',
-    explanation: 'The answer of the application server is no valid HTTP.',
+    title: 'The answer of the application cannot be shown',
+    explanation: 'The application answered with something that is not valid.',
     remedy: askAdministrator,
   },
   INTERNAL: {

@@ -1,15 +1,18 @@
 import {
   errorPage,
+  notSignedInPage,
   securityHeaders,
   signedOutPage,
   signInDonePage,
   signOutPage,
 } from '@sallyport/domain'
 import { fieldValues, findField } from '@sallyport/http1'
+import { waysOn } from './answers.ts'
 import { findCookie } from './cookies.ts'
 import type { Exchange } from './exchange.ts'
 import { failures, RequestError } from './failures.ts'
 import { isSameOrigin } from './navigation.ts'
+import type { SessionFacts } from './session-cookie.ts'
 
 const uncached = ['Cache-Control', 'no-store']
 const html = ['Content-Type', 'text/html; charset=utf-8']
@@ -45,6 +48,21 @@ function readCookie(exchange: Exchange, name: string): string | undefined | null
   return findCookie(fieldValues(exchange.server.request.fields, 'cookie'), name)
 }
 
+/** What the session cookie says, expired or ended or not. */
+function openSession(exchange: Exchange): SessionFacts | undefined {
+  const { gateway, host } = exchange
+  const cookie = readCookie(exchange, gateway.cookieNames.session)
+  return cookie ? gateway.sessionCookies.open(cookie, host) : undefined
+}
+
+function startPath({ gateway, host }: Exchange): string {
+  return gateway.view().findStartPath(host) ?? '/'
+}
+
+function answerPage(exchange: Exchange, page: string, fields: readonly string[] = []): void {
+  exchange.answer(200, [...uncached, ...html, ...securityHeaders(), ...fields], page)
+}
+
 async function completeSignIn(exchange: Exchange): Promise<void> {
   const { gateway, origin } = exchange
   try {
@@ -64,8 +82,7 @@ async function completeSignIn(exchange: Exchange): Promise<void> {
     exchange.detail = error.cause instanceof Error ? error.cause.message : error.message
     // The person went back, or reloaded: if there is a session already, nothing is wrong.
     const to = gateway.signIn.findReturn(exchange.target!.query, origin)
-    const cookie = readCookie(exchange, gateway.cookieNames.session)
-    const facts = cookie ? gateway.sessionCookies.open(cookie, exchange.host) : undefined
+    const facts = openSession(exchange)
     if (
       to !== undefined &&
       facts &&
@@ -84,9 +101,9 @@ async function completeSignIn(exchange: Exchange): Promise<void> {
         code: 'SIGN_IN_INVALID',
         title,
         explanation,
-        ...(remedy === undefined ? {} : { remedy }),
+        remedy,
         correlationId: exchange.id,
-        links: [{ href: '/', label: 'Open the application' }],
+        links: waysOn(exchange, 'SIGN_IN_INVALID'),
       }),
     )
   }
@@ -112,27 +129,31 @@ async function beginSignIn(exchange: Exchange): Promise<void> {
 }
 
 async function showSignedIn(exchange: Exchange): Promise<void> {
-  exchange.answer(200, [...uncached, ...html, ...securityHeaders()], signInDonePage())
+  answerPage(exchange, signInDonePage({ applicationUrl: startPath(exchange) }))
 }
 
 async function askSignOut(exchange: Exchange): Promise<void> {
-  exchange.answer(200, [...uncached, ...html, ...securityHeaders()], signOutPage())
+  const { gateway, at } = exchange
+  const portalUrl = gateway.portalUrl()
+  const facts = openSession(exchange)
+  if (!facts) answerPage(exchange, notSignedInPage({ portalUrl }))
+  else if (gateway.sessions.hasEnded(facts) || facts.absoluteExpiresAt <= at)
+    answerPage(exchange, signedOutPage({ signInUrl: portalUrl }))
+  else answerPage(exchange, signOutPage({ stayUrl: startPath(exchange) }))
 }
 
 async function signOut(exchange: Exchange): Promise<void> {
   const { gateway } = exchange
-  const cookie = readCookie(exchange, gateway.cookieNames.session)
-  const facts = cookie ? gateway.sessionCookies.open(cookie, exchange.host) : undefined
+  const portalUrl = gateway.portalUrl()
+  const facts = openSession(exchange)
   if (facts) await gateway.options.identity.endSession(facts.sessionId, 'signed-out')
-  exchange.answer(
-    200,
+  // Without a cookie of this host nothing has ended: the person may be signed in by way of others.
+  answerPage(
+    exchange,
+    facts ? signedOutPage({ signInUrl: portalUrl }) : notSignedInPage({ portalUrl }),
     [
-      ...uncached,
-      ...html,
-      ...securityHeaders(),
       'Set-Cookie',
       `${gateway.cookieNames.session}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax`,
     ],
-    signedOutPage({ signInUrl: gateway.portalUrl() }),
   )
 }

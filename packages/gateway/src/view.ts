@@ -67,6 +67,16 @@ export class View {
     return undefined
   }
 
+  /** Where people begin on a host: its root if an application has it, else any application of the host. */
+  findStartPath(host: string): string | undefined {
+    const target = { path: '/', query: '', readings: [] }
+    if (this.findApplication(host, target)) return '/'
+    const ofHost = [...this.snapshot.applications.values()].find(
+      ({ externalHost }) => externalHost === host,
+    )
+    return (ofHost ?? this.findSignInApplication(host))?.externalPath
+  }
+
   destination({ compiled, label }: Match): Destination {
     if (label === undefined) {
       const known = this.#ofExactHosts.get(compiled)
