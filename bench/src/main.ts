@@ -1,7 +1,7 @@
 // `npm run bench [-- --json FILE] [--quick]`: Sallyport beside nginx + ssh -R, measured in one run.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { loadavg, tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { installDebianPackages } from '../../scripts/install.cjs'
@@ -11,6 +11,7 @@ import { measureLookup } from './lookup.ts'
 import { measure } from './measure.ts'
 import { startNginxSsh } from './nginx-ssh.ts'
 import { type Origin, startOrigin } from './origin.ts'
+import { readBusySeconds } from './processes.ts'
 import { makeReport, type Round, toMarkdown, writeBetweenMarkers } from './report.ts'
 import { checkRevocation } from './revocation.ts'
 import { startSallyport } from './sallyport.ts'
@@ -20,8 +21,6 @@ const README = join(import.meta.dirname, '../README.md')
 const IDLE_SOCKETS = 10_000
 // Gateway and connector hold one descriptor for each, and some of their own.
 const FILES_NEEDED = IDLE_SOCKETS + 2000
-const BUSY = 0.5
-const loadBefore = loadavg()[0] ?? 0
 
 const { values } = parseArgs({
   options: {
@@ -37,9 +36,6 @@ const settings = values.quick
 if (!(await raiseFileLimit())) process.exitCode = await main()
 
 async function main(): Promise<number> {
-  if (loadBefore > BUSY) {
-    console.log(`The machine is busy (load ${loadBefore.toFixed(1)}): do not trust these results.`)
-  }
   installDebianPackages(['wrk', 'curl', 'openssh-server', 'nginx-light', 'openssl'])
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-bench-'))
   try {
@@ -69,7 +65,9 @@ async function compare(origin: Origin, folder: string): Promise<number> {
     sides.push(nginxSsh)
     const nginxSshNoDelay = await starts.nginxSshNoDelay()
     sides.push(nginxSshNoDelay)
+    const otherWork = watchOtherWork()
     const rounds = await runRounds({ sallyport, nginxSsh, nginxSshNoDelay }, origin)
+    const otherShare = otherWork()
     const revocation = await checkRevocation(sallyport, origin)
     const report = makeReport(rounds)
     if (values.json) {
@@ -78,8 +76,14 @@ async function compare(origin: Origin, folder: string): Promise<number> {
     const lookups = [1, 100, 10_000].map(measureLookup)
     for (const side of sides.splice(0)) await side.close()
     const idle = await measureIdle(folder)
-    const facts = { pairs: settings.pairs, versions: versions(), revocation, lookups, idle }
-    const text = toMarkdown(report, facts)
+    const text = toMarkdown(report, {
+      pairs: settings.pairs,
+      versions: versions(),
+      otherShare,
+      revocation,
+      lookups,
+      idle,
+    })
     console.log(`\n${text}`)
     if (!values.quick) await writeBetweenMarkers(README, text)
     return report.missed.length === 0 ? 0 : 1
@@ -123,6 +127,21 @@ async function runRounds(
   return rounds
 }
 
+/**
+ * Ratios are fair only on a machine that does nothing else, and it is easily forgotten what runs.
+ *
+ * @returns tells which share of the processors, 0 to 1, others have had since
+ */
+function watchOtherWork(): () => number {
+  const startedAt = performance.now()
+  const before = readBusySeconds()
+  return () => {
+    const now = readBusySeconds()
+    const others = now.machine - before.machine - (now.ours - before.ours)
+    return Math.max(0, others) / ((performance.now() - startedAt) / 1000) / cpus().length
+  }
+}
+
 async function measureIdle(folder: string): Promise<IdleMemory | string> {
   const limit = await readFileLimit()
   if (limit < settings.idleSockets + 2000) {
@@ -157,13 +176,11 @@ function versions(): string {
     const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
     return pattern.exec(stdout + stderr)?.[1] ?? 'unknown'
   }
-  const others =
-    loadBefore > BUSY ? `, **busy with other work (load ${loadBefore.toFixed(1)})**` : ''
   const kernel = execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()
   return [
     `Node ${process.versions.node}`,
     `nginx ${say('nginx', ['-v'], /nginx\/(\S+)/)}`,
     `OpenSSH ${say('ssh', ['-V'], /OpenSSH_(\S+?),?\s/)}`,
-    `Linux ${kernel}${others}`,
+    `Linux ${kernel}`,
   ].join(', ')
 }

@@ -131,6 +131,26 @@ export function cpuSeconds(pids: number[]): number {
     .reduce((sum, seconds) => sum + seconds, 0)
 }
 
+/**
+ * What the processors of the machine have worked since it started, and what of it was for this
+ * process and all that it has started, also what has ended since.
+ *
+ * @returns seconds, over all processors
+ */
+export function readBusySeconds(): { machine: number; ours: number } {
+  const [, user, nice, system, , , irq, softirq] = /^cpu .*$/m
+    .exec(readFileSync('/proc/stat', 'utf8'))![0]
+    .split(/\s+/)
+    .map(Number) as [number, number, number, number, number, number, number, number]
+  const ours = processTree(process.pid)
+    .flatMap((pid) => readStat(pid)?.slice(11, 15) ?? [])
+    .reduce((sum, ticks) => sum + Number(ticks), 0)
+  return {
+    machine: (user + nice + system + irq + softirq) / TICKS_PER_SECOND,
+    ours: ours / TICKS_PER_SECOND,
+  }
+}
+
 /** Lets the peak of resident memory begin anew. */
 export function resetPeakMemory(pids: number[]): void {
   for (const pid of pids) writeFileSync(`/proc/${pid}/clear_refs`, '5')

@@ -94,6 +94,8 @@ export function toMarkdown(
   facts: {
     pairs: number
     versions: string
+    /** Of the processors, that programs had which are no part of this, 0 to 1. */
+    otherShare: number
     revocation: string
     lookups: LookupTime[]
     idle: IdleMemory | string
@@ -106,6 +108,7 @@ export function toMarkdown(
     `Machine: ${cpus().length} cores (${cpu?.model.trim()}), ${memory} GiB; ${facts.versions}.`,
     `Medians of ${facts.pairs} interleaved rounds. A ratio is Sallyport divided by the other, the`,
     'median over the rounds; for CPU and p99 less is better.',
+    otherWork(facts.otherShare),
     '',
     '| case | system | requests/s | CPU per request | p50 | p99 | MB/s | peak memory |',
     '|---|---|--:|--:|--:|--:|--:|--:|',
@@ -137,6 +140,16 @@ export function toMarkdown(
     ...idleLines(facts.idle),
     '',
   ].join('\n')
+}
+
+// What the kernel does in interrupts belongs to nobody, even on a machine that is all ours.
+const QUIET = 0.1
+
+function otherWork(share: number): string {
+  const percent = `${Math.round(share * 100)} %`
+  return share <= QUIET
+    ? `Other work on the machine: ${percent} of its processors.`
+    : `**Other work took ${percent} of the processors: these results are not to be trusted.**`
 }
 
 function row(name: string, system: string, one: Measurement): string {
