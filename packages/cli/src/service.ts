@@ -102,8 +102,9 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
     gateway = new Gateway({
       snapshot: () => control.snapshot(),
       identity,
-      portal: async ({ method, path, session }) => {
-        if (method !== 'GET' || path !== '/') return identity.portalNotFound()
+      portal: async ({ method, path, session, id }) => {
+        if ((method !== 'GET' && method !== 'HEAD') || path !== '/')
+          return identity.portalNotFound(id)
         return identity.portalAnswer(session)
       },
       cookieKeys: [{ id: '1', secret: keyFile.derive('session cookies') }],
@@ -160,7 +161,9 @@ function createRoutes(parts: RouteParts): (hello: ClientHello) => TlsRoute | und
   const tunnels = serveTunnels(parts)
   const enrolment = serveEnrolment(parts)
   const login = serveWithNode(parts, (request, response) => identity.handle(request, response))
-  const admin = serveWithNode(parts, answerAdminHost)
+  const admin = serveWithNode(parts, (request, response) =>
+    answerAdminHost(request, response, parts.gateway.portalUrl()),
+  )
   const applications = serveApplications(parts)
   return ({ serverName, protocols }) => {
     if (serverName === undefined) return undefined

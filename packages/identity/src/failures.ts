@@ -1,52 +1,77 @@
 import { errorPage } from '@sallyport/domain'
 import { errors } from 'oidc-provider'
 
+/** Status, title, explanation, and what to do when there is more to it than to go elsewhere. */
+type Text = readonly [number, string, string, string?]
+
 /** What people read when a page of ours cannot do what was asked; the text is fixed, detail is in the log. */
 const failures = {
-  'not-found': [404, 'There is nothing here', 'No page of the sign-in service has this address.'],
+  'not-found': [
+    404,
+    'There is nothing here',
+    'No page of the sign-in service has this address.',
+    '',
+  ],
   'cross-site': [
     403,
     'This request came from another site',
     'For your safety, only pages of the sign-in service itself may do that.',
+    'Open the application again, and sign in from there.',
   ],
   'host-mismatch': [
     421,
-    'This is another host',
-    'The request names a host other than the sign-in service.',
+    'This request came to the wrong place',
+    'It names another address than that of the sign-in service.',
+    'Open the address again in a new window.',
   ],
   'sign-in-elsewhere': [
     400,
-    'This sign-in was begun in another browser',
-    'A sign-in can only be completed in the browser where it was begun, and the browser must keep cookies.',
+    'This sign-in cannot go on in this browser',
+    'It was begun in another browser, or this browser does not keep cookies.',
+    'Allow cookies for this site, then open the application again in this browser.',
   ],
   'sign-in-expired': [
     400,
     'This sign-in is over',
     'It was completed already, or it took longer than an hour.',
+    'Open the application again to begin a new one.',
   ],
   'sign-in-request-invalid': [
     400,
     'This sign-in request is not valid',
     'The application asked for the sign-in in a way that is not allowed. Nothing was sent to it.',
+    'Open the application again. If it stays like this, give your administrator the correlation ID below.',
   ],
   'too-many-requests': [
     429,
     'Too many requests',
-    'More sign-ins were begun from your network than is usual. Wait a moment, then try again.',
+    'More sign-ins were begun from your network than is usual.',
+    'Wait a moment, then open the application again.',
   ],
   'request-too-large': [
     413,
     'That was too much',
     'The form that was sent is larger than it can be.',
   ],
-  'bad-request': [400, 'This request is not valid', 'The sign-in service could not read it.'],
+  'bad-request': [
+    400,
+    'This request cannot be understood',
+    'The sign-in service could not read what was sent.',
+    'Open the application again, and sign in from there.',
+  ],
   overloaded: [
     503,
     'The sign-in service is busy',
-    'Many people are signing in right now. Please try again in a few seconds.',
+    'Many people are signing in right now.',
+    'Wait a few seconds, then open the application again.',
   ],
-  'internal-error': [500, 'Something went wrong', 'The sign-in service made a mistake.'],
-} as const satisfies Record<string, readonly [number, string, string]>
+  'internal-error': [
+    500,
+    'Something went wrong here',
+    'The fault is ours, not yours.',
+    'Try again in a moment. If it stays like this, give your administrator the correlation ID below.',
+  ],
+} as const satisfies Record<string, Text>
 
 export type FailureCode = keyof typeof failures
 
@@ -61,17 +86,14 @@ export function failurePage(
   correlationId: string,
   portalOrigin: string,
 ): Failure {
-  const [statusCode, title, explanation] = failures[code]
+  const [statusCode, title, explanation, remedy]: Text = failures[code]
   const body = errorPage({
     statusCode,
-    code,
+    code: code.replaceAll('-', '_').toUpperCase(),
     title,
     explanation,
+    remedy,
     correlationId,
-    remedy:
-      statusCode >= 500
-        ? 'If it happens again, tell your administrator the correlation ID.'
-        : undefined,
     links: [{ href: `${portalOrigin}/`, label: 'Your applications' }],
   })
   return { statusCode, body }

@@ -74,7 +74,7 @@ export interface Identity {
   endSession(sessionId: string, reason: string): Promise<void>
   /** The portal's one page. @param notice a sentence above the tiles */
   portalAnswer(session: Session, notice?: string): PageAnswer
-  portalNotFound(correlationId?: string): PageAnswer
+  portalNotFound(correlationId: string): PageAnswer
   close(): Promise<void>
 }
 
@@ -127,6 +127,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     binding,
     cookieNames: names,
     cookieSigner,
+    portalOrigin,
     clock,
     endSession,
   })
@@ -160,7 +161,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
     endSession,
     portalAnswer: (session, notice) => answerPortal(snapshot(), session, notice),
-    portalNotFound: (correlationId = '') => answerPortalNotFound(correlationId),
+    portalNotFound: answerPortalNotFound,
     async close() {
       clearInterval(sweeper)
       await server.close()

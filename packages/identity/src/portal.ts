@@ -45,7 +45,7 @@ export function answerPortal(snapshot: Snapshot, session: Session, notice?: stri
 export function answerPortalNotFound(correlationId: string): PageAnswer {
   const body = errorPage({
     statusCode: 404,
-    code: 'not-found',
+    code: 'NOT_FOUND',
     title: 'There is nothing here',
     explanation: 'No page of the portal has this address.',
     correlationId,

@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type SignInPage, type SignInProblem, type Snapshot, signInPage } from '@sallyport/domain'
-import { audit, type Store, users } from '@sallyport/store'
+import {
+  alreadySignedInPage,
+  type SignInPage,
+  type SignInProblem,
+  type Snapshot,
+  signInPage,
+} from '@sallyport/domain'
+import { audit, type Store, sessions, users } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
@@ -20,6 +26,7 @@ export interface SignInParts {
   binding: BrowserBinding
   cookieNames: CookieNames
   cookieSigner: CookieSigner
+  portalOrigin: string
   clock(): number
   endSession(sessionId: string, reason: string): Promise<void>
 }
@@ -53,10 +60,23 @@ export class SignInForm {
 
   async show(request: IncomingMessage, response: ServerResponse): Promise<SignInAnswer> {
     const pending = await this.#findPending(request, response)
-    if (!pending) return { kind: 'failure', code: 'sign-in-expired' }
+    if (!pending) return this.#showOver(request, response)
     const hint = pending.params.login_hint
     const facts = typeof hint === 'string' ? { userName: hint.slice(0, 256) } : {}
     return { kind: 'page', statusCode: 200, body: signInPage(this.#facts(pending, facts)) }
+  }
+
+  /** Most who come back to a sign-in that is over pressed Back, and nothing is wrong. */
+  async #showOver(request: IncomingMessage, response: ServerResponse): Promise<SignInAnswer> {
+    const { provider, db, clock, portalOrigin } = this.#parts
+    const { accountId, uid } = await provider.Session.get(provider.createContext(request, response))
+    if (accountId === undefined || !(await sessions.isLiveSession(db, uid, clock())))
+      return { kind: 'failure', code: 'sign-in-expired' }
+    return {
+      kind: 'page',
+      statusCode: 200,
+      body: alreadySignedInPage({ portalUrl: `${portalOrigin}/` }),
+    }
   }
 
   async submit(

@@ -307,7 +307,7 @@ test('attack 37: a pending sign-in cannot be carried to another browser, at any 
   const { url } = await openSignIn(fixture, attacker, attempt)
   for (const browser of [victim, await bound(fixture)]) {
     assert.equal((await browser.get(url)).status, 400)
-    assert.match((await browser.get(url)).body, /sign-in-elsewhere/)
+    assert.match((await browser.get(url)).body, /SIGN_IN_ELSEWHERE/)
     assert.equal((await browser.post(url, { userName: 'ana', password })).status, 400)
   }
   const answer = await attacker.post(url, { userName: 'ana', password })
@@ -316,13 +316,13 @@ test('attack 37: a pending sign-in cannot be carried to another browser, at any 
   for (const browser of [victim, await bound(fixture)]) {
     const refused = await browser.get(resume)
     assert.equal(refused.status, 400)
-    assert.match(refused.body, /sign-in-elsewhere/)
+    assert.match(refused.body, /SIGN_IN_ELSEWHERE/)
     assert.equal(browser.cookies.has(sessionCookie), false)
   }
   codeOf(await attacker.get(resume), attempt)
   const again = await attacker.get(resume)
   assert.equal(again.status, 400)
-  assert.match(again.body, /sign-in-expired/)
+  assert.match(again.body, /SIGN_IN_EXPIRED/)
 })
 
 /** Another browser with a pending sign-in of its own. */
@@ -354,7 +354,7 @@ test('attack 37: forms from anywhere else do nothing', async (t) => {
   ] as Record<string, string>[]) {
     const refused = await browser.post(url, { userName: 'ana', password }, headers)
     assert.equal(refused.status, 403, JSON.stringify(headers))
-    assert.match(refused.body, /cross-site/)
+    assert.match(refused.body, /CROSS_SITE/)
     assert.equal((await browser.post(signOutUrl, signOutForm, headers)).status, 403)
   }
   assert.ok(await fixture.identity.readSession(session.sessionId))

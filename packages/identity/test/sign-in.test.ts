@@ -209,6 +209,24 @@ test('every answer forbids framing, sniffing and script that is not ours', async
   }
 })
 
+test('who comes back to a sign-in that is done reads so, and who is signed out does not', async (t) => {
+  const fixture = await startFixture(t)
+  await fixture.addUser('ana')
+  const browser = fixture.browser()
+  const attempt = newAttempt(fixture.hr)
+  const { url } = await openSignIn(fixture, browser, attempt)
+  const code = codeOf(await submitSignIn(browser, url, 'ana'), attempt)
+  const { sessionId } = await fixture.identity.redeem({ ...attempt, code, clientAddress: '' })
+  const back = await browser.get(url)
+  assert.equal(back.status, 200)
+  assert.match(back.body, /You are signed in already/)
+  assert.match(back.body, /href="https:\/\/apps\.example\.test\/"/)
+  await fixture.identity.endSession(sessionId, 'signed-out')
+  const over = await browser.get(url)
+  assert.equal(over.status, 400)
+  assert.match(over.body, /SIGN_IN_EXPIRED/)
+})
+
 test('the root of the sign-in host leads to the portal', async (t) => {
   const fixture = await startFixture(t)
   const answer = await fixture.browser().get(`${loginOrigin}/`)
