@@ -626,6 +626,7 @@ export class Exchange implements StreamHandler {
       method: this.server.request.method,
       path: this.target!.path,
       session: this.session!,
+      id: this.id,
     })
     this.answer(statusCode, fields, body)
   }

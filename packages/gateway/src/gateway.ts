@@ -25,6 +25,8 @@ export interface PortalRequest {
   method: string
   path: string
   session: Session
+  /** Correlation ID, for what the portal has to refuse. */
+  id: string
 }
 
 export interface LocalAnswer {
