@@ -9,6 +9,8 @@ const CR = 0x0d
 const LF = 0x0a
 const MAX_SIZE_DIGITS = 16
 const MAX_EXTENSION_BYTES = 16 * 1024
+// Small chunks are joined, because what is done for each piece costs more than the copy; large ones are not copied.
+const MAX_JOINED_BYTES = 8 * 1024
 // RFC 9112 section 7.1, less the whitespace that it tolerates: a chunk line means one thing or nothing.
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+"
 const QUOTED =
@@ -21,8 +23,8 @@ const NONE: FieldList = []
 type Place = 'counted' | 'until-close' | 'size-line' | 'after-data' | 'trailers' | 'over'
 
 /**
- * Decodes one body from bytes that come in any pieces. After each `read` the fields tell what came of it; several chunks
- * of a chunked body in one piece come out as one.
+ * Decodes one body from bytes that come in any pieces. After each `read` the fields tell what came of it; several small
+ * chunks of a chunked body in one piece come out as one.
  */
 export class BodyReader {
   /** Decoded by the last `read`; undefined when it was only framing. */
@@ -73,7 +75,7 @@ export class BodyReader {
     return this.#remaining
   }
 
-  /** @returns how many bytes of the chunk belong to this body; all of them unless `done` */
+  /** @returns how many bytes of the chunk were read; the rest is to be read next, of this body or after it if `done` */
   read(chunk: Buffer): number {
     this.data = undefined
     // What follows an error has no meaning any more.
@@ -103,10 +105,13 @@ export class BodyReader {
     const { length } = chunk
     let offset = 0
     let pieces: Buffer[] | undefined
+    let bytes = 0
     try {
       while (offset < length && this.#place !== 'over') {
         if (this.#place === 'counted') {
           const end = Math.min(offset + this.#remaining, length)
+          bytes += end - offset
+          if (this.data !== undefined && bytes > MAX_JOINED_BYTES) break
           const piece = chunk.subarray(offset, end)
           this.#remaining -= end - offset
           offset = end

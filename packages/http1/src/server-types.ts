@@ -6,7 +6,7 @@ import type { HeadLimits, RequestHead, ResponseHead } from './head.ts'
 
 /** Receives one body, or the raw bytes after an upgrade. After `onEnd` or `onError` nothing more is called. */
 export interface BodySink {
-  /** The chunk belongs to the receiver. At most one call per chunk that the socket delivered. */
+  /** The chunk belongs to the receiver; it is never empty. */
   onData(chunk: Buffer): void
   /** @param trailers empty but for a chunked body that had some */
   onEnd(trailers: FieldList): void

@@ -284,26 +284,23 @@ export class Connection implements ServerConnection, Swept {
     const exchange = this.#exchange
     const consumed = body.read(chunk)
     const { data, error, done } = body
+    const rest = consumed < chunk.length ? chunk.subarray(consumed) : undefined
+    if (done) this.#body = undefined
     if (this.#phase === 'discard') {
       this.#discarded += consumed
       if (error !== undefined || this.#discarded > MAX_DISCARD_BYTES) this.#close()
       else if (done) this.#awaitHead()
-    } else {
-      this.#windowBytes += consumed
-      const { sweep } = this.#settings
-      this.#deadline = done ? NEVER : sweep.deadline(this.#bodyLimits.bodyIdleTimeoutMs)
-      if (done) this.#phase = 'response'
-      if (data !== undefined) exchange!.sink!.onData(data)
-      if (this.#isClosed()) return undefined
-      if (error !== undefined) this.#bodyFailed(error)
-      else if (done) this.#endSink(exchange!, body)
+      return rest
     }
-    if (done) {
-      // The handler may have begun another body already; that one stays.
-      if (this.#body === body) this.#body = undefined
-      return consumed < chunk.length ? chunk.subarray(consumed) : undefined
-    }
-    return undefined
+    this.#windowBytes += consumed
+    const { sweep } = this.#settings
+    this.#deadline = done ? NEVER : sweep.deadline(this.#bodyLimits.bodyIdleTimeoutMs)
+    if (done) this.#phase = 'response'
+    if (data !== undefined) exchange!.sink!.onData(data)
+    if (this.#isClosed()) return undefined
+    if (error !== undefined) this.#bodyFailed(error)
+    else if (done) this.#endSink(exchange!, body)
+    return rest
   }
 
   /** A callback may have destroyed the connection. */

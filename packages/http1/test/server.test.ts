@@ -286,7 +286,7 @@ test('a body can be paused and resumed while it is delivered, at every chunk', a
   await wire.has(/\r\nabcdef.*\r\n\r\n$/s)
 })
 
-test('several chunks in one piece are delivered as one', async (t) => {
+test('several small chunks in one piece are delivered as one', async (t) => {
   const { wire, exchanges } = await serve(t, () => undefined)
   wire.send(
     'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n',
@@ -294,6 +294,23 @@ test('several chunks in one piece are delivered as one', async (t) => {
   await settle()
   const body = record(exchanges[0]!)
   assert.deepEqual([body.chunks, body.ends], [['abc'], 1])
+})
+
+test('large chunks in one piece are delivered one by one, and can be paused between', async (t) => {
+  const { wire, exchanges } = await serve(t, () => undefined)
+  const large = (letter: string) => `1f40\r\n${letter.repeat(8000)}\r\n`
+  const text = `${large('a')}${large('b')}1\r\nc\r\n0\r\n\r\n`
+  wire.send(`POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${text}`)
+  await settle()
+  const exchange = exchanges[0]!
+  exchange.pause()
+  const body = record(exchange)
+  body.onChunk = () => exchange.pause()
+  assert.deepEqual(body.chunks, [])
+  exchange.resume()
+  assert.deepEqual(body.chunks, ['a'.repeat(8000)])
+  exchange.resume()
+  assert.deepEqual([body.chunks[1], body.ends], [`${'b'.repeat(8000)}c`, 1])
 })
 
 test('trailers of a request are given to the sink, and not merged into its fields', async (t) => {
