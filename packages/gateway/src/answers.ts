@@ -115,7 +115,7 @@ export function answerSignIn(exchange: Exchange, compiled: CompiledApplication):
   const target = exchange.target!
   if (kind === 'navigation') {
     const { location, setCookie } = gateway.signIn.begin({
-      origin: exchange.origin,
+      origin: exchange.externalOrigin,
       applicationId: compiled.application.id,
       startPath: compiled.externalPath,
       to: target.path + target.query,

@@ -9,7 +9,10 @@ import {
 } from '@sallyport/http1'
 import { plainAddress } from './addresses.ts'
 import { Exchange } from './exchange.ts'
+import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
+import { parseHost, toExternalHost } from './host.ts'
+import { type ForwardedLines, toForwardedLines } from './to-origin.ts'
 
 /** One connection of a client, and what is known of it before any request. */
 export class Client implements ServerHandler {
@@ -18,6 +21,12 @@ export class Client implements ServerHandler {
   readonly peerAddress: string
   readonly #gateway: Gateway
   readonly #connection: ServerConnection
+  // Of the latest request: the next one of a connection is much like it.
+  #hostField: string | undefined
+  #host = ''
+  #forwarded: ForwardedLines | undefined
+  #forwardedHost = ''
+  #forwardedAddress = ''
 
   constructor(
     gateway: Gateway,
@@ -41,6 +50,36 @@ export class Client implements ServerHandler {
 
   onClose(): void {
     this.#gateway.clientGone(this)
+  }
+
+  /** @throws RequestError as `parseHost` */
+  host(field: string | undefined): string {
+    if (field === undefined || field !== this.#hostField) {
+      this.#host = copyText(parseHost(field, this.#gateway.options.port))
+      this.#hostField = this.#host === field ? this.#host : copyText(field!)
+    }
+    return this.#host
+  }
+
+  /** @param host as `host` gave it */
+  forwardedLines(host: string, clientAddress: string): ForwardedLines {
+    if (
+      !this.#forwarded ||
+      host !== this.#forwardedHost ||
+      clientAddress !== this.#forwardedAddress
+    ) {
+      const { port } = this.#gateway.options
+      this.#forwarded = toForwardedLines(toExternalHost(host, port), port, clientAddress)
+      this.#forwardedHost = host
+      this.#forwardedAddress = copyText(clientAddress)
+    }
+    return this.#forwarded
+  }
+
+  /** Its connection carries no more requests. */
+  forget(): void {
+    this.#hostField = undefined
+    this.#forwarded = undefined
   }
 
   closeWhenIdle(): void {

@@ -59,18 +59,29 @@ function isOurs(name: string): boolean {
  */
 export function withoutOurCookies(value: string): string {
   // The part that no spelling changes; our own cookies are always spelt plainly, because browsers decode nothing.
-  if (!/sallyport/i.test(value)) return value
-  const kept: string[] = []
-  for (const pair of value.split(';')) {
-    // Legacy parsers (RFC 2109) also split at commas.
-    const parts = pair.includes(',') ? pair.split(',') : [pair]
-    const text = parts
+  if (!hasOurWord.test(value)) return value
+  let kept = ''
+  for (let start = 0; start <= value.length; ) {
+    const semicolon = value.indexOf(';', start)
+    const end = semicolon < 0 ? value.length : semicolon
+    const text = withoutOurs(value.slice(start, end)).trim()
+    if (text !== '') kept += kept === '' ? text : `; ${text}`
+    start = end + 1
+  }
+  return kept
+}
+
+const hasOurWord = /sallyport/i
+
+function withoutOurs(pair: string): string {
+  if (!hasOurWord.test(pair)) return pair
+  // Legacy parsers (RFC 2109) also split at commas.
+  if (pair.includes(','))
+    return pair
+      .split(',')
       .filter((part) => !isOurs(nameOf(part)))
       .join(',')
-      .trim()
-    if (text !== '') kept.push(text)
-  }
-  return kept.join('; ')
+  return isOurs(nameOf(pair)) ? '' : pair
 }
 
 function nameOf(part: string): string {

@@ -24,7 +24,6 @@ import {
   type ServerExchange,
 } from '@sallyport/http1'
 import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
-import { toHeaderFields } from '@sallyport/sso/headers'
 import type { AccessRecord } from './access-record.ts'
 import { parseForwardedFor } from './addresses.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
@@ -33,10 +32,16 @@ import { findCookie } from './cookies.ts'
 import { RequestError, reasonFailures, resetFailures, toRequestError } from './failures.ts'
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
-import { parseHost } from './host.ts'
+import { toExternalHost } from './host.ts'
 import { handleReserved } from './reserved.ts'
 import { type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
-import { takeTiming, toClientFields, toClientTrailers, toInformationalFields } from './to-client.ts'
+import {
+  type Translation,
+  takeTiming,
+  toClientFields,
+  toClientTrailers,
+  toInformationalFields,
+} from './to-client.ts'
 import { toOriginHead } from './to-origin.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
@@ -58,7 +63,7 @@ type Phase = 'waiting' | 'answering' | 'pipe' | 'ended'
  * One request from its head to its access record: matched, decided, relayed or answered. Its methods are called
  * from a connection and from a tunnel, whose loops serve others too: none of them throws.
  */
-export class Exchange implements StreamHandler {
+export class Exchange implements StreamHandler, Translation {
   readonly gateway: Gateway
   readonly server: ServerExchange
   readonly client: Client
@@ -112,14 +117,17 @@ export class Exchange implements StreamHandler {
   }
 
   /** `https://host[:port]` that the client asked for. */
-  get origin(): string {
-    return `https://${this.externalHost}`
+  get externalOrigin(): string {
+    return `https://${toExternalHost(this.host, this.gateway.options.port)}`
   }
 
-  /** Host with its port, unless that is 443. */
-  get externalHost(): string {
-    const { port } = this.gateway.options
-    return port === 443 ? this.host : `${this.host}:${port}`
+  get internalOrigin(): string {
+    return this.#destination!.origin
+  }
+
+  /** The application that was found; only after that. */
+  get compiled(): CompiledApplication {
+    return this.match!.compiled
   }
 
   /** Whether it is, or asks to be, a WebSocket. */
@@ -144,7 +152,7 @@ export class Exchange implements StreamHandler {
   #begin(): void {
     const { gateway, server, client } = this
     const { method, target, fields } = server.request
-    this.host = parseHost(findField(fields, 'host'), gateway.options.port)
+    this.host = client.host(findField(fields, 'host'))
     if (client.serverName !== undefined && client.serverName !== this.host)
       throw new RequestError(
         'HOST_MISMATCH',
@@ -297,7 +305,7 @@ export class Exchange implements StreamHandler {
   #findAgain(): CompiledApplication | undefined {
     try {
       const compiled = this.gateway.view().findApplication(this.host, this.target!)?.compiled
-      return compiled?.application.id === this.match!.compiled.application.id ? compiled : undefined
+      return compiled?.application.id === this.compiled.application.id ? compiled : undefined
     } catch (error) {
       if (error instanceof TargetError) return undefined
       throw error
@@ -323,10 +331,11 @@ export class Exchange implements StreamHandler {
         method: request.method,
         target: toInternalPath(compiled, this.target!.path) + this.target!.query,
         fields: request.fields,
-        host: application.hostHeader === 'external' ? this.externalHost : destination.host,
-        externalHost: this.externalHost,
-        externalPort: gateway.options.port,
-        clientAddress: this.clientAddress,
+        host:
+          application.hostHeader === 'external'
+            ? toExternalHost(this.host, gateway.options.port)
+            : destination.host,
+        forwarded: this.client.forwardedLines(this.host, this.clientAddress),
         peerAddress: this.client.peerAddress,
         forwardedFor: application.forwardedFor,
         framingLine:
@@ -337,7 +346,7 @@ export class Exchange implements StreamHandler {
               : '',
         upgrade: this.#upgrade,
         expectContinue: server.expectsContinue,
-        signOnFields: this.#signOnFields(compiled),
+        signOnLines: this.#signOnLines(compiled),
       },
       view.fieldFilter,
     )
@@ -347,12 +356,11 @@ export class Exchange implements StreamHandler {
     this.#openStream(head)
   }
 
-  #signOnFields(compiled: CompiledApplication): readonly string[] {
-    const { signOn } = compiled.application
+  #signOnLines(compiled: CompiledApplication): string {
     // Sign-on by headers needs a person.
-    if (signOn.method !== 'headers' || !this.session) return []
+    if (compiled.application.signOn.method !== 'headers' || !this.session) return ''
     try {
-      return toHeaderFields(signOn, this.session.claims)
+      return this.gateway.signOn.lines(compiled, this.session)
     } catch (cause) {
       throw new RequestError('SIGN_ON_FAILED', 'sign-on headers could not be made', { cause })
     }
@@ -361,7 +369,7 @@ export class Exchange implements StreamHandler {
   /** @throws RequestError when no connector is left that has not refused */
   #openStream(head: string): void {
     const { gateway } = this
-    const { connectorGroup } = this.match!.compiled.application
+    const { connectorGroup } = this.compiled.application
     const destination = this.#destination!
     const instruction = this.#upgrade ? destination.upgradeInstruction : destination.instruction
     for (;;) {
@@ -418,7 +426,7 @@ export class Exchange implements StreamHandler {
       else
         server.sendInformational({
           ...head,
-          fields: toInformationalFields(head.fields, this.#translation()),
+          fields: toInformationalFields(head.fields, this),
         })
       return
     }
@@ -431,7 +439,7 @@ export class Exchange implements StreamHandler {
     const isPipe = head.statusCode === 101
     if (isPipe && (!this.#upgrade || end))
       throw new RequestError('ORIGIN_RESPONSE_INVALID', 'origin switched protocols unasked')
-    const fields = toClientFields(head.fields, this.#translation())
+    const fields = toClientFields(head.fields, this)
     // No cache may give this person's session to another one.
     if (this.#setCookie !== undefined)
       fields.push('Set-Cookie', this.#setCookie, 'Cache-Control', 'private')
@@ -472,18 +480,10 @@ export class Exchange implements StreamHandler {
     const { request } = this.server
     const { path, readings } = this.target!
     this.target = { path: copyText(path), query: '', readings: readings.map(copyText) }
-    this.host = copyText(this.host)
+    this.client.forget()
     request.fields.length = 0
     request.target = this.target.path
     this.#receive()
-  }
-
-  #translation() {
-    return {
-      compiled: this.match!.compiled,
-      internalOrigin: this.#destination!.origin,
-      externalOrigin: this.origin,
-    }
   }
 
   onData(chunk: Buffer): void {
@@ -562,7 +562,7 @@ export class Exchange implements StreamHandler {
     if (this.server.expectsContinue)
       this.server.limitBody({
         minBodyBytesPerSecond: 0,
-        bodyIdleTimeoutMs: Math.max(60_000, this.match!.compiled.application.backendTimeoutMs),
+        bodyIdleTimeoutMs: Math.max(60_000, this.compiled.application.backendTimeoutMs),
       })
     this.server.receive(new ClientBody(this))
   }

@@ -12,6 +12,7 @@ import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
 import { SignIn, type SignInProvider } from './sign-in.ts'
+import { SignOn } from './sign-on.ts'
 import { type ConnectedTunnel, TunnelPool } from './tunnels.ts'
 import { View } from './view.ts'
 
@@ -71,6 +72,7 @@ export class Gateway {
   readonly sessions: Sessions
   readonly sessionCookies: SessionCookies
   readonly signIn: SignIn
+  readonly signOn = new SignOn()
   readonly cookieNames: CookieNames
   readonly trustedProxies: TrustedProxies
   /** Requests that are being relayed. */

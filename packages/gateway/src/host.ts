@@ -23,3 +23,8 @@ export function parseHost(value: string | undefined, port: number): string {
     })
   return parts[1]!.toLowerCase()
 }
+
+/** The host as external URLs hold it: with its port, unless that is 443. */
+export function toExternalHost(host: string, port: number): string {
+  return port === 443 ? host : `${host}:${port}`
+}

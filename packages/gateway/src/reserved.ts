@@ -37,7 +37,7 @@ export async function handleReserved(exchange: Exchange): Promise<void> {
     throw new RequestError('RESERVED_PATH', 'nothing at this reserved path', {
       reason: 'reserved-path',
     })
-  if (request.method !== 'GET' && !isSameOrigin(request.fields, exchange.origin))
+  if (request.method !== 'GET' && !isSameOrigin(request.fields, exchange.externalOrigin))
     throw new RequestError('CROSS_SITE', 'unsafe request from another origin', {
       reason: 'cross-site',
     })
@@ -64,7 +64,7 @@ function answerPage(exchange: Exchange, page: string, fields: readonly string[] 
 }
 
 async function completeSignIn(exchange: Exchange): Promise<void> {
-  const { gateway, origin } = exchange
+  const { gateway, externalOrigin: origin } = exchange
   try {
     const { session, to } = await gateway.signIn.complete({
       origin,
@@ -118,7 +118,7 @@ async function beginSignIn(exchange: Exchange): Promise<void> {
       reason: 'application-not-found',
     })
   const { location, setCookie } = gateway.signIn.begin({
-    origin: exchange.origin,
+    origin: exchange.externalOrigin,
     applicationId: compiled.application.id,
     startPath: compiled.externalPath,
     to: '/.sallyport/signed-in',

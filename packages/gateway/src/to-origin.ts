@@ -105,6 +105,29 @@ export class FieldFilter {
   }
 }
 
+/** The fields that say for whom we forward. The same for many requests of a connection, so made once for them. */
+export interface ForwardedLines {
+  /** `X-Forwarded-For` with the client's address alone. */
+  readonly forwardedFor: string
+  /** All others. */
+  readonly others: string
+}
+
+/** @param externalHost host, with its port unless 443, that the client asked for */
+export function toForwardedLines(
+  externalHost: string,
+  externalPort: number,
+  clientAddress: string,
+): ForwardedLines {
+  return {
+    forwardedFor: `\r\nX-Forwarded-For: ${clientAddress}`,
+    others:
+      `\r\nX-Forwarded-Host: ${externalHost}\r\nX-Forwarded-Proto: https` +
+      `\r\nX-Forwarded-Port: ${externalPort}\r\nX-Real-IP: ${clientAddress}` +
+      `\r\nForwarded: for=${forwardedNode(clientAddress)};host="${externalHost}";proto=https`,
+  }
+}
+
 export interface OriginRequest {
   method: string
   /** Path as the origin shall see it, and query. */
@@ -113,10 +136,7 @@ export interface OriginRequest {
   fields: readonly string[]
   /** `Host` for the origin. */
   host: string
-  /** Host, with its port unless 443, that the client asked for. */
-  externalHost: string
-  externalPort: number
-  clientAddress: string
+  forwarded: ForwardedLines
   /** Address of the connection's other end. */
   peerAddress: string
   forwardedFor: 'append' | 'replace'
@@ -125,8 +145,8 @@ export interface OriginRequest {
   /** Whether the connection shall become a WebSocket. */
   upgrade: boolean
   expectContinue: boolean
-  /** Fields of sign-on. */
-  signOnFields: readonly string[]
+  /** Fields of sign-on, each with a CRLF in front. */
+  signOnLines: string
 }
 
 /**
@@ -136,11 +156,11 @@ export interface OriginRequest {
  * @returns request line and fields, separated by CRLF, without the final empty line
  */
 export function toOriginHead(request: OriginRequest, filter: FieldFilter): string {
-  const { fields } = request
+  const { fields, forwarded } = request
   const nominated = nominatedFields(fields)
   let text = `${request.method} ${request.target} HTTP/1.1\r\nHost: ${request.host}`
   let cookies = ''
-  let forwardedFor: string[] | undefined
+  let sentList: string[] | undefined
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index]!
     const treatment = filter.treatmentOf(name)
@@ -151,8 +171,8 @@ export function toOriginHead(request: OriginRequest, filter: FieldFilter): strin
       const kept = withoutOurCookies(fields[index + 1]!)
       if (kept !== '') cookies += cookies === '' ? kept : `; ${kept}`
     } else if (treatment === 'forwarded-for') {
-      forwardedFor ??= []
-      forwardedFor.push(fields[index + 1]!)
+      sentList ??= []
+      sentList.push(fields[index + 1]!)
     }
   }
   // One Cookie field (RFC 6265 section 5.4), whatever HTTP version it came by.
@@ -160,16 +180,12 @@ export function toOriginHead(request: OriginRequest, filter: FieldFilter): strin
   text += request.framingLine
   if (request.expectContinue) text += '\r\nExpect: 100-continue'
   if (request.upgrade) text += '\r\nConnection: Upgrade\r\nUpgrade: websocket'
-  const client = request.clientAddress
   const list =
-    request.forwardedFor === 'append' && forwardedFor ? parseForwardedFor(forwardedFor) : undefined
-  text += `\r\nX-Forwarded-For: ${list ? `${list.join(', ')}, ${request.peerAddress}` : client}`
-  text += `\r\nX-Forwarded-Host: ${request.externalHost}\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: ${request.externalPort}\r\nX-Real-IP: ${client}`
-  text += `\r\nForwarded: for=${forwardedNode(client)};host="${request.externalHost}";proto=https`
-  const { signOnFields } = request
-  for (let index = 0; index < signOnFields.length; index += 2)
-    text += `\r\n${signOnFields[index]}: ${signOnFields[index + 1]}`
-  return text
+    sentList && request.forwardedFor === 'append' ? parseForwardedFor(sentList) : undefined
+  text += list
+    ? `\r\nX-Forwarded-For: ${list.join(', ')}, ${request.peerAddress}`
+    : forwarded.forwardedFor
+  return text + forwarded.others + request.signOnLines
 }
 
 /** RFC 7239 section 6: IPv6 in brackets and quotes. */

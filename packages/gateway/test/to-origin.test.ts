@@ -1,28 +1,37 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { canonicalFieldName } from '@sallyport/domain'
-import { parseRequestHead } from '@sallyport/http1'
-import { FieldFilter, type OriginRequest, toOriginHead } from '../src/to-origin.ts'
+import { formatFields, parseRequestHead } from '@sallyport/http1'
+import {
+  FieldFilter,
+  type OriginRequest,
+  toForwardedLines,
+  toOriginHead,
+} from '../src/to-origin.ts'
 import { Random } from './support/random.ts'
 
 const filter = new FieldFilter({ identityHeaders: new Set(['x-user', 'remote-user', 'x-groups']) })
 
-function headOf(more: Partial<OriginRequest> = {}): { target: string; fields: string[] } {
+interface Facts extends OriginRequest {
+  clientAddress: string
+  signOnFields: string[]
+}
+
+function headOf(facts: Partial<Facts> = {}): { target: string; fields: string[] } {
+  const { clientAddress = '192.0.2.1', signOnFields = [], ...more } = facts
   const text = toOriginHead(
     {
       method: 'GET',
       target: '/a?b',
       fields: [],
       host: 'hr.internal',
-      externalHost: 'hr.example.test',
-      externalPort: 443,
-      clientAddress: '192.0.2.1',
+      forwarded: toForwardedLines('hr.example.test', 443, clientAddress),
       peerAddress: '192.0.2.1',
       forwardedFor: 'append',
       framingLine: '',
       upgrade: false,
       expectContinue: false,
-      signOnFields: [],
+      signOnLines: signOnFields.length > 0 ? `\r\n${formatFields(signOnFields)}` : '',
       ...more,
     },
     filter,
