@@ -5,7 +5,7 @@ const here = (path) => new URL(path, location.href)
 
 if (byId('clock')) {
   connectClock(250)
-  countEvents()
+  countEvents(250)
   byId('upload').addEventListener('submit', (event) => {
     event.preventDefault()
     send(byId('file').files[0])
@@ -29,13 +29,18 @@ function connectClock(retryMs) {
   })
 }
 
-function countEvents() {
+function countEvents(retryMs) {
   const events = new EventSource(here('events'))
-  const say = (text) => () => {
-    byId('events-state').textContent = text
-  }
-  events.addEventListener('open', say('connected'))
-  events.addEventListener('error', say('connection lost, trying again'))
+  events.addEventListener('open', () => {
+    byId('events-state').textContent = 'connected'
+    retryMs = 250
+  })
+  events.addEventListener('error', () => {
+    byId('events-state').textContent = 'connection lost, trying again'
+    // By itself it comes back after a lost connection, but not after an answer that is no stream.
+    if (events.readyState !== EventSource.CLOSED) return
+    setTimeout(countEvents, retryMs, Math.min(retryMs * 2, 10_000))
+  })
   events.addEventListener('tick', ({ lastEventId }) => {
     byId('events').textContent = lastEventId
   })
@@ -53,6 +58,10 @@ function send(file) {
   })
   request.addEventListener('load', () => {
     progress.hidden = true
+    if (request.status === 401) {
+      result.textContent = 'Nothing was sent: you are not signed in any more. Reload the page.'
+      return
+    }
     if (request.status !== 200) {
       result.textContent = `Refused with status ${request.status}`
       return

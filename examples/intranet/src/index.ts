@@ -11,7 +11,7 @@ import { acceptClock } from './clock.ts'
 import { download } from './download.ts'
 import { echo } from './echo.ts'
 import { streamEvents } from './events.ts'
-import { showCookies, showForm, showHome } from './pages.ts'
+import { showCookies, showForm, showHome, showProblem } from './pages.ts'
 import { redirect, slow, status } from './responses.ts'
 import { Problem, sendText } from './send.ts'
 import { upload } from './upload.ts'
@@ -50,7 +50,7 @@ export async function startIntranet(
 ): Promise<Intranet> {
   // An upload may take longer than the five minutes that Node allows a request by default.
   const server = createServer({ requestTimeout: 0, keepAliveTimeout: 75_000 }, (req, res) => {
-    answer(req, res).catch((error) => answerError(res, error))
+    answer(req, res).catch((error) => answerError(req, res, error))
   })
   const clock = acceptClock(server)
   const { port = 0, host = '127.0.0.1' } = options
@@ -76,8 +76,10 @@ async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> 
   await handler(req, res, url)
 }
 
-function answerError(res: ServerResponse, error: unknown): void {
-  if (error instanceof Problem) sendText(res, error.statusCode, error.message, error.headers)
+function answerError(req: IncomingMessage, res: ServerResponse, error: unknown): void {
+  const isPerson = req.headers.accept?.includes('text/html') === true
+  if (error instanceof Problem && isPerson) showProblem(req, res, error)
+  else if (error instanceof Problem) sendText(res, error.statusCode, error.message, error.headers)
   // Most often the client left in the middle, and nobody is there to be told.
   else if (res.headersSent || res.destroyed) res.destroy()
   else sendText(res, 500, 'This failed.')

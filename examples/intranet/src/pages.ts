@@ -27,7 +27,7 @@ export function showHome(req: IncomingMessage, res: ServerResponse): void {
             ? undefined
             : facts([
                 ['Mail', who.mail],
-                ['Groups', who.groups],
+                ['Groups', who.groups?.replaceAll(';', ', ')],
               ])
         }
       </section>
@@ -61,6 +61,16 @@ export function showHome(req: IncomingMessage, res: ServerResponse): void {
           </form>
         </section>
       </div>
+      <section class="card more">
+        <h2>More to try</h2>
+        <ul>
+          <li><a href="form">A form</a> that posts to itself</li>
+          <li><a href="cookies">Cookies</a> that came, and a form that sets another</li>
+          <li><a href="redirect">A redirect</a> by the address that this application believes to have: it leads back here</li>
+          <li><a href="echo">This request as JSON</a>, exactly as it arrived</li>
+          <li><a href="slow?ms=2000">A slow answer</a>, after two seconds</li>
+        </ul>
+      </section>
       <section class="card">
         <h2>This request</h2>
         ${facts([
@@ -83,6 +93,8 @@ export function showHome(req: IncomingMessage, res: ServerResponse): void {
   )
 }
 
+const LABELS: Record<string, string> = { from: 'First day', days: 'Days', reason: 'Reason' }
+
 /** A form that posts to itself and shows what came. */
 export async function showForm(req: IncomingMessage, res: ServerResponse): Promise<void> {
   const posted = req.method === 'POST' ? await readForm(req) : undefined
@@ -96,16 +108,16 @@ export async function showForm(req: IncomingMessage, res: ServerResponse): Promi
         ${
           posted &&
           html`<div class="notice" role="status" id="posted"><p>Received:</p>
-            ${facts([...posted])}</div>`
+            ${facts([...posted].map(([name, value]) => [LABELS[name] ?? name, value]))}</div>`
         }
         <form method="post">
-          <label for="from">First day</label>
+          <label for="from">${LABELS.from}</label>
           <input id="from" name="from" type="date" required>
-          <label for="days">Days</label>
+          <label for="days">${LABELS.days}</label>
           <input id="days" name="days" type="number" min="1" max="30" value="5">
-          <label for="reason">Reason</label>
+          <label for="reason">${LABELS.reason}</label>
           <textarea id="reason" name="reason" rows="4"></textarea>
-          <button>Ask</button>
+          <button>Send request</button>
         </form>
       </section>`,
     ),
@@ -153,30 +165,50 @@ export async function showCookies(req: IncomingMessage, res: ServerResponse): Pr
   )
 }
 
+/** What went wrong, with a way back to the rest, from however deep a path. */
+export function showProblem(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
+  const { pathname } = new URL(req.url ?? '/', 'http://intranet')
+  const up = '../'.repeat(pathname.split('/').length - 2)
+  sendPage(
+    res,
+    layout(
+      'Sorry',
+      html`
+      <section class="card narrow">
+        <h1>${problem.statusCode === 404 ? 'Not found' : 'That did not work'}</h1>
+        <p class="lead">${problem.message}</p>
+        <p><a href="${up || './'}">Back to the home page</a></p>
+      </section>`,
+      up,
+    ),
+    problem.statusCode,
+    problem.headers,
+  )
+}
+
 const LINKS = [
   ['./', 'Home'],
   ['form', 'Form'],
   ['cookies', 'Cookies'],
-  ['redirect', 'Redirect'],
-  ['echo', 'Echo'],
 ] as const
 
-function layout(title: string, body: Html): string {
+/** @param up leads from the page to the folder of all pages */
+function layout(title: string, body: Html, up = ''): string {
   return html`<!doctype html>
 <html lang="en">
   <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>${title} - Northwind intranet</title>
-    <link rel="icon" href="intranet.svg" type="image/svg+xml">
-    <link rel="stylesheet" href="intranet.css">
-    <script src="intranet.js" defer></script>
+    <link rel="icon" href="${up}intranet.svg" type="image/svg+xml">
+    <link rel="stylesheet" href="${up}intranet.css">
+    <script src="${up}intranet.js" defer></script>
   </head>
   <body>
     <header>
       <nav aria-label="Pages">${LINKS.map(
         ([href, text]) =>
-          html`<a href="${href}" ${text === title ? html`aria-current="page"` : ''}>${text}</a>`,
+          html`<a href="${up}${href}" ${text === title ? html`aria-current="page"` : ''}>${text}</a>`,
       )}</nav>
     </header>
     <main>${body}</main>

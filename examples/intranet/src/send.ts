@@ -17,8 +17,17 @@ export function sendJson(res: ServerResponse, statusCode: number, value: unknown
   res.end(`${JSON.stringify(value, undefined, 2)}\n`)
 }
 
-export function sendPage(res: ServerResponse, html: string): void {
-  res.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' })
+export function sendPage(
+  res: ServerResponse,
+  html: string,
+  statusCode = 200,
+  headers: Record<string, string> = {},
+): void {
+  res.writeHead(statusCode, {
+    'content-type': 'text/html; charset=utf-8',
+    'cache-control': 'no-store',
+    ...headers,
+  })
   res.end(html)
 }
 

@@ -72,6 +72,27 @@ test('what the pages refer to is there', async (t) => {
   assert.equal((await fetch(`${url}/elsewhere`)).status, 404)
 })
 
+test('a person who asks for what is not there gets a page with a way back', async (t) => {
+  const url = await start(t)
+  for (const [path, statusCode, message] of [
+    ['/elsewhere', 404, 'No such page here.'],
+    ['/a/b/elsewhere/', 404, 'No such page here.'],
+    ['/download?bytes=x', 400, 'bytes: a number'],
+    ['/upload', 405, 'Send a body'],
+  ] as const) {
+    const answer = await fetch(url + path, { headers: { accept: 'text/html,*/*;q=0.8' } })
+    assert.equal(answer.status, statusCode)
+    const page = await answer.text()
+    assert.ok(page.includes(message), path)
+    const [, back] = /<a href="([^"]*)">Back/.exec(page)!
+    assert.equal(new URL(back!, url + path).href, `${url}/`)
+    const [, style] = /rel="stylesheet" href="([^"]*)"/.exec(page)!
+    assert.equal(new URL(style!, url + path).href, `${url}/intranet.css`)
+  }
+  const program = await fetch(`${url}/elsewhere`)
+  assert.match(program.headers.get('content-type')!, /text\/plain/)
+})
+
 test('echo tells raw headers, trailers and body as they came', async (t) => {
   const url = await start(t)
   const answer = await raw(url, [
