@@ -1,6 +1,10 @@
 import { constants } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer as createHttpServer, type RequestListener } from 'node:http'
+import {
+  createServer as createHttpServer,
+  type Server as HttpServer,
+  type RequestListener,
+} from 'node:http'
 import {
   type AddressInfo,
   createServer as createPlainServer,
@@ -8,7 +12,13 @@ import {
   type Socket,
 } from 'node:net'
 import { join } from 'node:path'
-import { createSecureContext, createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type TLSSocket,
+  type TlsOptions,
+  type Server as TlsServer,
+} from 'node:tls'
 import { type Control, openKeyFile, serveControlSocket, startControl } from '@sallyport/control'
 import { systemHosts } from '@sallyport/domain'
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
@@ -121,7 +131,7 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
 
     // What people may import into a browser: it is constrained to the base domain.
     writeFileSync(join(config.dataDir, 'web-ca.pem'), control.webCa.certificatePem)
-    const route = createRoutes({ control, gateway: running, hosts, log, identity })
+    const route = createRoutes({ control, gateway: running, hosts, log, identity, closers })
     const tls = listenTls({ route })
     await listen(tls, config.listen.port, config.listen.address)
     closers.push(() => closeServer(tls, running))
@@ -153,6 +163,8 @@ interface RouteParts {
   hosts: ReturnType<typeof systemHosts>
   log: Logger
   identity: Pick<Identity, 'handle'>
+  /** Run when the service closes. */
+  closers: (() => Promise<void> | void)[]
 }
 
 /** Chooses the server for a connection by its ClientHello: three servers behind one port. */
@@ -176,10 +188,44 @@ function createRoutes(parts: RouteParts): (hello: ClientHello) => TlsRoute | und
   }
 }
 
-const clientTls = { minVersion: 'TLSv1.2', handshakeTimeout: 10_000 } as const
+/** @param onFailure hears of handshakes that came to nothing */
+function createHandshaker(
+  options: TlsOptions,
+  onSecure: (socket: TLSSocket) => void,
+  onFailure: (error: Error, socket: TLSSocket) => void,
+): TlsServer {
+  const server = createTlsServer({ ...options, handshakeTimeout: 10_000 }, onSecure)
+  server.on('tlsClientError', (error, socket) => {
+    onFailure(error, socket)
+    // A handshake that took too long is told and left open: whoever never ends one must not stay.
+    socket.destroy()
+  })
+  return server
+}
+
+/** For connections that are given to it; it never listens by itself. */
+function createRequestServer({ closers }: RouteParts, handle: RequestListener): HttpServer {
+  const http = createHttpServer(
+    {
+      headersTimeout: 10_000,
+      requestTimeout: 20_000,
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: 32_768,
+    },
+    handle,
+  )
+  // Whoever does not take the answer.
+  http.setTimeout(60_000)
+  // From this event on Node looks at those deadlines, which nobody would keep otherwise.
+  http.emit('listening')
+  closers.push(() => void http.close())
+  return http
+}
+
+const clientTls = { minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] } as const
 
 function serveTunnels({ control, gateway, log }: RouteParts): TlsRoute {
-  const server = createTlsServer(
+  const server = createHandshaker(
     {
       ...control.connectServerContext(),
       minVersion: 'TLSv1.3',
@@ -187,7 +233,6 @@ function serveTunnels({ control, gateway, log }: RouteParts): TlsRoute {
       rejectUnauthorized: true,
       ca: control.connectorCa.certificatePem,
       ALPNProtocols: ['sallyport-tunnel/1'],
-      handshakeTimeout: 10_000,
       // A resumed session would skip the certificate.
       secureOptions: constants.SSL_OP_NO_TICKET,
     },
@@ -198,9 +243,8 @@ function serveTunnels({ control, gateway, log }: RouteParts): TlsRoute {
         socket.destroy()
       })
     },
-  )
-  server.on('tlsClientError', (error, socket) =>
-    log.warn({ err: error, address: socket.remoteAddress }, 'connector handshake failed'),
+    (error, socket) =>
+      log.warn({ err: error, address: socket.remoteAddress }, 'connector handshake failed'),
   )
   return (socket) => server.emit('connection', socket)
 }
@@ -231,50 +275,46 @@ async function acceptTunnel(
   log.info({ connector: connector.name, group: connector.connectorGroup }, 'tunnel open')
 }
 
-function serveEnrolment({ control, log }: RouteParts): TlsRoute {
-  const http = createHttpServer(
-    { headersTimeout: 10_000, requestTimeout: 20_000 },
-    (request, response) => control.handleEnrolment(request, response),
+function serveEnrolment(parts: RouteParts): TlsRoute {
+  const { control, log } = parts
+  const http = createRequestServer(parts, (request, response) =>
+    control.handleEnrolment(request, response),
   )
-  const server = createTlsServer(
+  const server = createHandshaker(
     {
       ...control.connectServerContext(),
       minVersion: 'TLSv1.3',
       ALPNProtocols: ['sallyport-enroll/1'],
-      handshakeTimeout: 10_000,
     },
     (socket) => http.emit('connection', socket),
-  )
-  server.on('tlsClientError', (error, socket) =>
-    log.debug({ err: error, address: socket.remoteAddress }, 'enrolment handshake failed'),
+    (error, socket) =>
+      log.debug({ err: error, address: socket.remoteAddress }, 'enrolment handshake failed'),
   )
   return (socket) => server.emit('connection', socket)
 }
 
 /** System hosts are served by Node's own HTTP server: few requests, and libraries that expect it. */
-function serveWithNode({ control, log }: RouteParts, handle: RequestListener): TlsRoute {
-  const http = createHttpServer(
-    { headersTimeout: 20_000, requestTimeout: 30_000, maxHeaderSize: 32_768 },
-    handle,
-  )
-  const server = createTlsServer(
-    { ...clientTls, SNICallback: contextCallback(control), ALPNProtocols: ['http/1.1'] },
+function serveWithNode(parts: RouteParts, handle: RequestListener): TlsRoute {
+  const { control, log } = parts
+  const http = createRequestServer(parts, handle)
+  const server = createHandshaker(
+    { ...clientTls, SNICallback: contextCallback(control) },
     (socket) => http.emit('connection', socket),
+    (error) => log.debug({ err: error }, 'TLS handshake failed'),
   )
-  server.on('tlsClientError', (error) => log.debug({ err: error }, 'TLS handshake failed'))
   return (socket) => server.emit('connection', socket)
 }
 
 function serveApplications({ control, gateway, log }: RouteParts): TlsRoute {
-  const server = createTlsServer(
-    { ...clientTls, SNICallback: contextCallback(control), ALPNProtocols: ['http/1.1'] },
+  const server = createHandshaker(
+    { ...clientTls, SNICallback: contextCallback(control) },
     (socket) => {
       const { servername } = socket as TLSSocket & { servername?: string | false }
       if (servername) gateway.serveClient(socket, servername.toLowerCase())
       else socket.destroy()
     },
+    (error) => log.debug({ err: error }, 'TLS handshake failed'),
   )
-  server.on('tlsClientError', (error) => log.debug({ err: error }, 'TLS handshake failed'))
   return (socket) => server.emit('connection', socket)
 }
 
