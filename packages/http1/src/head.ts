@@ -50,6 +50,7 @@ const REQUEST = new RegExp(`^[${TCHAR}]+ [\\x21-\\x7e]+ HTTP/1\\.[01]${FIELD_LIN
 const RESPONSE = new RegExp(`^HTTP/1\\.[01] [1-5][0-9][0-9](?: [${VALUE_CHAR}]*)?${FIELD_LINES}`)
 const REQUEST_LINE_OF_OTHER_VERSION = new RegExp(`^[${TCHAR}]+ [\\x21-\\x7e]+ HTTP/[0-9]\\.[0-9]$`)
 const STATUS_LINE_OF_OTHER_VERSION = /^HTTP\/[0-9](?:\.[0-9])? /
+const BARE_LF = /(?:^|[^\r])\n/
 const TARGET = /^[\x21-\x7e]+$/
 
 /**
@@ -129,6 +130,8 @@ function checkLineSize(lineBytes: number, targetBytes: number, limits: Partial<H
 
 function requestHeadError(text: string, limits: Partial<HeadLimits>): Http1Error {
   const line = text.slice(0, lineEndOf(text))
+  // First, as it is when the head comes in pieces and is refused before it is complete.
+  if (BARE_LF.test(text)) return new Http1Error('HTTP1_HEAD_INVALID', 'a line ends in LF alone')
   if (REQUEST_LINE_OF_OTHER_VERSION.test(line) && !/ HTTP\/1\.[01]$/.test(line)) {
     return new Http1Error('HTTP1_VERSION_UNSUPPORTED', 'a request of another HTTP version')
   }
