@@ -52,21 +52,23 @@ test('a flow deployed while the editor listens is told on /comms, answers, and i
   const comms = new WebSocket(`${nodeRed.url.replace('http', 'ws')}/comms`)
   t.after(() => comms.close())
   await once(comms, 'open')
-  const deployed = new Promise((resolve) => {
-    comms.addEventListener('message', ({ data }) => {
-      const topics = [JSON.parse(data)].flat().map(({ topic }) => topic)
-      if (topics.includes('notification/runtime-deploy')) resolve(true)
-    })
+  // The deployment of the empty flows at the start is told as well, to whoever comes later.
+  const revisions: string[] = []
+  comms.addEventListener('message', ({ data }) => {
+    for (const { topic, data: event } of [JSON.parse(data)].flat()) {
+      if (topic === 'notification/runtime-deploy') revisions.push(event.revision)
+    }
   })
   comms.send(JSON.stringify({ subscribe: 'notification/#' }))
 
   const answer = await fetch(`${nodeRed.url}/flows`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(FLOW),
+    headers: { 'content-type': 'application/json', 'node-red-api-version': 'v2' },
+    body: JSON.stringify({ flows: FLOW }),
   })
-  assert.equal(answer.status, 204)
-  await deployed
+  assert.equal(answer.status, 200)
+  const { rev } = JSON.parse(await answer.text())
+  while (!revisions.includes(rev)) await once(comms, 'message')
   assert.equal(await (await fetch(`${nodeRed.url}/hello`)).text(), 'hello from a flow')
 
   await nodeRed.close()
