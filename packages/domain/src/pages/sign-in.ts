@@ -130,7 +130,7 @@ export function notSignedInPage(facts: {
     language: facts.language,
     body: html`<div>
 <h1>You are not signed in here</h1>
-<p class="lead">You may still be signed in to other applications. To end that too, open your applications and sign out there.</p>
+<p class="lead">If you have just signed out, nothing is left to do. If not, you may still be signed in to other applications: open them to sign out of everything.</p>
 </div>
 <div class="actions"><a class="button" href="${linkUrl(facts.portalUrl)}">Your applications</a></div>`,
   })

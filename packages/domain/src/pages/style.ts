@@ -106,6 +106,7 @@ font-size:1.125rem;font-weight:600;color:#fff}
 .empty{padding:clamp(1.5rem,6vw,3.5rem) 1.25rem;text-align:center;color:var(--muted);
 border:1px dashed var(--control);border-radius:14px;display:flex;flex-direction:column;gap:.375rem}
 .empty h2{color:var(--text)}
+@media(max-width:26rem){.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.5rem}}
 @media(prefers-reduced-motion:reduce){*{transition:none!important}}
 @media(forced-colors:active){.arches{display:none}.button,.tile,.card,.monogram{border:1px solid}}
 @media print{.arches,.actions{display:none}}
