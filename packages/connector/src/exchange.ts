@@ -180,7 +180,7 @@ export class Exchange implements StreamHandler, Timed {
   endPipe(): void {
     if (this.#over) return
     this.#release()
-    this.#stream.end()
+    if (!this.#responseEnded) this.#stream.end()
     this.#stream.reset(ResetCode.NO_ERROR, 'the connector is stopping')
     this.#client?.abort()
   }

@@ -50,6 +50,9 @@ const ofTrailers: Record<string, Treatment> = {
   expect: 'drop',
 }
 
+const limitNames = 2_048
+const limitNameBytes = 64
+
 /** Remembers what becomes of a name by how it was spelt: names repeat endlessly. */
 class Treatments {
   readonly #byLowerCase: Record<string, Treatment>
@@ -64,9 +67,11 @@ class Treatments {
     if (known) return known
     const lower = name.toLowerCase()
     const treatment = Object.hasOwn(this.#byLowerCase, lower) ? this.#byLowerCase[lower]! : 'keep'
-    // Others choose the names: the memory must not grow with them.
-    if (this.#known.size >= 2_048) this.#known.clear()
-    this.#known.set(name, treatment)
+    // Others choose the names: neither their number nor their length makes the memory grow.
+    if (name.length > limitNameBytes) return treatment
+    if (this.#known.size >= limitNames) this.#known.clear()
+    // A copy: what was cut out of a head keeps all of the head in memory.
+    this.#known.set(Buffer.from(name, 'latin1').toString('latin1'), treatment)
     return treatment
   }
 }
