@@ -46,6 +46,9 @@ const statusCodes: Readonly<Record<SignInProblem, number>> = {
   busy: 503,
 }
 
+/** Why a sign-in may wait although nothing but a session was missing: another tab may bring one. */
+const sessionReasons: ReadonlySet<string> = new Set(['no_session', 'session_ended'])
+
 /** The page where people type their name and password, and what becomes of that. */
 export class SignInForm {
   readonly #parts: SignInParts
@@ -60,23 +63,23 @@ export class SignInForm {
 
   async show(request: IncomingMessage, response: ServerResponse): Promise<SignInAnswer> {
     const pending = await this.#findPending(request, response)
-    if (!pending) return this.#showOver(request, response)
+    if (await this.#isSignedIn(request, response)) {
+      // Most who come back to a sign-in that is done pressed Back, and nothing is wrong.
+      if (!pending)
+        return {
+          kind: 'page',
+          statusCode: 200,
+          body: alreadySignedInPage({ portalUrl: `${this.#parts.portalOrigin}/` }),
+        }
+      if (pending.prompt.reasons.every((reason) => sessionReasons.has(reason))) {
+        await this.#resume(request, response, pending)
+        return { kind: 'done' }
+      }
+    }
+    if (!pending) return { kind: 'failure', code: 'sign-in-expired' }
     const hint = pending.params.login_hint
     const facts = typeof hint === 'string' ? { userName: hint.slice(0, 256) } : {}
     return { kind: 'page', statusCode: 200, body: signInPage(this.#facts(pending, facts)) }
-  }
-
-  /** Most who come back to a sign-in that is over pressed Back, and nothing is wrong. */
-  async #showOver(request: IncomingMessage, response: ServerResponse): Promise<SignInAnswer> {
-    const { provider, db, clock, portalOrigin } = this.#parts
-    const { accountId, uid } = await provider.Session.get(provider.createContext(request, response))
-    if (accountId === undefined || !(await sessions.isLiveSession(db, uid, clock())))
-      return { kind: 'failure', code: 'sign-in-expired' }
-    return {
-      kind: 'page',
-      statusCode: 200,
-      body: alreadySignedInPage({ portalUrl: `${portalOrigin}/` }),
-    }
   }
 
   async submit(
@@ -154,10 +157,6 @@ export class SignInForm {
     // Signing in ends what was signed in here before, whoever that was.
     const current = await provider.Session.get(provider.createContext(request, response))
     if (current.accountId !== undefined) await endSession(current.uid, 'replaced')
-    if (pending.session) {
-      delete pending.session
-      await pending.persist()
-    }
     const nowAt = clock()
     const login: SignInResult = {
       accountId: user.userId,
@@ -171,7 +170,27 @@ export class SignInForm {
     const browser = this.#browserKey(request, user.userName)
     if (browser !== undefined)
       setCookie(response, cookieNames.known, cookieSigner.sign('known', browser), 90 * 86_400)
-    await provider.interactionFinished(request, response, { login })
+    await this.#resume(request, response, pending, { login })
+  }
+
+  /** Lets the provider go on, whoever was signed in when it began to wait. */
+  async #resume(
+    request: IncomingMessage,
+    response: ServerResponse,
+    pending: PendingSignIn,
+    result: { login?: SignInResult } = {},
+  ): Promise<void> {
+    if (pending.session) {
+      delete pending.session
+      await pending.persist()
+    }
+    await this.#parts.provider.interactionFinished(request, response, result)
+  }
+
+  async #isSignedIn(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const { provider, db, clock } = this.#parts
+    const { accountId, uid } = await provider.Session.get(provider.createContext(request, response))
+    return accountId !== undefined && (await sessions.isLiveSession(db, uid, clock()))
   }
 
   /**

@@ -209,6 +209,48 @@ test('every answer forbids framing, sniffing and script that is not ours', async
   }
 })
 
+test('a sign-in that waits in another tab goes on by the session of the first', async (t) => {
+  const fixture = await startFixture(t)
+  await fixture.addUser('ana')
+  const browser = fixture.browser()
+  const second = newAttempt(fixture.wiki)
+  const waiting = await openSignIn(fixture, browser, second)
+  const session = await signIn(fixture, browser, fixture.hr, 'ana')
+  const answer = await browser.get(waiting.url)
+  assert.equal(answer.status, 303)
+  const code = codeOf(await browser.get(answer.headers.location!), second)
+  assert.deepEqual(await fixture.identity.redeem({ ...second, code, clientAddress: '' }), session)
+
+  // After the session has ended, another sign-in in the same browser brings the next.
+  await fixture.identity.endSession(session.sessionId, 'signed-out')
+  const third = newAttempt(fixture.wiki)
+  const again = await openSignIn(fixture, browser, third)
+  const fourth = newAttempt(fixture.hr)
+  const next = await openSignIn(fixture, browser, fourth)
+  const done = codeOf(await submitSignIn(browser, next.url, 'ana'), fourth)
+  const { sessionId } = await fixture.identity.redeem({ ...fourth, code: done, clientAddress: '' })
+  const resumed = await browser.get((await browser.get(again.url)).headers.location!)
+  const last = await fixture.identity.redeem({
+    ...third,
+    code: codeOf(resumed, third),
+    clientAddress: '',
+  })
+  assert.equal(last.sessionId, sessionId)
+})
+
+test('a sign-in that was asked for although there is a session waits for the password', async (t) => {
+  const fixture = await startFixture(t)
+  await fixture.addUser('ana')
+  const browser = fixture.browser()
+  await signIn(fixture, browser, fixture.hr, 'ana')
+  for (const more of [{ prompt: 'login' as const }, { maxAgeSeconds: 0 }]) {
+    const attempt = { ...newAttempt(fixture.hr), ...more }
+    const { answer } = await openSignIn(fixture, browser, attempt)
+    assert.equal(answer.status, 200)
+    assert.match(answer.body, /<form/)
+  }
+})
+
 test('who comes back to a sign-in that is done reads so, and who is signed out does not', async (t) => {
   const fixture = await startFixture(t)
   await fixture.addUser('ana')
