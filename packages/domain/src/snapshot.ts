@@ -122,6 +122,12 @@ export class Snapshot {
     return this.#findHost(host) !== undefined
   }
 
+  /** The applications that answer on a host, those with the shortest paths first. */
+  findApplications(host: string): CompiledApplication[] {
+    const all = new Set(this.#findHost(host)?.routes.byPath.values())
+    return [...all].sort((a, b) => a.externalPath.length - b.externalPath.length)
+  }
+
   /**
    * Finds the application that answers for a host and path: exact host before wildcard, then the longest published path
    * on segment boundaries. Its cost does not depend on the number of applications.
@@ -161,7 +167,7 @@ export class Snapshot {
     const compiled = this.applications.get(applicationId)
     if (!compiled) return false
     const found = this.#findHost(url.hostname)
-    return found !== undefined && [...found.routes.byPath.values()].includes(compiled)
+    return found?.routes.byPath.get(compiled.externalPath) === compiled
   }
 
   #findHost(host: string): { routes: HostRoutes; label: string | undefined } | undefined {

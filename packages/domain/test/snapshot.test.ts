@@ -206,6 +206,21 @@ test('a wildcard covers one label and never a system host', () => {
     assert.equal(nameAt(snapshot, `${host}.example.test`, '/'), undefined)
 })
 
+test('the applications of a host are those that answer there, the shortest path first', () => {
+  const snapshot = snapshotOf(
+    app('deep', 'https://www.example.test/a/b/'),
+    app('root', 'https://www.example.test/'),
+    app('upper', 'https://www.example.test/A/'),
+    app('any', 'https://*.example.test/x/'),
+  )
+  const at = (host: string) =>
+    snapshot.findApplications(host).map(({ application }) => application.name)
+  assert.deepEqual(at('www.example.test'), ['root', 'upper', 'deep'])
+  assert.deepEqual(at('other.example.test'), ['any'])
+  assert.deepEqual(at('login.example.test'), [])
+  assert.deepEqual(at('elsewhere.test'), [])
+})
+
 test('a configuration is refused with all its problems at once', () => {
   const build = () =>
     snapshotOf(

@@ -19,6 +19,8 @@ export class Client implements ServerHandler {
   /** Server name of the TLS handshake, lower case; undefined on the plain listener. */
   readonly serverName: string | undefined
   readonly peerAddress: string
+  /** It is a proxy whose `X-Forwarded-For` counts. */
+  readonly isTrusted: boolean
   readonly #gateway: Gateway
   readonly #connection: ServerConnection
   // Of the latest request: the next one of a connection is much like it.
@@ -37,6 +39,7 @@ export class Client implements ServerHandler {
     this.#gateway = gateway
     this.serverName = serverName
     this.peerAddress = plainAddress(socket.remoteAddress ?? '')
+    this.isTrusted = gateway.trustedProxies.has(this.peerAddress)
     this.#connection = serveConnection(socket, options, this)
   }
 

@@ -159,7 +159,7 @@ export class Exchange implements StreamHandler, Translation {
         'Host differs from the server name of the handshake',
         { reason: 'host-mismatch' },
       )
-    if (gateway.trustedProxies.has(client.peerAddress)) {
+    if (client.isTrusted) {
       const listed = fieldValues(fields, 'x-forwarded-for')
       this.clientAddress = gateway.trustedProxies.clientAddress(
         client.peerAddress,

@@ -50,31 +50,22 @@ export class View {
       : this.snapshot.findApplication(host, target)
   }
 
-  /**
-   * The application that a sign-in without a page to return to is for: the host's root if it needs one, else
-   * any of the host that does.
-   */
+  /** The application that a sign-in without a page to return to is for: the first of the host that needs one. */
   findSignInApplication(host: string): CompiledApplication | undefined {
-    const root = this.findApplication(host, { path: '/', query: '', readings: [] })?.compiled
-    if (root?.application.preAuthentication === 'identity') return root
-    const wildcard = `*${host.slice(host.indexOf('.'))}`
-    for (const compiled of this.snapshot.applications.values()) {
-      const { externalHost, application } = compiled
-      if (application.preAuthentication !== 'identity') continue
-      if (externalHost === host) return compiled
-      if (externalHost === wildcard && this.snapshot.isPublishedHost(host)) return compiled
-    }
-    return undefined
+    return this.#applicationsOf(host).find(
+      ({ application }) => application.preAuthentication === 'identity',
+    )
   }
 
-  /** Where people begin on a host: its root if an application has it, else any application of the host. */
+  /** Where people begin on a host: the shortest path that an application has there. */
   findStartPath(host: string): string | undefined {
-    const target = { path: '/', query: '', readings: [] }
-    if (this.findApplication(host, target)) return '/'
-    const ofHost = [...this.snapshot.applications.values()].find(
-      ({ externalHost }) => externalHost === host,
-    )
-    return (ofHost ?? this.findSignInApplication(host))?.externalPath
+    return this.#applicationsOf(host)[0]?.externalPath
+  }
+
+  #applicationsOf(host: string): CompiledApplication[] {
+    return host === this.snapshot.hosts.apps
+      ? [this.portal.compiled]
+      : this.snapshot.findApplications(host)
   }
 
   destination({ compiled, label }: Match): Destination {

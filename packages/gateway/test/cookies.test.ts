@@ -70,6 +70,27 @@ test('attack 20: a name that ends in ours after a space of any kind is not ours'
   }
 })
 
+test('a cookie is found where a plain reading of the standard finds it, and nowhere else', () => {
+  const random = new Random(38)
+  const pieces = [ours, ours, '=', '=', ';', ';', ' ', '\t', 'a', '-8443', '"', ',', '\xa0', 'v']
+  let found = 0
+  for (let count = 0; count < 50_000; count += 1) {
+    let header = ''
+    for (let length = random.below(14); length > 0; length -= 1) header += random.one(pieces)
+    // RFC 6265 section 5.4 the other way about; names and values are what stands between.
+    const values: string[] = []
+    for (const pair of header.split(';')) {
+      const equals = pair.indexOf('=')
+      if (equals >= 0 && pair.slice(0, equals).replace(/^[ \t]+/, '') === ours)
+        values.push(pair.slice(equals + 1).trim())
+    }
+    const expected = values.length > 1 ? null : values[0]
+    assert.equal(findCookie([header], ours), expected, JSON.stringify(header))
+    if (expected !== undefined) found += 1
+  }
+  assert.ok(found > 1_000, String(found))
+})
+
 test('our cookies are taken out and the others stay as they are', () => {
   for (const [value, left] of [
     ['', ''],

@@ -466,3 +466,33 @@ test('signing out ends the session where it is kept, and takes the cookie', asyn
   )
   assert.deepEqual(system.identity.ended, ['session of ana'])
 })
+
+test('a fault of ours is answered 500 and told to us, and the connection goes on or ends', async (t) => {
+  const system = new TestGateway(t, {
+    applications: [app('hr')],
+    portal: async ({ path }) => ({
+      statusCode: path === '/status' ? 99 : 200,
+      fields: path === '/fields' ? ['X', 'a\r\nb'] : [],
+      body: '',
+    }),
+  })
+  const cookie = system.cookie(person('ana'), 'apps.example.test')
+  for (const [target, statusCode, reason] of [
+    ['/status', 500, 'INTERNAL'],
+    ['/fields', 502, 'ORIGIN_RESPONSE_INVALID'],
+  ] as const) {
+    const wire = system.connect()
+    wire.send(request(target, 'apps.example.test', { Cookie: cookie }))
+    assert.equal((await wire.response()).statusCode, statusCode)
+    assert.equal(system.records.at(-1)!.reason, reason)
+  }
+  assert.equal(system.internalErrors.length, 1)
+  // Not even the page can be made.
+  system.identity.authorizeUrl = () => 'https://login.example.test/\r\nSet-Cookie: a=b'
+  const wire = system.connect()
+  wire.send(request('/', host, browser))
+  const response = await wire.response()
+  assert.equal(response.statusCode, 502)
+  assert.equal(response.one('set-cookie'), undefined)
+  assert.equal(system.records.length, 3)
+})
