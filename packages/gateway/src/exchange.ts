@@ -13,7 +13,6 @@ import {
   toInternalPath,
 } from '@sallyport/domain'
 import {
-  type BodySink,
   type FieldList,
   fieldValues,
   findField,
@@ -28,8 +27,15 @@ import type { AccessRecord } from './access-record.ts'
 import { parseForwardedFor } from './addresses.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
 import type { Client } from './client.ts'
+import { ClientBody } from './client-body.ts'
 import { findCookie } from './cookies.ts'
-import { RequestError, reasonFailures, resetFailures, toRequestError } from './failures.ts'
+import {
+  describeError,
+  RequestError,
+  reasonFailures,
+  resetFailures,
+  toRequestError,
+} from './failures.ts'
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
@@ -651,7 +657,7 @@ export class Exchange implements StreamHandler, Translation {
     const failure = toRequestError(error)
     this.reason ??= failure.reason ?? failure.code
     if (failure.reason && this.decision === 'none') this.decision = 'deny'
-    this.detail ??= describe(failure)
+    this.detail ??= describeError(failure)
     if (failure.code === 'INTERNAL') this.gateway.options.onInternalError(error, this.id)
     this.#stream?.reset(ResetCode.CANCELLED, failure.code)
     this.#stream = undefined
@@ -704,27 +710,6 @@ export class Exchange implements StreamHandler, Translation {
   }
 }
 
-/** Receives what the client sends; made only for requests that have a body, and for WebSockets. */
-class ClientBody implements BodySink {
-  readonly #exchange: Exchange
-
-  constructor(exchange: Exchange) {
-    this.#exchange = exchange
-  }
-
-  onData(chunk: Buffer): void {
-    this.#exchange.takeClientData(chunk)
-  }
-
-  onEnd(trailers: FieldList): void {
-    this.#exchange.takeClientEnd(trailers)
-  }
-
-  onError(error: Error): void {
-    this.#exchange.clientLeft(error)
-  }
-}
-
 function checkMethod(method: string): void {
   // RFC 9110 section 9.3.6: its target is an authority, and never a path.
   if (method === 'CONNECT')
@@ -752,13 +737,6 @@ function connectorFailed(message: string): RequestError {
 function failureOf(error: TunnelError) {
   if (error.code === 'TUNNEL_CLOSED' || error.resetCode === undefined) return 'CONNECTOR_LOST'
   return resetFailures[error.resetCode] ?? 'CONNECTOR_FAILED'
-}
-
-function describe(error: unknown): string {
-  const parts: string[] = []
-  for (let at = error; at instanceof Error && parts.length < 4; at = at.cause)
-    if (parts.at(-1) !== at.message) parts.push(at.message)
-  return parts.join(': ') || String(error)
 }
 
 /** For the record of a request whose target was refused; never its query, nor an authority with a password. */

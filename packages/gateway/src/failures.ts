@@ -249,3 +249,11 @@ export function toRequestError(error: unknown): RequestError {
     })
   return new RequestError('INTERNAL', 'internal error', { cause: error })
 }
+
+/** An error and its causes in one line, for the record. */
+export function describeError(error: unknown): string {
+  const parts: string[] = []
+  for (let at = error; at instanceof Error && parts.length < 4; at = at.cause)
+    if (parts.at(-1) !== at.message) parts.push(at.message)
+  return parts.join(': ') || String(error)
+}
