@@ -12,6 +12,7 @@ import {
 import { Command } from 'commander'
 import { pino } from 'pino'
 import { CommandError, closeOnSignal, readStandardInput, reportError } from './output.ts'
+import { freeWhatWasRead } from './young-garbage.ts'
 
 const defaultStateDir = '/var/lib/sallyport-connector'
 
@@ -101,7 +102,12 @@ program
   .option('--tunnels <n>', 'connections to each gateway', Number, 2)
   .action(async (options: { logLevel: string; tunnels: number }) => {
     const log = pino({ level: options.logLevel }, pino.destination(2))
-    const connector = await startConnector({ stateDir: stateDir(), tunnels: options.tunnels, log })
+    const connector = await startConnector({
+      stateDir: stateDir(),
+      tunnels: options.tunnels,
+      log,
+      onSocket: freeWhatWasRead,
+    })
     closeOnSignal(() => connector.close())
     await connector.closed
   })

@@ -29,6 +29,7 @@ import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
 import type { ServiceConfig } from './config.ts'
+import { freeWhatWasRead } from './young-garbage.ts'
 
 /** A running service. */
 export interface Service {
@@ -137,7 +138,10 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
     closers.push(() => closeServer(tls, running))
     let plainPort: number | undefined
     if (config.plainListen) {
-      const plain = createPlainServer({ noDelay: true }, (socket) => running.serveClient(socket))
+      const plain = createPlainServer({ noDelay: true }, (socket) => {
+        running.serveClient(socket)
+        freeWhatWasRead(socket)
+      })
       await listen(plain, config.plainListen.port, config.plainListen.address)
       closers.push(() => closeServer(plain, running))
       plainPort = (plain.address() as AddressInfo).port
@@ -266,6 +270,7 @@ async function acceptTunnel(
       log.info({ connector: connector.name, reason: error?.message }, 'tunnel closed')
     },
   })
+  freeWhatWasRead(socket)
   remove = gateway.addTunnel({
     session,
     connectorId: connector.connectorId,
@@ -307,11 +312,20 @@ function serveWithNode(parts: RouteParts, handle: RequestListener): TlsRoute {
 
 function serveApplications({ control, gateway, log }: RouteParts): TlsRoute {
   const server = createHandshaker(
-    { ...clientTls, SNICallback: contextCallback(control) },
+    {
+      ...clientTls,
+      SNICallback: contextCallback(control),
+      // Of a session of TLS 1.2 that is taken up again, nobody says the server name.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    },
     (socket) => {
       const { servername } = socket as TLSSocket & { servername?: string | false }
-      if (servername) gateway.serveClient(socket, servername.toLowerCase())
-      else socket.destroy()
+      if (!servername) {
+        socket.destroy()
+        return
+      }
+      gateway.serveClient(socket, servername.toLowerCase())
+      freeWhatWasRead(socket)
     },
     (error) => log.debug({ err: error }, 'TLS handshake failed'),
   )

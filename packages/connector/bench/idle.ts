@@ -36,6 +36,7 @@ const host: ExchangeHost = {
   instructions: new Instructions(
     new Origins(
       originNetwork({
+        onSocket: () => undefined,
         allowList: new AllowList(parseAllowRules([`127.0.0.1:${port}`])),
         resolve: async () => [],
         tls: new OriginTls(undefined),

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Duplex } from 'node:stream'
 import type { TunnelLimits } from '@sallyport/protocol'
 import { AllowList, type AllowRule, parseAllowRules } from './allow-list.ts'
 import { describeProxy, parseProxyUrl } from './connect-proxy.ts'
@@ -47,6 +48,8 @@ export interface ConnectorOptions {
   tunnelLimits?: Partial<TunnelLimits>
   /** How long `close()` waits for open exchanges. Default 10,000. */
   drainMs?: number
+  /** Sees each socket, to the service and to origins, once it has got its reader. */
+  onSocket?: (socket: Duplex) => void
   /** A tunnel came up or went down. */
   onStateChange?: (status: ConnectorStatus) => void
 }
@@ -71,6 +74,7 @@ export interface Connector {
  */
 export async function startConnector(options: ConnectorOptions): Promise<Connector> {
   const { stateDir, log } = options
+  const onSocket = (socket: Duplex) => options.onSocket?.(socket)
   const state = readState(stateDir)
   const { settings } = state
   const clock = options.clock ?? Date.now
@@ -97,6 +101,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
         options.originProxy ??
         (settings.originProxy ? parseProxyUrl(settings.originProxy) : undefined),
       limits: { ...defaultOriginLimits, ...options.originLimits },
+      onSocket,
     }),
   )
   const host: ExchangeHost = {
@@ -179,6 +184,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
           stream.handler = new Exchange(host, stream)
         },
         onStateChange: () => options.onStateChange?.(status()),
+        onSocket,
         // The tunnel has reset the stream; what it held towards the origin is let go too.
         onHandlerError: (error, stream) => (stream.handler as Exchange).fail(error),
         log,

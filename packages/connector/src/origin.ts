@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { ClientConnection, type ClientOptions } from '@sallyport/http1'
 import { ResetCode } from '@sallyport/protocol'
@@ -20,6 +21,8 @@ export interface OriginNetwork {
   limits: OriginLimits
   /** One object for all connections: the codec groups them by it. */
   clientOptions: ClientOptions
+  /** A connection's socket, once it has got its reader. */
+  onSocket(socket: Duplex): void
 }
 
 export interface OriginLimits {
@@ -199,6 +202,7 @@ export class Origin {
 
   #adopt(stream: Socket | TLSSocket): OriginConnection {
     const http = new ClientConnection(stream, this.#network.clientOptions)
+    this.#network.onSocket(stream)
     const connection = new OriginConnection(http, performance.now())
     this.#all.add(connection)
     http.onIdle = () => this.#keep(connection)

@@ -47,6 +47,8 @@ export interface TunnelKeeperOptions {
   /** Turns what ended a tunnel into a named error. */
   explain(error: Error): ConnectorError
   onStateChange(): void
+  /** A tunnel's socket, once it has got its reader. */
+  onSocket(socket: TLSSocket): void
   log: Log
   clock: () => number
   /** 0 to 1. */
@@ -202,6 +204,7 @@ export class TunnelKeeper {
         this.#options.onHandlerError(error, stream)
       },
     })
+    this.#options.onSocket(socket)
     this.#opening = session
   }
 
