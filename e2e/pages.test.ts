@@ -225,6 +225,22 @@ test('what needs script appears with it only, and what it does is there without 
   }
 })
 
+test('a portal that the Back button revives is asked for again, and a form that was sent is not', async (t) => {
+  const url = await servePages(t)
+  const browser = await launchBrowser(t, { domain: 'example.test' })
+  const page = await browser.newPage()
+  const revive = `dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`
+  const loads: string[] = []
+  page.on('request', (request) => {
+    if (request.isNavigationRequest()) loads.push(new URL(request.url()).pathname)
+  })
+  await page.goto(`${url}sign-in-for-form`)
+  await page.evaluate(revive)
+  await page.goto(`${url}portal`)
+  await Promise.all([page.waitForEvent('load'), page.evaluate(revive)])
+  assert.deepEqual(loads, ['/sign-in-for-form', '/portal', '/portal'])
+})
+
 test('the correlation ID is copied by one press, or selected where copying is not allowed', async (t) => {
   const url = await servePages(t)
   const browser = await launchBrowser(t, { domain: 'example.test' })

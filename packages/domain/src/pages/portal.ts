@@ -1,6 +1,6 @@
 import { html, linkUrl } from './html.ts'
 import { brand } from './logo.ts'
-import { page } from './shell.ts'
+import { page, script } from './shell.ts'
 
 export interface PortalPage {
   language?: string | undefined
@@ -24,7 +24,7 @@ ${brand}
 <a href="${linkUrl(facts.signOutUrl)}">Sign out</a>
 </div>
 </header>
-<main class="wall">
+<main class="wall" data-fresh>
 <h1>Your applications</h1>
 ${facts.notice !== undefined && html`<p class="note" role="status">${facts.notice}</p>`}
 ${
@@ -39,7 +39,7 @@ ${facts.applications.map(
 )}
 </ul>`
 }
-</main>`,
+</main>${script}`,
   })
 }
 

@@ -14,9 +14,11 @@ export interface Shell {
 }
 
 // The only script there is, and nothing needs it. Reloading repeats the request that the page answered,
-// and keeps the fragment that a link to the same page would drop. What cannot be copied is selected.
+// and keeps the fragment that a link to the same page would drop. What cannot be copied is selected. A page
+// that says what somebody may do is asked for again when Back revives it: they may have signed out since.
 const scriptText = `for(const e of document.querySelectorAll('[data-reload]')){e.hidden=false;e.addEventListener('click',v=>{v.preventDefault();location.reload()})}
-for(const e of document.querySelectorAll('[data-copy]')){e.hidden=false;e.addEventListener('click',async()=>{const o=e.nextElementSibling;try{await navigator.clipboard.writeText(e.dataset.copy);o.textContent='Copied'}catch{getSelection().selectAllChildren(e.previousElementSibling);o.textContent='Selected'}})}`
+for(const e of document.querySelectorAll('[data-copy]')){e.hidden=false;e.addEventListener('click',async()=>{const o=e.nextElementSibling;try{await navigator.clipboard.writeText(e.dataset.copy);o.textContent='Copied'}catch{getSelection().selectAllChildren(e.previousElementSibling);o.textContent='Selected'}})}
+if(document.querySelector('[data-fresh]'))addEventListener('pageshow',v=>{if(v.persisted)location.reload()})`
 
 /** A whole document. Pages that need another layout than one card pass it as `body`. */
 export function page({ title, language = 'en', anonymous = false, body }: Shell): string {
