@@ -28,7 +28,9 @@ export class AccessLog {
       connectorMs: round(record.connectorMs),
       originMs: round(record.originMs),
     }
-    this.#text += `${JSON.stringify(line)}\n`
+    const text = JSON.stringify(line)
+    // Nothing but what a connector says of a failure can hold such characters.
+    this.#text += `${record.detail === undefined ? text : escapeControls(text)}\n`
     if (this.#text.length >= flushBytes) this.flush()
     else this.#timer ??= setTimeout(() => this.flush(), flushMs)
   }
@@ -56,4 +58,12 @@ export class AccessLog {
 /** To microseconds: more digits say nothing. */
 function round(ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : Math.round(ms * 1000) / 1000
+}
+
+/** JSON leaves some control characters as they are, which terminals obey and other readers take for the end of a line. */
+function escapeControls(json: string): string {
+  return json.replace(
+    /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }

@@ -9,6 +9,7 @@ import { readJson, sendJson } from './json-http.ts'
 const limitBytes = 1_048_576
 const limitAnswerBytes = 64 * 1_048_576
 const answerTimeoutMs = 60_000
+const graceMs = 2_000
 /** `sun_path` of unix(7), less its final zero. */
 const limitPathBytes = 107
 const prefix = '/v1/commands/'
@@ -48,7 +49,10 @@ export async function serveControlSocket(
     async close() {
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
+      // A command under way may finish; a connection that never sent one must not hold up the end.
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs)
       await closed
+      clearTimeout(timer)
     },
   }
 }
