@@ -1,8 +1,7 @@
-import type { Problem } from '@sallyport/domain'
+import { type Problem, toProblems } from '@sallyport/domain'
 import { z } from 'zod'
 import type { Change, Configuration, Db } from './configuration.ts'
 import { ControlError, refuse } from './errors.ts'
-import { toProblems } from './problems.ts'
 
 /** What commands work with. */
 export interface CommandContext {

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { toProblems } from '@sallyport/domain'
 import type { z } from 'zod'
 import { challengeInput, type Enrolment, enrolInput, renewInput } from './enrolment.ts'
 import { ControlError, type ControlErrorCode } from './errors.ts'
 import { readJson, sendJson } from './json-http.ts'
 import type { Log } from './log.ts'
-import { toProblems } from './problems.ts'
 import { clientOf, RateLimit } from './rate-limit.ts'
 
 const limitBytes = 65_536

@@ -5,6 +5,7 @@
 export * from './application.ts'
 export * from './decide.ts'
 export * from './pages/index.ts'
+export * from './problems.ts'
 export * from './session.ts'
 export * from './snapshot.ts'
 export * from './target.ts'

@@ -1,19 +1,23 @@
-import type { Problem } from '@sallyport/domain'
 import { z } from 'zod'
+import type { Problem } from './snapshot.ts'
 
 type Issue = z.core.$ZodIssue
 
 /**
  * Turns what a schema found into problems that say the field and what would be right. Never quotes
  * what was sent: it may be a password.
+ *
+ * @param whole what to call that which holds all fields
  */
-export function toProblems(error: z.core.$ZodError, schema: z.ZodType): Problem[] {
-  return error.issues.flatMap((issue) => problemsOf(issue, schema, []))
+export function toProblems(error: z.core.$ZodError, schema: z.ZodType, whole = 'input'): Problem[] {
+  return error.issues
+    .flatMap((issue) => problemsOf(issue, schema, []))
+    .map(({ path, message }) => ({ path: path || whole, message }))
 }
 
 function problemsOf(issue: Issue, schema: z.ZodType, above: readonly PropertyKey[]): Problem[] {
   const at = [...above, ...issue.path]
-  const path = at.map(String).join('.') || 'input'
+  const path = at.map(String).join('.')
   switch (issue.code) {
     case 'unrecognized_keys':
       return issue.keys.map((key) => ({
@@ -42,6 +46,7 @@ function messageOf(issue: Issue): string {
     case 'invalid_value':
       return `must be one of: ${issue.values.map(String).join(', ')}`
     case 'too_small':
+      if (issue.minimum === 1 && unit(issue.origin) !== '') return 'must not be empty'
       return `must ${measure(issue.origin)} at least ${issue.minimum}${unit(issue.origin)}`
     case 'too_big':
       return `must ${measure(issue.origin)} at most ${issue.maximum}${unit(issue.origin)}`
@@ -54,6 +59,7 @@ function messageOf(issue: Issue): string {
 }
 
 function article(expected: string): string {
+  if (expected === 'int') return 'a whole number'
   return /^[aeiou]/.test(expected) ? `an ${expected}` : `a ${expected}`
 }
 
