@@ -72,10 +72,10 @@ font-weight:600;font-variant-numeric:tabular-nums;color:var(--muted);border:1px 
 border-radius:99px}
 .stack{display:flex;flex-direction:column;gap:.75rem}
 .steps{padding-left:1.375rem;margin:0;display:flex;flex-direction:column;gap:.5rem}
-.facts{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;padding-top:1.125rem;
+.facts{display:grid;grid-template-columns:auto 1fr;align-items:baseline;gap:.25rem 1rem;padding-top:1.125rem;
 border-top:1px solid var(--line);font-size:.8125rem;color:var(--muted)}
 .facts dd{color:var(--text);min-width:0}
-.copy{display:flex;flex-wrap:wrap;align-items:center;gap:.25rem .5rem}
+.copy{display:flex;flex-wrap:wrap;align-items:baseline;gap:.25rem .5rem}
 .copy code{-webkit-user-select:all;user-select:all}
 .copy button{min-height:1.5rem;padding:0 .5rem;font:inherit;line-height:1.375rem;color:var(--link);
 background:transparent;border:1px solid var(--control);border-radius:6px;cursor:pointer}
