@@ -213,3 +213,16 @@ function assertNowhere(among: string[], patterns: RegExp[]): void {
     })
   assert.deepEqual(found, [])
 }
+
+test('the lock holds every optional package of every platform, without which npm ci refuses it', () => {
+  interface Locked {
+    optionalDependencies?: Record<string, string>
+  }
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, Locked>
+  }
+  const present = new Set(Object.keys(packages).map((path) => path.split('node_modules/').at(-1)))
+  for (const [path, { optionalDependencies = {} }] of Object.entries(packages))
+    for (const name of Object.keys(optionalDependencies))
+      assert.ok(present.has(name), `${path} may want ${name}, which the lock does not hold`)
+})
