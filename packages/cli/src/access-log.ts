@@ -3,6 +3,8 @@ import type { AccessRecord } from '@sallyport/gateway'
 
 const flushMs = 100
 const flushBytes = 65_536
+/** What waits for a disk that is full, or for a reader that is slow; what does not fit is lost. */
+const limitWaitingBytes = 1_048_576
 
 /**
  * Writes one JSON line per request, many lines at a time. Whoever crashes loses a tenth of a second of lines.
@@ -12,8 +14,14 @@ export class AccessLog {
   readonly #onError: (error: unknown) => void
   #text = ''
   #timer: NodeJS.Timeout | undefined
+  /** Could not be written yet; may begin in the middle of a line. */
+  #waiting: Buffer = Buffer.alloc(0)
+  #failing = false
 
-  /** @param file `-` for standard output */
+  /**
+   * @param file `-` for standard output
+   * @param onError called once for each failure, however long that lasts
+   */
   constructor(file: string, onError: (error: unknown) => void) {
     this.#descriptor = file === '-' ? 1 : openSync(file, 'a', 0o600)
     this.#onError = onError
@@ -40,17 +48,40 @@ export class AccessLog {
     this.#timer = undefined
     const text = this.#text
     this.#text = ''
-    if (text === '') return
+    if (text === '' && this.#waiting.length === 0) return
+    let bytes: Buffer = Buffer.from(text)
+    if (this.#waiting.length > 0) bytes = Buffer.concat([this.#waiting, bytes])
+    let written = 0
     try {
-      writeSync(this.#descriptor, text)
+      while (written < bytes.length) written += writeSync(this.#descriptor, bytes, written)
+      this.#failing = false
     } catch (error) {
       // A full disk must not stop requests; it must be heard of.
-      this.#onError(error)
+      this.#hear(error)
+      this.#timer = setTimeout(() => this.flush(), flushMs)
     }
+    this.#waiting = this.#cut(bytes.subarray(written))
+  }
+
+  #hear(error: unknown): void {
+    // A pipe whose reader is slow: it takes the rest later.
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN' || this.#failing) return
+    this.#failing = true
+    this.#onError(error)
+  }
+
+  /** Keeps whole lines, and the end of the one of which the beginning is written. */
+  #cut(bytes: Buffer): Buffer {
+    if (bytes.length <= limitWaitingBytes) return bytes
+    this.#hear(new Error(`more than ${limitWaitingBytes} bytes wait to be written; lines are lost`))
+    return Buffer.from(bytes.subarray(0, bytes.lastIndexOf(10, limitWaitingBytes - 1) + 1))
   }
 
   close(): void {
     this.flush()
+    clearTimeout(this.#timer)
+    if (this.#waiting.length > 0)
+      this.#hear(new Error(`${this.#waiting.length} bytes could not be written; lines are lost`))
     if (this.#descriptor !== 1) closeSync(this.#descriptor)
   }
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import { CommandError } from './failure.ts'
 
 /** Turns a command into one that runs it elsewhere, such as in a network namespace. */
 export type Launcher = (
@@ -27,8 +28,9 @@ export interface ChildOptions {
 export class Child {
   readonly name: string
   readonly process: ChildProcess
-  /** Resolves when it has ended. */
+  /** Resolves when it has ended, with its status; null when a signal ended it, or it could not be started. */
   readonly exited: Promise<number | null>
+  readonly #closed: Promise<void>
   #errorText = ''
 
   constructor(options: ChildOptions) {
@@ -38,7 +40,14 @@ export class Child {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },
     })
-    this.exited = once(this.process, 'exit').then(([code]) => code as number | null)
+    this.exited = new Promise((resolve) => {
+      this.process.once('exit', resolve)
+      this.process.once('error', (error) => {
+        this.#errorText += error.message
+        resolve(null)
+      })
+    })
+    this.#closed = new Promise((resolve) => void this.process.once('close', () => resolve()))
     this.process.stdin!.on('error', () => this.process.stdin!.destroy())
     this.process.stdin!.end(options.input ?? '')
     createInterface({ input: this.process.stdout! }).on('line', (line) => options.onLine?.(line))
@@ -57,6 +66,17 @@ export class Child {
     return this.#errorText.trim()
   }
 
+  /** Why it ended, for a person; waits for the last of what it wrote. */
+  async explainEnd(): Promise<CommandError> {
+    const code = await this.exited
+    // A process that it left behind may hold its standard error open.
+    await Promise.race([this.#closed, delay(500, undefined, { ref: false })])
+    const how = code === null ? 'was ended by a signal' : `ended with status ${code}`
+    return new CommandError(
+      `${this.name} ${how}${this.errorText === '' ? '' : `: ${this.errorText}`}`,
+    )
+  }
+
   /** Asks it to end; after five seconds it is ended. */
   async stop(): Promise<void> {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return
@@ -67,10 +87,16 @@ export class Child {
   }
 }
 
-/** Waits for the first line of a child that is JSON with this key; rejects when the child ends before. */
+/**
+ * Waits for the first line of a child that is JSON with this key.
+ *
+ * @param keep gets the child as soon as there is one, whatever becomes of it
+ * @throws CommandError when the child ends before
+ */
 export function startChild(
   options: Omit<ChildOptions, 'onLine'>,
   readyKey: string,
+  keep: (child: Child) => void = () => {},
 ): Promise<{ child: Child; ready: Record<string, unknown> }> {
   return new Promise((resolve, reject) => {
     const child = new Child({
@@ -80,10 +106,8 @@ export function startChild(
         if (ready && readyKey in ready) resolve({ child, ready })
       },
     })
-    child.process.on('error', reject)
-    child.exited.then((code) =>
-      reject(new Error(`${options.name} ended with status ${code}\n${child.errorText}`)),
-    )
+    keep(child)
+    void child.explainEnd().then(reject)
   })
 }
 

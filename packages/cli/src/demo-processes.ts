@@ -1,10 +1,10 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { readStatus } from '@sallyport/connector'
-import { callControlSocket } from '@sallyport/control'
+import { type ConnectorSettings, readStatus } from '@sallyport/connector'
+import { callControlSocket } from '@sallyport/control/socket'
 import { Child, type ChildOptions, type Launcher, startChild } from './child.ts'
-import { CommandError } from './output.ts'
+import { CommandError } from './failure.ts'
 
 /** Carries out an administrator's command in the running service. */
 export type Execute = (name: string, input: unknown) => Promise<unknown>
@@ -26,15 +26,17 @@ export function controlOf(dataDir: string): Execute {
 export async function startServiceProcess(
   configFile: string,
   more: Pick<ChildOptions, 'onErrorText' | 'launcher'> = {},
+  keep?: (child: Child) => void,
 ): Promise<{ child: Child; port: number; plainPort: number | undefined }> {
   const { child, ready } = await startChild(
     {
-      name: 'service',
+      name: 'the service',
       command: process.execPath,
       args: [programFile('sallyport'), '--config', configFile, 'serve'],
       ...more,
     },
     'ready',
+    keep,
   )
   return { child, port: ready.port as number, plainPort: ready.plainPort as number | undefined }
 }
@@ -54,7 +56,7 @@ export async function enrollConnectorProcess(options: {
     lifetimeMs: 600_000,
   })) as { token: string }
   const child = new Child({
-    name: 'enrol',
+    name: 'the enrolment',
     command: process.execPath,
     args: [
       programFile('sallyport-connector'),
@@ -72,15 +74,24 @@ export async function enrollConnectorProcess(options: {
     input: token,
     launcher: options.launcher,
   })
-  if ((await child.exited) !== 0)
-    throw new CommandError(`the connector could not enrol: ${child.errorText}`)
+  if ((await child.exited) !== 0) throw await child.explainEnd()
+}
+
+/** Changes settings of a connector of ours that does not run. */
+export function changeConnectorSettings(
+  stateDir: string,
+  changes: Partial<Pick<ConnectorSettings, 'service' | 'allow'>>,
+): void {
+  const file = join(stateDir, 'connector.json')
+  const settings = JSON.parse(readFileSync(file, 'utf8')) as ConnectorSettings
+  const text = `${JSON.stringify({ ...settings, ...changes }, null, 2)}\n`
+  writeFileSync(`${file}.part`, text, { mode: 0o600 })
+  renameSync(`${file}.part`, file)
 }
 
 /** Sets what a connector of ours may reach. */
 export function writeAllowList(stateDir: string, allow: readonly string[]): void {
-  const file = join(stateDir, 'connector.json')
-  const state = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
-  writeFileSync(file, `${JSON.stringify({ ...state, allow }, null, 2)}\n`, { mode: 0o600 })
+  changeConnectorSettings(stateDir, { allow })
 }
 
 export function spawnConnector(
@@ -91,7 +102,7 @@ export function spawnConnector(
   }: Pick<ChildOptions, 'onErrorText' | 'launcher'> & { args?: readonly string[] } = {},
 ): Child {
   return new Child({
-    name: 'connector',
+    name: 'the connector',
     command: process.execPath,
     args: [programFile('sallyport-connector'), '--state-dir', stateDir, 'run', ...args],
     ...more,
@@ -104,24 +115,23 @@ export async function connectorOnline(
   child: Child,
   timeoutMs = 30_000,
 ): Promise<void> {
-  const endsAt = Date.now() + timeoutMs
-  let lastError: unknown
+  const endsAt = performance.now() + timeoutMs
+  let reason = 'it says nothing'
   let ended = false
   void child.exited.then(() => {
     ended = true
   })
-  while (Date.now() < endsAt) {
-    if (ended) throw new CommandError(`the connector ended: ${child.errorText}`)
+  while (performance.now() < endsAt) {
+    if (ended) throw await child.explainEnd()
     try {
-      const status = await readStatus(stateDir)
-      if (status.tunnels.filter(({ state }) => state === 'connected').length > 0) return
+      const { tunnels } = await readStatus(stateDir)
+      if (tunnels.some(({ state }) => state === 'connected')) return
+      reason = tunnels.find(({ lastError }) => lastError)?.lastError?.message ?? reason
     } catch (error) {
       // Its socket is not there yet.
-      lastError = error
+      reason = (error as Error).message
     }
     await delay(25)
   }
-  throw new CommandError(
-    `the connector did not come online within ${timeoutMs / 1000} s: ${child.errorText || String(lastError)}`,
-  )
+  throw new CommandError(`the connector is not online after ${timeoutMs / 1000} s: ${reason}`)
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Execute } from './demo-processes.ts'
+import { CommandError } from './failure.ts'
 
 /** What the demo keeps between starts, in `demo.json`, readable by its owner only. */
 export interface DemoFacts {
@@ -20,7 +21,7 @@ const people = [
 /** Reads what earlier starts left, or makes it. Passwords are random. */
 export async function readDemoFacts(dataDir: string): Promise<DemoFacts> {
   const file = join(dataDir, 'demo.json')
-  const kept = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as DemoFacts) : undefined
+  const kept = readKept(file)
   const facts: DemoFacts = {
     users:
       kept?.users ??
@@ -34,6 +35,18 @@ export async function readDemoFacts(dataDir: string): Promise<DemoFacts> {
   writeFileSync(part, `${JSON.stringify(facts, null, 2)}\n`, { mode: 0o600 })
   renameSync(part, file)
   return facts
+}
+
+function readKept(file: string): DemoFacts | undefined {
+  if (!existsSync(file)) return undefined
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as DemoFacts
+  } catch {
+    throw new CommandError(
+      `${file}: is damaged`,
+      'remove the folder that it lies in, and begin anew',
+    )
+  }
 }
 
 /** The wanted port if it is free, else any. */

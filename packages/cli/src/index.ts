@@ -6,6 +6,7 @@ export { AccessLog } from './access-log.ts'
 export { Child, type Launcher, startChild } from './child.ts'
 export { parseServiceConfig, type ServiceConfig } from './config.ts'
 export {
+  changeConnectorSettings,
   connectorOnline,
   controlOf,
   type Execute,

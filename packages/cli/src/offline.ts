@@ -1,38 +1,52 @@
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { openKeyFile, startControl } from '@sallyport/control'
+import { type Control, openKeyFile, startControl } from '@sallyport/control'
+import type { Problem } from '@sallyport/domain'
 import { hashPassword } from '@sallyport/identity'
 import { openStore } from '@sallyport/store'
-import { pino } from 'pino'
-import type { ServiceConfig } from './config.ts'
+import { type ServiceConfig, serviceFiles } from './config.ts'
+import { checkOwner, makeFolder } from './folders.ts'
+import { toPrintable } from './output.ts'
 
-/** Carries out a command on the store while no service runs. */
-export async function executeOffline(
+/**
+ * Works on the store while no service runs.
+ *
+ * @param warn hears of what would keep the service from starting
+ * @throws StoreError `STORE_IN_USE` when one does after all
+ */
+export async function withStoredControl<T>(
   config: ServiceConfig,
-  name: string,
-  input: unknown,
-  actor: string,
-): Promise<unknown> {
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
-  const store = await openStore({ kind: 'sqlite', file: join(config.dataDir, 'sallyport.db') })
+  work: (control: Control) => Promise<T>,
+  warn: (facts: object, message: string) => void = complain,
+): Promise<T> {
+  makeFolder(config.dataDir, 'dataDir')
+  checkOwner(config.dataDir)
+  const files = serviceFiles(config)
+  const store = await openStore({ kind: 'sqlite', file: files.database })
   try {
     const control = await startControl({
       store,
       dataDir: config.dataDir,
-      keyFile: openKeyFile(config.keyFile ?? join(config.dataDir, 'key')),
+      keyFile: openKeyFile(files.key),
       baseDomain: config.baseDomain,
       port: config.publicPort ?? config.listen.port,
       hashPassword,
+      // What keeps the service from starting is mended here.
       acceptInvalidConfiguration: true,
-      clock: Date.now,
-      log: pino({ level: 'warn' }, pino.destination(2)),
+      log: { debug() {}, info() {}, warn, error: complain },
     })
     try {
-      return await control.execute(name, input, actor)
+      return await work(control)
     } finally {
       await control.close()
     }
   } finally {
     await store.close()
   }
+}
+
+/** For a person at a terminal, in place of a log. */
+function complain(facts: object, message: string): void {
+  const { problems = [], err } = facts as { problems?: readonly Problem[]; err?: Error }
+  const lines = [message, ...problems.map(({ path, message }) => `  ${path}: ${message}`)]
+  if (err) lines.push(`  ${err.message}`)
+  for (const line of lines) process.stderr.write(`sallyport: ${toPrintable(line)}\n`)
 }

@@ -1,83 +1,76 @@
-/** Prints rows as columns, or as JSON for programs. */
-export function printRows(
-  rows: readonly Record<string, unknown>[],
-  json: boolean,
-  empty: string,
-): void {
-  if (json) {
-    process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
-    return
-  }
-  if (rows.length === 0) {
-    process.stdout.write(`${empty}\n`)
-    return
-  }
-  const names = Object.keys(rows[0]!)
+/** Fields with such names hold epoch milliseconds; people read them in UTC. */
+const instant = /^at$|At$/
+
+/**
+ * Text for a terminal or a log: what could move the cursor, change colours or turn the direction of writing
+ * is shown as its code. User agents and the names that other machines show come from strangers.
+ */
+export function toPrintable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, toEscape)
+}
+
+/** JSON for programs, which may be looked at in a terminal all the same. */
+export function toJson(value: unknown): string {
+  // JSON itself escapes the control characters below U+0020 only.
+  return JSON.stringify(value, null, 2).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    toEscape,
+  )
+}
+
+function toEscape(character: string): string {
+  return [...Array(character.length).keys()]
+    .map((index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`)
+    .join('')
+}
+
+export type Row = Record<string, unknown>
+
+/**
+ * Rows as columns.
+ *
+ * @param columns names of the fields that are shown; default all of the first row
+ */
+export function toTable(
+  rows: readonly Row[],
+  columns: readonly string[] = Object.keys(rows[0] ?? {}),
+): string {
   const table = [
-    names.map((name) => name.toUpperCase()),
-    ...rows.map((row) => names.map((name) => toCell(row[name]))),
+    columns.map(toTitle),
+    ...rows.map((row) => columns.map((name) => toCell(name, row[name]))),
   ]
-  const widths = names.map((_, column) => Math.max(...table.map((cells) => cells[column]!.length)))
-  for (const cells of table)
-    process.stdout.write(
-      `${cells
+  const widths = columns.map((_, column) =>
+    Math.max(...table.map((cells) => cells[column]!.length)),
+  )
+  return table
+    .map((cells) =>
+      cells
         .map((cell, column) => cell.padEnd(widths[column]!))
         .join('  ')
-        .trimEnd()}\n`,
+        .trimEnd(),
     )
+    .join('\n')
 }
 
-function toCell(value: unknown): string {
+function toTitle(name: string): string {
+  return name
+    .replace(/At$/, '')
+    .replace(/[A-Z]/g, (letter) => ` ${letter}`)
+    .trim()
+    .toUpperCase()
+}
+
+function toCell(name: string, value: unknown): string {
   if (value === undefined || value === null || value === '') return '-'
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (typeof value === 'number' && instant.test(name))
+    return `${new Date(value).toISOString().slice(0, 19).replace('T', ' ')}Z`
+  if (Array.isArray(value)) return value.length === 0 ? '-' : toPrintable(value.join(', '))
+  if (typeof value === 'object')
+    return Object.keys(value).length === 0 ? '-' : toPrintable(JSON.stringify(value))
+  return toPrintable(String(value))
 }
 
-/** An error that an administrator can act on: what was attempted, and what to do next. */
-export class CommandError extends Error {
-  override readonly name = 'CommandError'
-  readonly code = 'COMMAND_FAILED'
-  readonly hint: string | undefined
-  constructor(message: string, hint?: string) {
-    super(message)
-    this.hint = hint
-  }
-}
-
-/** Prints an error for a person and ends with status 1; a mistake of ours keeps its stack. */
-export function reportError(program: string, error: unknown): never {
-  const { code, problems, hint } = (error ?? {}) as {
-    code?: unknown
-    problems?: readonly { path: string; message: string }[]
-    hint?: string
-  }
-  if (problems && problems.length > 0)
-    for (const { path, message } of problems)
-      process.stderr.write(`${program}: ${path}: ${message}\n`)
-  else if (error instanceof Error && typeof code === 'string')
-    process.stderr.write(`${program}: ${error.message}\n`)
-  else process.stderr.write(`${program}: ${error instanceof Error ? error.stack : String(error)}\n`)
-  if (hint) process.stderr.write(`${program}: ${hint}\n`)
-  process.exit(1)
-}
-
-/** Reads standard input to its end; for secrets, which never stand in arguments. */
-export async function readStandardInput(): Promise<string> {
-  const parts: Buffer[] = []
-  for await (const chunk of process.stdin) parts.push(chunk as Buffer)
-  return Buffer.concat(parts).toString('utf8').trim()
-}
-
-/** Runs `close` once at SIGINT or SIGTERM, then ends the process; a second signal ends it at once. */
-export function closeOnSignal(close: () => Promise<void>): void {
-  let closing = false
-  const onSignal = () => {
-    if (closing) process.exit(130)
-    closing = true
-    close().then(
-      () => process.exit(0),
-      (error: unknown) => reportError('sallyport', error),
-    )
-  }
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
+export function printLine(text: string): void {
+  process.stdout.write(`${text}\n`)
 }

@@ -1,17 +1,22 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import {
   enroll,
   parseProxyUrl,
   privateRules,
+  readState,
   readStatus,
   startConnector,
 } from '@sallyport/connector'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { pino } from 'pino'
-import { CommandError, closeOnSignal, readStandardInput, reportError } from './output.ts'
+import { each, explainUsage, toInteger } from './arguments.ts'
+import { CommandError, reportError } from './failure.ts'
+import { makeFolder } from './folders.ts'
+import { printLine, toJson, toPrintable } from './output.ts'
+import { closeOnSignal } from './signals.ts'
+import { readSecret } from './standard-input.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
 const defaultStateDir = '/var/lib/sallyport-connector'
@@ -22,84 +27,85 @@ const program = new Command('sallyport-connector')
   )
   .version('0.1.0')
   .option('--state-dir <dir>', 'key, certificate and settings of this connector', defaultStateDir)
-  .showHelpAfterError()
 
 function stateDir(): string {
-  return program.opts<{ stateDir: string }>().stateDir
-}
-
-function collect(value: string, all: string[]): string[] {
-  return [...all, value]
+  return resolve(program.opts<{ stateDir: string }>().stateDir)
 }
 
 interface EnrolOptions {
-  service: string
+  service: URL
   tokenFile: string
-  allow: string[]
+  allow?: string[]
   allowPrivate?: boolean
-  name: string
-  proxy?: string
+  name?: string
+  proxy?: URL
   proxyFile?: string
-  originProxy?: string
+  originProxy?: URL
+  originProxyFile?: string
   originCa?: string
 }
 
 program
   .command('enroll')
   .description('join a service by a one-time token: makes a key here, fetches a certificate for it')
-  .requiredOption('--service <url>', 'such as https://connect.example.com')
+  .requiredOption('--service <url>', 'such as https://connect.example.com', toServiceUrl)
   .requiredOption('--token-file <file>', 'file that holds the token; - reads standard input')
   .option(
     '--allow <rule>',
     'HOST:PORT, *.SUFFIX:PORT, ADDRESS or CIDR[:PORT] that may be reached; repeatable',
-    collect,
-    [],
+    each(String),
   )
   .option('--allow-private', 'allow all private addresses (RFC 1918, RFC 4193)')
-  .option('--name <name>', 'how the connector is listed', hostname())
-  .option('--proxy <url>', 'HTTP proxy on the way out, http://host:port')
+  .option('--name <name>', "how the connector is listed (default: this machine's name)")
+  .option('--proxy <url>', 'HTTP proxy on the way out, http://host:port', toProxyUrl)
   .option('--proxy-file <file>', 'file that holds the URL of the proxy with user name and password')
-  .option('--origin-proxy <url>', 'HTTP proxy towards the applications')
+  .option('--origin-proxy <url>', 'HTTP proxy towards the applications', toProxyUrl)
+  .option('--origin-proxy-file <file>', 'file that holds that URL with user name and password')
   .option(
     '--origin-ca <file>',
     'PEM file of a private authority that signs certificates of applications',
   )
   .action(async (options: EnrolOptions) => {
+    const dir = stateDir()
+    makeFolder(dir, '--state-dir')
     const token =
       options.tokenFile === '-'
-        ? await readStandardInput()
+        ? await readSecret('Token')
         : readText(options.tokenFile, '--token-file')
-    const proxy = options.proxyFile ? readText(options.proxyFile, '--proxy-file') : options.proxy
-    if (options.proxy && parseProxyUrl(options.proxy).password !== '')
-      throw new CommandError(
-        '--proxy: holds a password, which every user of this machine could read',
-        'write the URL into a file and give it with --proxy-file',
-      )
-    const allow = [...options.allow, ...(options.allowPrivate ? privateRules : [])]
+    const proxy = options.proxyFile
+      ? parseProxyUrl(readText(options.proxyFile, '--proxy-file'))
+      : options.proxy
+    const originProxy = options.originProxyFile
+      ? parseProxyUrl(readText(options.originProxyFile, '--origin-proxy-file'))
+      : options.originProxy
+    const allow = [...(options.allow ?? []), ...(options.allowPrivate ? privateRules : [])]
     const { connectorId, connectorGroup } = await enroll({
-      service: new URL(options.service),
+      service: options.service,
       token,
-      stateDir: stateDir(),
-      name: options.name,
+      stateDir: dir,
       allow,
-      ...(proxy ? { proxy: parseProxyUrl(proxy) } : {}),
-      ...(options.originProxy ? { originProxy: parseProxyUrl(options.originProxy) } : {}),
+      ...(options.name === undefined ? {} : { name: options.name }),
+      ...(proxy ? { proxy } : {}),
+      ...(originProxy ? { originProxy } : {}),
       ...(options.originCa ? { originCaFile: resolve(options.originCa) } : {}),
     })
-    process.stdout.write(
-      `enrolled as ${options.name} (${connectorId}) in group ${connectorGroup}\n`,
-    )
+    const { name } = readState(dir).settings
+    printLine(toPrintable(`enrolled as ${name} (${connectorId}) in group ${connectorGroup}`))
     if (allow.length === 0)
       process.stderr.write(
-        'sallyport-connector: nothing may be reached yet; enroll again with --allow HOST:PORT, or add it to connector.json\n',
+        `sallyport-connector: nothing may be reached yet; add rules to "allow" in ${dir}/connector.json\n`,
       )
   })
 
 program
   .command('run')
   .description('keep the tunnels up and carry requests')
-  .option('--log-level <level>', 'trace, debug, info, warn, error or silent', 'info')
-  .option('--tunnels <n>', 'connections to each gateway', Number, 2)
+  .addOption(
+    new Option('--log-level <level>', 'how much to say')
+      .choices(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+      .default('info'),
+  )
+  .option('--tunnels <n>', 'connections to each gateway', toInteger(1, 64), 2)
   .action(async (options: { logLevel: string; tunnels: number }) => {
     const log = pino({ level: options.logLevel }, pino.destination(2))
     const connector = await startConnector({
@@ -108,23 +114,44 @@ program
       log,
       onSocket: freeWhatWasRead,
     })
-    closeOnSignal(() => connector.close())
+    closeOnSignal('sallyport-connector', () => connector.close())
     await connector.closed
   })
 
 program
   .command('status')
-  .description('ask the connector that runs here')
-  .action(async () => {
-    process.stdout.write(`${JSON.stringify(await readStatus(stateDir()), null, 2)}\n`)
-  })
+  .description('ask the connector that runs here; prints JSON')
+  .action(async () => printLine(toJson(await readStatus(stateDir()))))
+
+function toServiceUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol !== 'https:')
+    throw new InvalidArgumentError('must be an https:// URL such as https://connect.example.com')
+  if (url.username || url.password || url.pathname !== '/' || url.search || url.hash)
+    throw new InvalidArgumentError('must hold a host, perhaps a port, and nothing else')
+  return url
+}
+
+/** Without a password: arguments are no place for one. */
+function toProxyUrl(text: string): URL {
+  const url = parseProxyUrl(text)
+  if (url.password !== '')
+    throw new CommandError(
+      'the URL of a proxy holds a password, which every user of this machine could read here',
+      'write the URL into a file, and name that with --proxy-file or --origin-proxy-file',
+    )
+  return url
+}
 
 function readText(file: string, option: string): string {
   try {
     return readFileSync(file, 'utf8').trim()
   } catch (error) {
-    throw new CommandError(`${option} ${file}: ${(error as Error).message}`)
+    throw new CommandError(
+      `${option}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`,
+    )
   }
 }
 
+explainUsage(program)
 program.parseAsync().catch((error: unknown) => reportError('sallyport-connector', error))

@@ -1,9 +1,10 @@
 import { constants } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import {
   createServer as createHttpServer,
   type Server as HttpServer,
   type RequestListener,
+  type ServerResponse,
 } from 'node:http'
 import {
   type AddressInfo,
@@ -11,7 +12,6 @@ import {
   type Server,
   type Socket,
 } from 'node:net'
-import { join } from 'node:path'
 import {
   createSecureContext,
   createServer as createTlsServer,
@@ -20,7 +20,7 @@ import {
   type Server as TlsServer,
 } from 'node:tls'
 import { type Control, openKeyFile, serveControlSocket, startControl } from '@sallyport/control'
-import { systemHosts } from '@sallyport/domain'
+import { ConfigurationError, type Problem, systemHosts } from '@sallyport/domain'
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
@@ -28,7 +28,8 @@ import { openStore } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
-import type { ServiceConfig } from './config.ts'
+import { type ServiceConfig, serviceFiles } from './config.ts'
+import { checkOwner, makeFolder } from './folders.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
 /** A running service. */
@@ -44,14 +45,24 @@ export interface Service {
 /**
  * Starts the service: control, identity and gateway in one process behind one TLS port. The composition
  * root: the only place that knows all of them.
+ *
+ * @param clock epoch milliseconds
+ * @throws ConfigurationError when a field of the configuration says something that cannot be; CommandError,
+ *   ControlError, StoreError
  */
-export async function startService(config: ServiceConfig, log: Logger): Promise<Service> {
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+export async function startService(
+  config: ServiceConfig,
+  log: Logger,
+  clock: () => number = Date.now,
+): Promise<Service> {
+  const certificates = readCertificates(config)
+  makeFolder(config.dataDir, 'dataDir')
+  checkOwner(config.dataDir)
   chmodSync(config.dataDir, 0o700)
+  const files = serviceFiles(config)
   const publicPort = config.publicPort ?? config.listen.port
   const hosts = systemHosts(config.baseDomain)
   const url = (host: string) => `https://${host}${publicPort === 443 ? '' : `:${publicPort}`}`
-  const clock = Date.now
   const closers: (() => Promise<void> | void)[] = []
   const close = async () => {
     for (const closer of closers.reverse()) await closer()
@@ -60,7 +71,7 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
   try {
     const store = await openStore({
       kind: 'sqlite',
-      file: join(config.dataDir, 'sallyport.db'),
+      file: files.database,
       // Without its store a service can neither sign in nor revoke: it ends, and is started again.
       onFailure: (error) => {
         log.fatal({ err: error }, 'the store failed')
@@ -69,7 +80,7 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
     })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
-    const keyFile = openKeyFile(config.keyFile ?? join(config.dataDir, 'key'))
+    const keyFile = openKeyFile(files.key)
     const control = await startControl({
       store,
       dataDir: config.dataDir,
@@ -77,10 +88,7 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
       baseDomain: config.baseDomain,
       port: publicPort,
       hashPassword,
-      certificates: config.certificates.map((files) => ({
-        certificatePem: readFileSync(files.certificateFile, 'utf8'),
-        keyPem: readFileSync(files.keyFile, 'utf8'),
-      })),
+      certificates,
       countTunnels: (connectorId) =>
         gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
       clock,
@@ -105,10 +113,7 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
     })
     closers.push(() => identity.close())
 
-    const accessLog = new AccessLog(
-      config.accessLog ?? join(config.dataDir, 'access.log'),
-      (error) => log.error({ err: error }, 'the access log could not be written'),
-    )
+    const accessLog = openAccessLog(files.accessLog, log)
     closers.push(() => accessLog.close())
     gateway = new Gateway({
       snapshot: () => control.snapshot(),
@@ -131,26 +136,35 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
     closers.push(store.feed.subscribe((event) => running.apply(event)))
 
     // What people may import into a browser: it is constrained to the base domain.
-    writeFileSync(join(config.dataDir, 'web-ca.pem'), control.webCa.certificatePem)
-    const route = createRoutes({ control, gateway: running, hosts, log, identity, closers })
-    const tls = listenTls({ route })
-    await listen(tls, config.listen.port, config.listen.address)
-    closers.push(() => closeServer(tls, running))
-    let plainPort: number | undefined
+    writeFileSync(files.webCa, control.webCa.certificatePem)
+    const answering = new Set<ServerResponse>()
+    const route = createRoutes({
+      control,
+      gateway: running,
+      hosts,
+      log,
+      identity,
+      closers,
+      answering,
+    })
+    const ports: OpenPort[] = []
+    closers.push(() => closePorts(ports, running, answering))
+    const tls = await openPort(listenTls({ route }), 'listen', config.listen)
+    ports.push(tls)
+    let plain: OpenPort | undefined
     if (config.plainListen) {
-      const plain = createPlainServer({ noDelay: true }, (socket) => {
+      const server = createPlainServer({ noDelay: true }, (socket) => {
         running.serveClient(socket)
         freeWhatWasRead(socket)
       })
-      await listen(plain, config.plainListen.port, config.plainListen.address)
-      closers.push(() => closeServer(plain, running))
-      plainPort = (plain.address() as AddressInfo).port
+      plain = await openPort(server, 'plainListen', config.plainListen)
+      ports.push(plain)
     }
-    const socket = await serveControlSocket(control, join(config.dataDir, 'control.sock'))
+    const socket = await serveControlSocket(control, files.controlSocket)
     closers.push(() => socket.close())
     return {
-      port: (tls.address() as AddressInfo).port,
-      plainPort,
+      port: tls.port,
+      plainPort: plain?.port,
       control,
       gateway: running,
       close,
@@ -158,6 +172,40 @@ export async function startService(config: ServiceConfig, log: Logger): Promise<
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** @throws ConfigurationError with every file that cannot be read */
+function readCertificates({ certificates }: ServiceConfig) {
+  const problems: Problem[] = []
+  const read = (file: string, path: string) => {
+    try {
+      return readFileSync(file, 'utf8')
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      problems.push({ path, message: `${file} cannot be read (${code})` })
+      return ''
+    }
+  }
+  const pairs = certificates.map(({ certificateFile, keyFile }, index) => ({
+    certificatePem: read(certificateFile, `certificates.${index}.certificateFile`),
+    keyPem: read(keyFile, `certificates.${index}.keyFile`),
+  }))
+  if (problems.length > 0) throw new ConfigurationError(problems)
+  return pairs
+}
+
+/** @throws ConfigurationError */
+function openAccessLog(file: string, log: Logger): AccessLog {
+  try {
+    return new AccessLog(file, (error) =>
+      log.error({ err: error }, 'the access log could not be written'),
+    )
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new ConfigurationError([
+      { path: 'accessLog', message: `${file} cannot be written (${code})` },
+    ])
   }
 }
 
@@ -169,6 +217,8 @@ interface RouteParts {
   identity: Pick<Identity, 'handle'>
   /** Run when the service closes. */
   closers: (() => Promise<void> | void)[]
+  /** What the system hosts are about to answer. */
+  answering: Set<ServerResponse>
 }
 
 /** Chooses the server for a connection by its ClientHello: three servers behind one port. */
@@ -208,7 +258,10 @@ function createHandshaker(
 }
 
 /** For connections that are given to it; it never listens by itself. */
-function createRequestServer({ closers }: RouteParts, handle: RequestListener): HttpServer {
+function createRequestServer(
+  { closers, answering }: RouteParts,
+  handle: RequestListener,
+): HttpServer {
   const http = createHttpServer(
     {
       headersTimeout: 10_000,
@@ -216,7 +269,11 @@ function createRequestServer({ closers }: RouteParts, handle: RequestListener): 
       connectionsCheckingInterval: 1_000,
       maxHeaderSize: 32_768,
     },
-    handle,
+    (request, response) => {
+      answering.add(response)
+      response.on('close', () => answering.delete(response))
+      handle(request, response)
+    },
   )
   // Whoever does not take the answer.
   http.setTimeout(60_000)
@@ -357,22 +414,53 @@ function contextCallback(control: Control) {
   }
 }
 
-const openSockets = new WeakMap<Server, Set<Socket>>()
+interface OpenPort {
+  server: Server
+  port: number
+  sockets: Set<Socket>
+}
 
-function listen(server: Server, port: number, address: string): Promise<void> {
+/**
+ * @param name the setting that says where to listen
+ * @throws ConfigurationError when it cannot
+ */
+async function openPort(
+  server: Server,
+  name: 'listen' | 'plainListen',
+  { port, address }: { port: number; address: string },
+): Promise<OpenPort> {
   const sockets = new Set<Socket>()
-  openSockets.set(server, sockets)
   server.on('connection', (socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
   })
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ port, host: address }, () => {
-      server.off('error', reject)
-      resolve()
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const explain = listenProblems[error.code ?? '']
+      reject(explain ? new ConfigurationError([explain(name, port, address)]) : error)
     })
+    server.listen({ port, host: address }, resolve)
   })
+  server.removeAllListeners('error')
+  return { server, port: (server.address() as AddressInfo).port, sockets }
+}
+
+type ListenProblem = (name: string, port: number, address: string) => Problem
+
+/** Why a port cannot be had, and what to do about it. */
+const listenProblems: Partial<Record<string, ListenProblem>> = {
+  EADDRINUSE: (name, port) => ({
+    path: `${name}.port`,
+    message: `${port} is in use by another program; stop that program, or choose another port`,
+  }),
+  EACCES: (name, port) => ({
+    path: `${name}.port`,
+    message: `${port} is not open to this user; ports below 1024 need CAP_NET_BIND_SERVICE, which the systemd unit gives`,
+  }),
+  EADDRNOTAVAIL: (name, _port, address) => ({
+    path: `${name}.address`,
+    message: `${address} is no address of this machine`,
+  }),
 }
 
 const drainMs = 4_000
@@ -381,10 +469,26 @@ const drainMs = 4_000
  * Takes no new connections, lets the requests that are open finish, then closes what is left: WebSockets, and whatever did not
  * finish in time.
  */
-async function closeServer(server: Server, gateway: Gateway): Promise<void> {
-  const sockets = openSockets.get(server)!
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  await gateway.drain(drainMs)
-  for (const socket of sockets) socket.destroy()
-  await closed
+async function closePorts(
+  ports: readonly OpenPort[],
+  gateway: Gateway,
+  answering: ReadonlySet<ServerResponse>,
+): Promise<void> {
+  const closed = ports.map(
+    ({ server }) => new Promise<void>((resolve) => server.close(() => resolve())),
+  )
+  const signal = AbortSignal.timeout(drainMs)
+  await Promise.all([
+    gateway.drain(drainMs),
+    ...[...answering].map((response) => ended(response, signal)),
+  ])
+  for (const { sockets } of ports) for (const socket of sockets) socket.destroy()
+  await Promise.all(closed)
+}
+
+function ended(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    response.once('close', resolve)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }

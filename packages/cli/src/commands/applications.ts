@@ -1,0 +1,136 @@
+import type { Command } from 'commander'
+import type { Administration } from '../administration.ts'
+import { each, toHeader, toInteger, toSetting } from '../arguments.ts'
+
+const dayMs = 86_400_000
+
+interface CreationOptions {
+  externalUrl: string
+  internalUrl: string
+  displayName?: string
+  connectorGroup: string
+  passthrough?: boolean
+  assignmentRequired: boolean
+  hostHeader: string
+  backendTimeout?: number
+  validateBackendCertificate: boolean
+  header?: Record<string, string>[]
+  set?: [field: string, value: unknown][]
+}
+
+export function addApplicationCommands(program: Command, administration: Administration): void {
+  const app = program.command('app').description('published applications')
+  app
+    .command('create <name>')
+    .description('publish an application')
+    .requiredOption('--external-url <url>', 'what people open, https://.../')
+    .requiredOption('--internal-url <url>', 'what the connector requests')
+    .option('--display-name <name>', 'what people read (default: the name)')
+    .option('--connector-group <name>', 'connectors that reach it', 'default')
+    .option('--passthrough', 'no sign-in: everybody may reach it')
+    .option('--no-assignment-required', 'everybody who can sign in may use it')
+    .option('--host-header <which>', 'internal or external', 'internal')
+    .option(
+      '--backend-timeout <ms>',
+      'milliseconds until the origin must begin its answer',
+      toInteger(1, dayMs),
+    )
+    .option('--no-validate-backend-certificate', 'accept any certificate of the origin')
+    .option(
+      '--header <name=claim>',
+      'sign-on by header: NAME=userName|mail|displayName|objectId|groups|groupIds, or NAME="constant"; repeatable',
+      each(toHeader),
+    )
+    .option(
+      '--set <field=value>',
+      'any other field, as in "app update"; repeatable',
+      each(toSetting),
+    )
+    .action((name: string, options: CreationOptions) =>
+      administration.change<{ id: string }>(
+        'app.create',
+        toApplicationInput(name, options),
+        ({ id }) => `application ${name} created (${id})`,
+      ),
+    )
+  app
+    .command('list')
+    .description('all applications by name')
+    .action(() =>
+      administration.list(
+        'app.list',
+        {},
+        [
+          'name',
+          'displayName',
+          'externalUrl',
+          'internalUrl',
+          'preAuthentication',
+          'connectorGroup',
+          'users',
+          'groups',
+        ],
+        'There are no applications. Publish one, see: sallyport app create --help',
+      ),
+    )
+  app
+    .command('show <name>')
+    .description('one application with every field, as JSON')
+    .action((name: string) => administration.show('app.show', { name }))
+  app
+    .command('update <name>')
+    .description('set fields of an application')
+    .argument(
+      '<field=value...>',
+      'such as backendTimeoutMs=20000; null sets a field back to its default',
+      each(toSetting),
+    )
+    .action((name: string, fields: [string, unknown][]) =>
+      administration.change(
+        'app.update',
+        { name, set: Object.fromEntries(fields) },
+        () => `application ${name} updated`,
+      ),
+    )
+  app
+    .command('delete <name>')
+    .description('remove an application with its assignments')
+    .action((name: string) =>
+      administration.change('app.delete', { name }, () => `application ${name} deleted`),
+    )
+  for (const [verb, what] of [
+    ['assign', 'let a user or a group use it'],
+    ['unassign', 'take it from a user or a group'],
+  ] as const)
+    app
+      .command(`${verb} <name>`)
+      .description(what)
+      .option('--user <userName>')
+      .option('--group <name>')
+      .action((name: string, options: { user?: string; group?: string }) =>
+        administration.change(
+          `app.${verb}`,
+          { name, ...options },
+          () => `${name}: ${options.user ?? options.group} ${verb}ed`,
+        ),
+      )
+}
+
+function toApplicationInput(name: string, options: CreationOptions): Record<string, unknown> {
+  return {
+    name,
+    displayName: options.displayName ?? name,
+    externalUrl: options.externalUrl,
+    internalUrl: options.internalUrl,
+    connectorGroup: options.connectorGroup,
+    preAuthentication: options.passthrough ? 'passthrough' : 'identity',
+    assignmentRequired: options.assignmentRequired,
+    hostHeader: options.hostHeader,
+    validateBackendCertificate: options.validateBackendCertificate,
+    ...(options.backendTimeout === undefined ? {} : { backendTimeoutMs: options.backendTimeout }),
+    ...(options.header === undefined
+      ? {}
+      : { signOn: { method: 'headers', headers: options.header } }),
+    ...Object.fromEntries(options.set ?? []),
+  }
+}

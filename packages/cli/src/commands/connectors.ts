@@ -1,0 +1,105 @@
+import type { Command } from 'commander'
+import type { Administration } from '../administration.ts'
+import { toInteger } from '../arguments.ts'
+
+const dayMinutes = 1_440
+
+export function addConnectorCommands(program: Command, administration: Administration): void {
+  const group = program
+    .command('connector-group')
+    .description('groups of interchangeable connectors')
+  group
+    .command('create <name>')
+    .description('add a connector group')
+    .action((name: string) =>
+      administration.change(
+        'connector-group.create',
+        { name },
+        () => `connector group ${name} created`,
+      ),
+    )
+  group
+    .command('list')
+    .description('all connector groups by name')
+    .action(() =>
+      administration.list(
+        'connector-group.list',
+        {},
+        ['name', 'connectors', 'online', 'id'],
+        'There are no connector groups. Create one: sallyport connector-group create NAME',
+      ),
+    )
+  group
+    .command('delete <name>')
+    .description('remove a connector group that nothing uses')
+    .action((name: string) =>
+      administration.change(
+        'connector-group.delete',
+        { name },
+        () => `connector group ${name} deleted`,
+      ),
+    )
+
+  const connector = program.command('connector').description('enrolled connectors')
+  connector
+    .command('list')
+    .description('all connectors by name, and whether they are online')
+    .action(() =>
+      administration.list(
+        'connector.list',
+        {},
+        [
+          'name',
+          'connectorGroup',
+          'status',
+          'tunnels',
+          'lastSeenAt',
+          'certificateNotAfterAt',
+          'id',
+        ],
+        'There are no connectors. Let one in: sallyport token create',
+      ),
+    )
+  connector
+    .command('revoke <connector>')
+    .description('by name or ID; its tunnels close at once and it can never come back')
+    .action((name: string) =>
+      administration.change(
+        'connector.revoke',
+        { connector: name },
+        () => `connector ${name} revoked`,
+      ),
+    )
+
+  program
+    .command('token')
+    .description('one-time tokens by which connectors enrol')
+    .command('create')
+    .description('print a token, once; it is good for one connector')
+    .option('--connector-group <name>', 'group that the connector joins', 'default')
+    .option('--minutes <n>', 'how long it is good', toInteger(1, dayMinutes), 60)
+    .action((options: { connectorGroup: string; minutes: number }) =>
+      administration.change<Token>(
+        'token.create',
+        { connectorGroup: options.connectorGroup, lifetimeMs: options.minutes * 60_000 },
+        (token) => {
+          // Not on standard output, which the token alone may be read from.
+          process.stderr.write(usageOf(token))
+          return token.token
+        },
+      ),
+    )
+}
+
+interface Token {
+  token: string
+  connectorGroup: string
+  expiresAt: number
+  service: string
+}
+
+function usageOf({ connectorGroup, expiresAt, service }: Token): string {
+  return `Good once, until ${new Date(expiresAt).toISOString().slice(0, 16).replace('T', ' ')} UTC, for the connector group ${connectorGroup}. On the connector's machine:
+  sallyport-connector enroll --service ${service} --token-file - --allow HOST:PORT
+`
+}

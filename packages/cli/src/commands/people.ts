@@ -1,0 +1,145 @@
+import type { Command } from 'commander'
+import type { Administration } from '../administration.ts'
+import { CommandError } from '../failure.ts'
+import { readSecret } from '../standard-input.ts'
+
+export function addPeopleCommands(program: Command, administration: Administration): void {
+  addUserCommands(program.command('user').description('people who may sign in'), administration)
+  addGroupCommands(
+    program.command('group').description('groups of users and of groups'),
+    administration,
+  )
+}
+
+interface UserOptions {
+  displayName?: string
+  /** False: `--no-mail`. */
+  mail?: string | false
+  passwordStdin?: boolean
+  disabled?: boolean
+}
+
+function addUserCommands(user: Command, administration: Administration): void {
+  user
+    .command('create <userName>')
+    .description('add a user')
+    .option('--display-name <name>', 'what people and applications read (default: the user name)')
+    .option('--mail <address>')
+    .option('--password-stdin', 'ask for a password, or read it from standard input')
+    .option('--disabled', 'may not sign in before "user enable"')
+    .action(async (userName: string, options: UserOptions) =>
+      administration.change<{ id: string }>(
+        'user.create',
+        {
+          userName,
+          displayName: options.displayName ?? userName,
+          ...(options.mail === undefined ? {} : { mail: options.mail }),
+          ...(options.passwordStdin ? { password: await readSecret('Password') } : {}),
+          ...(options.disabled ? { enabled: false } : {}),
+        },
+        ({ id }) => `user ${userName} created (${id})`,
+      ),
+    )
+  user
+    .command('list')
+    .description('all users by name')
+    .action(() =>
+      administration.list(
+        'user.list',
+        {},
+        ['userName', 'displayName', 'mail', 'enabled', 'hasPassword', 'id'],
+        'There are no users. Create one: sallyport user create NAME --password-stdin',
+      ),
+    )
+  user
+    .command('show <userName>')
+    .description('one user, with the groups of any depth, as JSON')
+    .action((userName: string) => administration.show('user.show', { userName }))
+  user
+    .command('update <userName>')
+    .description('change what is said of a user')
+    .option('--display-name <name>')
+    .option('--mail <address>')
+    .option('--no-mail', 'remove the address')
+    .action((userName: string, { displayName, mail }: UserOptions) => {
+      const changes = {
+        ...(displayName === undefined ? {} : { displayName }),
+        ...(mail === undefined ? {} : { mail: mail === false ? null : mail }),
+      }
+      if (Object.keys(changes).length === 0)
+        throw new CommandError('nothing to change: give --display-name, --mail or --no-mail')
+      return administration.change(
+        'user.update',
+        { userName, ...changes },
+        () => `user ${userName} updated`,
+      )
+    })
+  user
+    .command('set-password <userName>')
+    .description(
+      'ask for a password, or read it from standard input; ends every session of the user',
+    )
+    .action(async (userName: string) =>
+      administration.change(
+        'user.set-password',
+        { userName, password: await readSecret('New password') },
+        () => `password of ${userName} set`,
+      ),
+    )
+  for (const [verb, what] of [
+    ['disable', 'end every session, and allow no other'],
+    ['enable', 'allow to sign in again'],
+    ['delete', 'remove a user with memberships, assignments and sessions'],
+  ] as const)
+    user
+      .command(`${verb} <userName>`)
+      .description(what)
+      .action((userName: string) =>
+        administration.change(`user.${verb}`, { userName }, () => `user ${userName} ${verb}d`),
+      )
+}
+
+function addGroupCommands(group: Command, administration: Administration): void {
+  group
+    .command('create <name>')
+    .description('add a group')
+    .action((name: string) =>
+      administration.change('group.create', { name }, () => `group ${name} created`),
+    )
+  group
+    .command('list')
+    .description('all groups by name')
+    .action(() =>
+      administration.list(
+        'group.list',
+        {},
+        ['name', 'id', 'createdAt'],
+        'There are no groups. Create one: sallyport group create NAME',
+      ),
+    )
+  group
+    .command('show <name>')
+    .description('one group with its direct members, as JSON')
+    .action((name: string) => administration.show('group.show', { name }))
+  group
+    .command('delete <name>')
+    .description('remove a group with its memberships and assignments')
+    .action((name: string) =>
+      administration.change('group.delete', { name }, () => `group ${name} deleted`),
+    )
+  for (const [verb, command, done] of [
+    ['add', 'group.add-member', 'added'],
+    ['remove', 'group.remove-member', 'removed'],
+  ] as const)
+    group
+      .command(`${verb} <group> <member>`)
+      .description(`${verb} a user, or with --group a group`)
+      .option('--group', 'the member is a group')
+      .action((name: string, member: string, options: { group?: boolean }) =>
+        administration.change(
+          command,
+          { group: name, ...(options.group ? { memberGroup: member } : { user: member }) },
+          () => `${name}: ${member} ${done}`,
+        ),
+      )
+}
