@@ -157,7 +157,8 @@ function parseYaml(text: string): unknown {
           problems.push({ path: at(node.range?.[0] ?? 0), message })
         },
       })
-    if (problems.length > 0) throw new ConfigurationError(problems)
+    // One that is cut off in the middle makes as many as it has brackets.
+    if (problems.length > 0) throw new ConfigurationError(problems.slice(0, maxYamlProblems))
     return document.toJS()
   } catch (error) {
     // The parser calls itself for each level.
@@ -166,10 +167,13 @@ function parseYaml(text: string): unknown {
   }
 }
 
+const maxYamlProblems = 10
+
 /** Errors of the parser that speak to programmers, in other words. */
 const yamlWords: Partial<Record<string, string>> = {
   MULTIPLE_DOCS: 'must be the only document; remove the line --- and what follows',
   DUPLICATE_KEY: 'sets a key for the second time; keep one of the two',
+  RESOURCE_EXHAUSTION: 'is nested too deeply',
   TAB_AS_INDENT: 'must be indented with spaces, not with tabs',
 }
 

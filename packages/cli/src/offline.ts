@@ -1,10 +1,11 @@
-import { type Control, openKeyFile, startControl } from '@sallyport/control'
+import { type Control, startControl } from '@sallyport/control'
 import type { Problem } from '@sallyport/domain'
 import { hashPassword } from '@sallyport/identity'
 import { openStore } from '@sallyport/store'
 import { type ServiceConfig, serviceFiles } from './config.ts'
 import { checkOwner, makeFolder } from './folders.ts'
 import { toPrintable } from './output.ts'
+import { explainKeyMismatch, openServiceKey } from './service-key.ts'
 
 /**
  * Works on the store while no service runs.
@@ -20,19 +21,20 @@ export async function withStoredControl<T>(
   makeFolder(config.dataDir, 'dataDir')
   checkOwner(config.dataDir)
   const files = serviceFiles(config)
+  const keyFile = openServiceKey(files)
   const store = await openStore({ kind: 'sqlite', file: files.database })
   try {
     const control = await startControl({
       store,
       dataDir: config.dataDir,
-      keyFile: openKeyFile(files.key),
+      keyFile,
       baseDomain: config.baseDomain,
       port: config.publicPort ?? config.listen.port,
       hashPassword,
       // What keeps the service from starting is mended here.
       acceptInvalidConfiguration: true,
       log: { debug() {}, info() {}, warn, error: complain },
-    })
+    }).catch(explainKeyMismatch(files))
     try {
       return await work(control)
     } finally {

@@ -19,7 +19,7 @@ import {
   type TlsOptions,
   type Server as TlsServer,
 } from 'node:tls'
-import { type Control, openKeyFile, serveControlSocket, startControl } from '@sallyport/control'
+import { type Control, serveControlSocket, startControl } from '@sallyport/control'
 import { ConfigurationError, type Problem, systemHosts } from '@sallyport/domain'
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
@@ -30,6 +30,7 @@ import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
 import { type ServiceConfig, serviceFiles } from './config.ts'
 import { checkOwner, makeFolder } from './folders.ts'
+import { explainKeyMismatch, openServiceKey } from './service-key.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
 /** A running service. */
@@ -69,6 +70,7 @@ export async function startService(
     closers.length = 0
   }
   try {
+    const keyFile = openServiceKey(files)
     const store = await openStore({
       kind: 'sqlite',
       file: files.database,
@@ -80,7 +82,6 @@ export async function startService(
     })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
-    const keyFile = openKeyFile(files.key)
     const control = await startControl({
       store,
       dataDir: config.dataDir,
@@ -93,7 +94,7 @@ export async function startService(
         gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
       clock,
       log,
-    })
+    }).catch(explainKeyMismatch(files))
     closers.push(() => control.close())
     const identity = await startIdentity({
       store,
