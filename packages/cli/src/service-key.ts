@@ -16,7 +16,10 @@ interface Files {
 export function openServiceKey({ key, database }: Files): KeyFile {
   // A new key would not open what the lost one has sealed.
   if (existsSync(database) && !existsSync(key))
-    throw new CommandError(`keyFile ${key}: does not exist, and ${database} was made with it`, remedy)
+    throw new CommandError(
+      `keyFile ${key}: does not exist, and ${database} was made with it`,
+      remedy,
+    )
   return openKeyFile(key)
 }
 
