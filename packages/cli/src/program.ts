@@ -1,0 +1,37 @@
+import { Command } from 'commander'
+import { Administration } from './administration.ts'
+import { explainUsage } from './arguments.ts'
+import { addApplicationCommands } from './commands/applications.ts'
+import { addConnectorCommands } from './commands/connectors.ts'
+import { addPeopleCommands } from './commands/people.ts'
+import { addRecordCommands } from './commands/records.ts'
+
+/** Everything that `sallyport` can do, not yet told what to do. */
+export function createProgram(): Command {
+  const program = new Command('sallyport')
+    .description(
+      'Single sign-on access to applications inside, through connectors that only dial out',
+    )
+    .version('0.1.0')
+    .option('-c, --config <file>', 'configuration of the service', 'sallyport.yaml')
+    .option('--json', 'print JSON')
+  const administration = new Administration(program)
+  program
+    .command('serve')
+    .description('run the service')
+    .action(async () => {
+      // Commands that only ask a running service do not need it.
+      const { serve } = await import('./serve.ts')
+      await serve(administration.config)
+    })
+  program
+    .command('status')
+    .description('whether the service runs, and how much it holds, as JSON')
+    .action(() => administration.showStatus())
+  addPeopleCommands(program, administration)
+  addApplicationCommands(program, administration)
+  addConnectorCommands(program, administration)
+  addRecordCommands(program, administration)
+  explainUsage(program)
+  return program
+}
