@@ -147,6 +147,10 @@ suite('attacks on header fields', () => {
         ['127.0.0.1'],
         garbage.slice(0, 40),
       )
+    // One spelling for each address: a mapped one is not another, and none is ours to trust.
+    assert.deepEqual(await listed(['X-Forwarded-For: ::ffff:127.0.0.1, ::FFFF:cb00:7109']), [
+      '127.0.0.1, 203.0.113.9, 127.0.0.1',
+    ])
     const request = await seen('plain', [
       'X_Forwarded_For: 203.0.113.9',
       'Forwarded: for=203.0.113.9',
@@ -285,6 +289,28 @@ suite('attacks on header fields', () => {
     // What Entra takes at most, and more: 60 fields, 32 KiB.
     const many = Array.from({ length: 100 }, (_, index) => `X-${index}: ${'a'.repeat(400)}`)
     assert.equal((await seen('plain', many)).headers['x-99'], 'a'.repeat(400))
+  })
+
+  test('attack 22: claims that would make a head too large end the request, and the origin sees nothing', async () => {
+    for (let index = 0; index < 40; index += 1) {
+      const name = `${index}-${'g'.repeat(1_000)}`.slice(0, 250)
+      await system.execute('group.create', { name })
+      await system.execute('group.add-member', { group: name, user: 'ana' })
+    }
+    const groups = (await seen('hr', [])).headers['x-groups'] as string
+    assert.equal(groups.split(';').length, 40)
+    for (let index = 40; index < 140; index += 1) {
+      const name = `${index}-${'g'.repeat(1_000)}`.slice(0, 250)
+      await system.execute('group.create', { name })
+      await system.execute('group.add-member', { group: name, user: 'ana' })
+    }
+    const origin = system.origin('hr')
+    origin.requests.length = 0
+    assert.equal((await ana.get(system.url('hr'))).status, 502)
+    assert.deepEqual(origin.requests, [])
+    assert.equal(system.records.at(-1)!.reason, 'SIGN_ON_FAILED')
+    // Applications that are told nothing are as they were.
+    assert.equal((await ana.get(system.url('plain'))).status, 200)
   })
 
   test('attack 23: nothing that is sent splits a response', async () => {

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import { type Client, connectTls, rawRequest, type System, startSystem } from '@sallyport/testkit'
+import { connect } from 'node:tls'
+import {
+  type Client,
+  connectTls,
+  parseRaw,
+  rawRequest,
+  type System,
+  sendRaw,
+  startSystem,
+} from '@sallyport/testkit'
 
 suite('attacks on hosts', () => {
   const closers: (() => Promise<void> | void)[] = []
@@ -91,6 +100,41 @@ suite('attacks on hosts', () => {
         421,
         name,
       )
+    nothing()
+  })
+
+  test('attack 12: a TLS session that is taken up again is for the host that it names now', async () => {
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const ask = async (serverName: string, host: string, session?: Buffer) => {
+        const socket = connect({
+          host: '127.0.0.1',
+          port: system.port,
+          servername: system.host(serverName),
+          ca: system.ca,
+          minVersion: version,
+          maxVersion: version,
+          ...(session ? { session } : {}),
+        })
+        let ticket: Buffer | undefined
+        socket.on('session', (latest) => {
+          ticket = latest
+        })
+        const text = await sendRaw(
+          socket,
+          `GET / HTTP/1.1\r\nHost: ${system.host(host)}:${system.port}\r\nCookie: ${cookie}\r\nConnection: close\r\n\r\n`,
+        )
+        return { status: parseRaw(text).status, ticket }
+      }
+      const first = await ask('hr', 'hr')
+      assert.equal(first.status, 200)
+      assert.equal((await ask('hr', 'hr', first.ticket)).status, 200, `again, by ${version}`)
+      assert.equal((await ask('wiki', 'hr', first.ticket)).status, 421)
+      assert.equal((await ask('hr', 'wiki', first.ticket)).status, 421)
+      // A cookie of the other host is none here.
+      assert.equal((await ask('wiki', 'wiki', first.ticket)).status, 401)
+      assert.notEqual((await ask('login', 'hr', first.ticket)).status, 200)
+    }
+    system.origin('hr').requests.length = 0
     nothing()
   })
 

@@ -1,6 +1,22 @@
 import assert from 'node:assert/strict'
 import test, { after, before, suite } from 'node:test'
+import { compileSnapshot, findApplicationAt, TargetError } from '@sallyport/domain'
 import { type Client, rawRequest, type System, startSystem } from '@sallyport/testkit'
+
+const template = {
+  displayName: 'x',
+  internalUrl: 'http://127.0.0.1/',
+  connectorGroup: 'default',
+  preAuthentication: 'identity',
+  assignmentRequired: true,
+  signOn: { method: 'none' },
+  hostHeader: 'internal',
+  forwardedFor: 'append',
+  backendTimeoutMs: 1_000,
+  validateBackendCertificate: true,
+  allowMixedPreAuthentication: false,
+  visible: true,
+} as const
 
 // One host, two policies: everybody signed in may use the root, only ben the /admin/ application, which has an
 // origin of its own. Whatever a target looks like, ana never reaches that origin.
@@ -126,6 +142,48 @@ suite('attacks on paths', () => {
     const prefix = await system.signIn('ana', 'www')
     assert.equal((await prefix.get(system.url('prefix', '/application'))).status, 404)
     assert.equal((await prefix.get(system.url('prefix', '/'))).status, 404)
+  })
+
+  test('attack 5: with 1, 101 or 10,000 routes the same one is found', () => {
+    for (const count of [1, 101, 10_000]) {
+      const snapshot = compileSnapshot({
+        baseDomain: 'sallyport.test',
+        port: 443,
+        version: 1,
+        applications: Array.from({ length: count }, (_, index) => ({
+          application: {
+            ...template,
+            id: `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`,
+            name: `app-${index}`,
+            // A hundred paths on each host, and each host once as a whole.
+            externalUrl: `https://h${Math.floor(index / 100)}.sallyport.test/${index % 100 === 0 ? '' : `p${index % 100}/`}`,
+          },
+          principalIds: [],
+        })),
+      })
+      const found = (host: string, target: string) => {
+        try {
+          return findApplicationAt(snapshot, host, target)?.compiled.application.name
+        } catch (error) {
+          assert.ok(error instanceof TargetError)
+          return error.code
+        }
+      }
+      const last = count - 1
+      const host = `h${Math.floor(last / 100)}.sallyport.test`
+      const path = last % 100 === 0 ? '/' : `/p${last % 100}/`
+      const root = `app-${last - (last % 100)}`
+      assert.equal(found(host, path), `app-${last}`)
+      assert.equal(found(host, '/pp1/'), root)
+      assert.equal(found(host, '/p100/'), root)
+      assert.equal(found('h999.sallyport.test', '/'), undefined)
+      if (count === 1) continue
+      assert.equal(found('h0.sallyport.test', '/p1'), 'app-1')
+      assert.equal(found('h0.sallyport.test', '/p10/x'), 'app-10')
+      assert.equal(found('h0.sallyport.test', '/p1/../p2/'), 'TARGET_AMBIGUOUS')
+      assert.equal(found('h0.sallyport.test', '/P1/'), 'TARGET_AMBIGUOUS')
+      assert.equal(found('h0.sallyport.test', '/x/%2e%2e/p2/'), 'TARGET_AMBIGUOUS')
+    }
   })
 
   test('attack 6: only origin form is a target', async () => {

@@ -33,6 +33,11 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
     bodyLimit: 16_384,
     genReqId: () => randomUUID(),
     routerOptions: { caseSensitive: true, maxParamLength: 64 },
+    // A path that cannot be decoded comes here past every hook; the library's own answer would repeat it.
+    frameworkErrors: (_, request, reply) => {
+      setHeaders(reply.raw, everywhere)
+      return answerFailure(reply, isOwnHost(request, loginOrigin) ? 'bad-request' : 'host-mismatch')
+    },
   })
 
   function answerFailure(reply: FastifyReply, code: FailureCode): FastifyReply {
@@ -46,9 +51,8 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
       clientAddress: request.raw.socket.remoteAddress ?? '',
       interactionUid: undefined,
     })
-    setHeaders(reply.raw, ['Cache-Control', 'no-store', ...securityHeaders()])
-    if (request.headers.host?.toLowerCase() !== new URL(loginOrigin).host)
-      return answerFailure(reply, 'host-mismatch')
+    setHeaders(reply.raw, everywhere)
+    if (!isOwnHost(request, loginOrigin)) return answerFailure(reply, 'host-mismatch')
     if (!isSafe(request, tenants, tenantId) && !isSameOrigin(request.raw, loginOrigin))
       return answerFailure(reply, 'cross-site')
     return undefined
@@ -124,6 +128,13 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
 
   await app.ready()
   return app
+}
+
+/** Fields of every answer. */
+const everywhere = ['Cache-Control', 'no-store', ...securityHeaders()]
+
+function isOwnHost({ headers }: FastifyRequest, loginOrigin: string): boolean {
+  return headers.host?.toLowerCase() === new URL(loginOrigin).host
 }
 
 /** The provider finds out where it is mounted by comparing the two. */
