@@ -11,6 +11,7 @@ import { Identity } from './identity.ts'
 import { Instructions } from './instruction.ts'
 import type { Log } from './log.ts'
 import { defaultOriginLimits, type OriginLimits, Origins, originNetwork } from './origin.ts'
+import { OriginRequests } from './origin-request.ts'
 import { OriginTls } from './origin-tls.ts'
 import {
   dialService,
@@ -106,6 +107,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
   )
   const host: ExchangeHost = {
     instructions: new Instructions(origins),
+    requests: new OriginRequests(),
     deadlines: new Deadlines(),
     log,
     counters: { started: 0, active: 0, failed: 0, cancelled: 0, retried: 0 },

@@ -4,11 +4,8 @@ import {
   type FieldList,
   formatFields,
   parseFields,
-  parseRequestHead,
-  type RequestHead,
   type ResponseHead,
   type ResponseSink,
-  requestFraming,
 } from '@sallyport/http1'
 import {
   findResetName,
@@ -20,19 +17,16 @@ import {
 import type { Deadlines, Timed, WaitingList } from './deadlines.ts'
 import { findErrorCode, toError } from './errors.ts'
 import { OriginFailure, toOriginFailure } from './failure.ts'
-import {
-  filterRequestFields,
-  filterTrailers,
-  isAskedUpgrade,
-  responseFieldLines,
-} from './fields.ts'
+import { filterTrailers, isAskedUpgrade } from './fields.ts'
 import { type Instruction, type Instructions, readCorrelationId } from './instruction.ts'
 import type { Log } from './log.ts'
 import type { OriginConnection } from './origin.ts'
+import type { OriginRequest, OriginRequests } from './origin-request.ts'
 
 /** What all exchanges of a connector share. */
 export interface ExchangeHost {
   readonly instructions: Instructions
+  readonly requests: OriginRequests
   readonly deadlines: Deadlines
   readonly log: Log
   readonly counters: ExchangeCounters
@@ -50,8 +44,6 @@ export interface ExchangeCounters {
   retried: number
 }
 
-// As large as the tunnel lets a head be: the gateway has its own, smaller limits for clients.
-const headLimits = { maxHeadBytes: 262_144, maxFields: 500, maxTargetBytes: 65_536 }
 /** What the tunnel takes. */
 const maxTrailerBytes = 65_536
 // RFC 9110 section 9.2.2.
@@ -78,10 +70,9 @@ export class Exchange implements StreamHandler, Timed {
   readonly #stream: TunnelStream
   #instruction: Instruction | undefined
   /** Until the response head: a retry needs it. */
-  #head: RequestHead | undefined
+  #request: OriginRequest | undefined
   #framing: BodyFraming = noBody
   #upgrade: string | undefined
-  #authenticatesConnection = false
   #connection: OriginConnection | undefined
   #client: ClientExchange | undefined
   #dialling: AbortController | undefined
@@ -192,32 +183,28 @@ export class Exchange implements StreamHandler, Timed {
    * parses clients.
    */
   #readHead(text: string, instruction: Instruction): void {
-    let head: RequestHead
+    let request: OriginRequest
     try {
-      head = parseRequestHead(text, headLimits)
-      this.#framing = requestFraming(head)
+      request = this.#host.requests.read(text, instruction.upgrade)
     } catch (error) {
       throw protocolError(`the request head is invalid: ${toError(error).message}`, error)
     }
-    const { method, target } = head
-    if (head.versionMinor !== 1) throw protocolError('the request is not HTTP/1.1')
+    const { method, target, framing } = request
+    this.#framing = framing
+    if (request.versionMinor !== 1) throw protocolError('the request is not HTTP/1.1')
     // Absolute form would let an origin that is also a proxy reach what the allow-list forbids.
     if (method === 'CONNECT' || (target[0] !== '/' && !(target === '*' && method === 'OPTIONS')))
       throw protocolError('the request target is not in origin form')
-    const facts = filterRequestFields(head.fields)
-    this.#authenticatesConnection = facts.authenticatesConnection
-    if (this.#requestEnded && this.#framing.kind === 'length' && this.#framing.length > 0)
+    if (this.#requestEnded && framing.kind === 'length' && framing.length > 0)
       throw protocolError('the request ended before its body')
-    if (instruction.upgrade && facts.upgrade !== undefined) {
-      if (this.#framing.kind !== 'none') throw protocolError('an upgrade has a body')
-      this.#upgrade = facts.upgrade
-      head.fields.push('Connection', 'Upgrade', 'Upgrade', facts.upgrade)
-    }
-    this.#head = head
+    if (request.upgrade !== undefined && framing.kind !== 'none')
+      throw protocolError('an upgrade has a body')
+    this.#upgrade = request.upgrade
+    this.#request = request
   }
 
   #isRepeatable(): boolean {
-    return this.#framing.kind === 'none' && idempotent.has(this.#head!.method)
+    return this.#framing.kind === 'none' && idempotent.has(this.#request!.method)
   }
 
   #dial(): void {
@@ -244,8 +231,9 @@ export class Exchange implements StreamHandler, Timed {
   #send(connection: OriginConnection, nowAt: number): void {
     this.#connection = connection
     this.#sentAt = nowAt
-    connection.exclusive = this.#authenticatesConnection || this.#upgrade !== undefined
-    const client = connection.http.request(this.#head!, this.#framing, new ResponseRelay(this))
+    const request = this.#request!
+    connection.exclusive = request.authenticatesConnection || request.upgrade !== undefined
+    const client = connection.http.request(request, request.framing, new ResponseRelay(this))
     if (this.#over) return
     this.#client = client
     if (this.#framing.kind === 'none') return
@@ -263,7 +251,7 @@ export class Exchange implements StreamHandler, Timed {
   onInformational(head: ResponseHead): void {
     if (this.#over) return
     const { statusCode, reason, fields } = head
-    const lines = responseFieldLines(fields, false, this.#connection!)
+    const lines = this.#connection!.responseLines(fields, false)
     this.#stream.sendHead(`HTTP/1.1 ${statusCode} ${reason}${lines}`)
   }
 
@@ -282,14 +270,10 @@ export class Exchange implements StreamHandler, Timed {
     }
     this.#host.deadlines.stop(this)
     const nowAt = performance.now()
-    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${tenths(
-      this.#connectMs,
-    )};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}${responseFieldLines(
-      fields,
-      upgraded,
-      this.#connection!,
-    )}`
-    this.#head = undefined
+    const timing = `${tenths(this.#connectMs)};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}`
+    const lines = this.#connection!.responseLines(fields, upgraded)
+    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${lines}`
+    this.#request = undefined
     if (upgraded) this.#becomePipe(text)
     else if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
       this.#finish(text)
@@ -338,7 +322,7 @@ export class Exchange implements StreamHandler, Timed {
   #mayRetry(error: Error): boolean {
     return (
       !this.#retried &&
-      this.#head !== undefined &&
+      this.#request !== undefined &&
       this.#connection?.reused === true &&
       this.#client?.responseBegun !== true &&
       retryableErrors.has(findErrorCode(error)) &&
@@ -405,7 +389,7 @@ export class Exchange implements StreamHandler, Timed {
     this.#host.deadlines.stop(this)
     this.#dialling?.abort(new OriginFailure(ResetCode.CANCELLED, 'not needed any more'))
     this.#dialling = undefined
-    this.#head = undefined
+    this.#request = undefined
     if (this.#isPipe) this.#host.pipes.delete(this)
   }
 
@@ -478,7 +462,9 @@ function protocolError(message: string, cause?: unknown): OriginFailure {
   )
 }
 
-/** Milliseconds to one decimal. */
-function tenths(ms: number): number {
-  return Math.round(ms * 10) / 10
+/** Milliseconds to one decimal. Printing two integers costs a fraction of printing what is none. */
+function tenths(ms: number): string {
+  const all = Math.round(ms * 10)
+  const whole = Math.floor(all / 10)
+  return all === whole * 10 ? `${whole}` : `${whole}.${all - whole * 10}`
 }

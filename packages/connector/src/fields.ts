@@ -85,17 +85,19 @@ const trailerTreatments = new Treatments(ofTrailers)
 const connectionSchemes = /(?:^|,)\s*(?:ntlm|negotiate|nego2|kerberos)(?:\s|,|$)/i
 
 export interface RequestFacts {
+  /** Without what must not reach the origin. */
+  fields: FieldList
   /** The value of `Upgrade` without h2c; undefined when nothing is left. */
   upgrade: string | undefined
   /** The connection becomes this user's. */
   authenticatesConnection: boolean
 }
 
-/** Takes out, in place, what must not reach the origin. */
+/** Leaves out what must not reach the origin. @param fields not changed */
 export function filterRequestFields(fields: FieldList): RequestFacts {
+  const kept: FieldList = []
   let upgrade: string | undefined
   let authenticatesConnection = false
-  let kept = 0
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index]!
     const value = fields[index + 1]!
@@ -107,14 +109,10 @@ export function filterRequestFields(fields: FieldList): RequestFacts {
     }
     if (treatment === 'authorization' && connectionSchemes.test(value))
       authenticatesConnection = true
-    if (kept !== index) {
-      fields[kept] = name
-      fields[kept + 1] = value
-    }
-    kept += 2
+    kept.push(name, value)
   }
-  if (kept !== fields.length) fields.length = kept
   return {
+    fields: kept,
     upgrade: upgrade === undefined ? undefined : withoutHttp2(upgrade),
     authenticatesConnection,
   }
@@ -146,30 +144,31 @@ export function isAskedUpgrade(fields: FieldList, asked: string): boolean {
   )
 }
 
+export interface ResponseFacts {
+  /** Field lines for the gateway, each with its CRLF in front. */
+  lines: string
+  /** The origin ties, or offers to tie, a user to the connection. */
+  authenticatesConnection: boolean
+}
+
 /**
- * Field lines of a response for the gateway, each with its CRLF in front. The codec has checked
- * their form.
+ * Leaves out what is for one connection only. The codec has checked the form of the fields.
  *
  * @param upgraded for a 101, which keeps its `Connection` and `Upgrade`
- * @param connection is marked exclusive when the origin ties, or offers to tie, a user to it
  */
-export function responseFieldLines(
-  fields: FieldList,
-  upgraded: boolean,
-  connection: { exclusive: boolean },
-): string {
-  let text = ''
+export function toResponseFacts(fields: FieldList, upgraded: boolean): ResponseFacts {
+  let lines = ''
+  let authenticates = false
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index]!
     const value = fields[index + 1]!
     const treatment = responseTreatments.of(name)
     if (treatment === 'drop') continue
-    if (treatment === 'challenge' && authenticatesConnection(value)) connection.exclusive = true
-    text += `\r\n${name}: ${value}`
+    if (treatment === 'challenge' && authenticatesConnection(value)) authenticates = true
+    lines += `\r\n${name}: ${value}`
   }
-  return upgraded
-    ? `${text}\r\nConnection: Upgrade\r\nUpgrade: ${findField(fields, 'upgrade')}`
-    : text
+  if (upgraded) lines += `\r\nConnection: Upgrade\r\nUpgrade: ${findField(fields, 'upgrade')}`
+  return { lines, authenticatesConnection: authenticates }
 }
 
 /** `Persistent-Auth: true` is IIS saying that the connection stays authenticated. */

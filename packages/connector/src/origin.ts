@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { ClientConnection, type ClientOptions } from '@sallyport/http1'
+import { ClientConnection, type ClientOptions, type FieldList } from '@sallyport/http1'
 import { ResetCode } from '@sallyport/protocol'
 import type { AllowList } from './allow-list.ts'
 import { connectThroughProxy, describeProxy } from './connect-proxy.ts'
@@ -9,6 +9,7 @@ import { type Destination, resolveDestination } from './destination.ts'
 import { dialTcp, type Resolve } from './dial.ts'
 import { ConnectorError } from './errors.ts'
 import { OriginFailure } from './failure.ts'
+import { type ResponseFacts, toResponseFacts } from './fields.ts'
 import type { OriginTls } from './origin-tls.ts'
 
 /** How origins are reached; the same for all of them. */
@@ -74,9 +75,31 @@ export class OriginConnection {
   /** For who uses it as a raw pipe: the codec says no more once the origin has ended its half. */
   onClosed: (() => void) | undefined = undefined
 
+  /** Of the latest answer: the next one may well have the same fields. */
+  #answerFields: FieldList | undefined
+  #answer: ResponseFacts | undefined
+
   constructor(http: ClientConnection, openedAt: number) {
     this.http = http
     this.openedAt = openedAt
+  }
+
+  /**
+   * Field lines of an answer for the gateway, each with its CRLF in front. Makes the connection
+   * exclusive when the answer ties, or offers to tie, a user to it.
+   *
+   * @param fields as the codec gave them: the same list for fields that repeat
+   * @param upgraded for a 101, which keeps its `Connection` and `Upgrade`
+   */
+  responseLines(fields: FieldList, upgraded: boolean): string {
+    let answer = this.#answer
+    if (answer === undefined || upgraded || this.#answerFields !== fields) {
+      answer = toResponseFacts(fields, upgraded)
+      this.#answer = upgraded ? undefined : answer
+      this.#answerFields = upgraded ? undefined : fields
+    }
+    if (answer.authenticatesConnection) this.exclusive = true
+    return answer.lines
   }
 }
 

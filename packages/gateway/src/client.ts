@@ -1,18 +1,37 @@
 import type { Duplex } from 'node:stream'
 import {
+  type FieldList,
+  fieldValues,
+  findField,
+  HeadReader,
   type Http1Error,
+  type ResponseLines,
   type ServerConnection,
   type ServerExchange,
   type ServerHandler,
   type ServerOptions,
   serveConnection,
 } from '@sallyport/http1'
-import { plainAddress } from './addresses.ts'
+import { parseForwardedFor, plainAddress } from './addresses.ts'
+import { ClientFields } from './client-fields.ts'
 import { Exchange } from './exchange.ts'
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { parseHost, toExternalHost } from './host.ts'
-import { type ForwardedLines, toForwardedLines } from './to-origin.ts'
+import { toForwardedLines } from './to-origin.ts'
+import type { Destination } from './view.ts'
+
+const responseLimits = { maxHeadBytes: 262_144, maxFields: 1_000 }
+
+/** What the field lines of an answer depend on. */
+interface AnswerKey {
+  /** Of the origin's answer; one list for all that repeat it. */
+  fields: FieldList
+  destination: Destination
+  /** That the client asked for. */
+  host: string
+  statusCode: number
+}
 
 /** One connection of a client, and what is known of it before any request. */
 export class Client implements ServerHandler {
@@ -23,12 +42,11 @@ export class Client implements ServerHandler {
   readonly isTrusted: boolean
   readonly #gateway: Gateway
   readonly #connection: ServerConnection
-  // Of the latest request: the next one of a connection is much like it.
-  #hostField: string | undefined
-  #host = ''
-  #forwarded: ForwardedLines | undefined
-  #forwardedHost = ''
-  #forwardedAddress = ''
+  // Of the latest request and answer: the next ones of a connection are much like them.
+  #fields: ClientFields | undefined
+  #responses: HeadReader | undefined
+  #answerKey: AnswerKey | undefined
+  #answerLines: ResponseLines | undefined
 
   constructor(
     gateway: Gateway,
@@ -55,34 +73,64 @@ export class Client implements ServerHandler {
     this.#gateway.clientGone(this)
   }
 
-  /** @throws RequestError as `parseHost` */
-  host(field: string | undefined): string {
-    if (field === undefined || field !== this.#hostField) {
-      this.#host = copyText(parseHost(field, this.#gateway.options.port))
-      this.#hostField = this.#host === field ? this.#host : copyText(field!)
-    }
-    return this.#host
+  /**
+   * @param list of the current request; the codec gives the same list again for fields that repeat
+   * @throws RequestError as `parseHost`
+   */
+  fields(list: FieldList): ClientFields {
+    if (this.#fields?.list !== list) this.#fields = this.#readFields(list)
+    return this.#fields
   }
 
-  /** @param host as `host` gave it */
-  forwardedLines(host: string, clientAddress: string): ForwardedLines {
-    if (
-      !this.#forwarded ||
-      host !== this.#forwardedHost ||
-      clientAddress !== this.#forwardedAddress
-    ) {
-      const { port } = this.#gateway.options
-      this.#forwarded = toForwardedLines(toExternalHost(host, port), port, clientAddress)
-      this.#forwardedHost = host
-      this.#forwardedAddress = copyText(clientAddress)
+  #readFields(list: FieldList): ClientFields {
+    const { options, trustedProxies, cookieNames } = this.#gateway
+    const { port } = options
+    const host = copyText(parseHost(findField(list, 'host'), port))
+    let clientAddress = this.peerAddress
+    if (this.isTrusted) {
+      const listed = fieldValues(list, 'x-forwarded-for')
+      clientAddress = trustedProxies.clientAddress(
+        clientAddress,
+        listed.length > 0 ? parseForwardedFor(listed) : undefined,
+      )
     }
-    return this.#forwarded
+    const forwarded = toForwardedLines(toExternalHost(host, port), port, clientAddress)
+    return new ClientFields(list, {
+      host,
+      clientAddress,
+      forwarded,
+      cookieName: cookieNames.session,
+    })
+  }
+
+  /** Reads the heads of answers. */
+  get responses(): HeadReader {
+    this.#responses ??= new HeadReader(responseLimits)
+    return this.#responses
+  }
+
+  /** The field lines of an answer, made anew only when what they depend on has changed. */
+  answerLines(key: AnswerKey, make: () => ResponseLines): ResponseLines {
+    const last = this.#answerKey
+    if (
+      this.#answerLines === undefined ||
+      last?.fields !== key.fields ||
+      last.destination !== key.destination ||
+      last.host !== key.host ||
+      last.statusCode !== key.statusCode
+    ) {
+      this.#answerLines = make()
+      this.#answerKey = key
+    }
+    return this.#answerLines
   }
 
   /** Its connection carries no more requests. */
   forget(): void {
-    this.#hostField = undefined
-    this.#forwarded = undefined
+    this.#fields = undefined
+    this.#responses = undefined
+    this.#answerKey = undefined
+    this.#answerLines = undefined
   }
 
   closeWhenIdle(): void {

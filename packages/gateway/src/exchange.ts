@@ -14,21 +14,19 @@ import {
 } from '@sallyport/domain'
 import {
   type FieldList,
-  fieldValues,
-  findField,
   formatFields,
-  parseContentLength,
+  formatResponseLines,
   parseFields,
-  parseResponseHead,
+  type ResponseHead,
+  type ResponseLines,
   type ServerExchange,
 } from '@sallyport/http1'
 import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
-import { parseForwardedFor } from './addresses.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
 import type { Client } from './client.ts'
 import { ClientBody } from './client-body.ts'
-import { findCookie } from './cookies.ts'
+import type { ClientFields } from './client-fields.ts'
 import {
   describeError,
   RequestError,
@@ -42,13 +40,13 @@ import { toExternalHost } from './host.ts'
 import { handleReserved } from './reserved.ts'
 import { type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import {
+  readTiming,
   type Translation,
-  takeTiming,
   toClientFields,
   toClientTrailers,
   toInformationalFields,
 } from './to-client.ts'
-import { toOriginHead } from './to-origin.ts'
+import { toOriginLines } from './to-origin.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
@@ -79,6 +77,7 @@ export class Exchange implements StreamHandler, Translation {
   readonly #startedMs: number
   clientAddress: string
   host = ''
+  #fields: ClientFields | undefined
   target: RequestTarget | undefined
   match: Match | undefined
   session: Session | undefined
@@ -156,22 +155,18 @@ export class Exchange implements StreamHandler, Translation {
   // --- deciding
 
   #begin(): void {
-    const { gateway, server, client } = this
-    const { method, target, fields } = server.request
-    this.host = client.host(findField(fields, 'host'))
+    const { gateway, client } = this
+    const { method, target, fields } = this.server.request
+    const known = client.fields(fields)
+    this.#fields = known
+    this.host = known.host
     if (client.serverName !== undefined && client.serverName !== this.host)
       throw new RequestError(
         'HOST_MISMATCH',
         'Host differs from the server name of the handshake',
         { reason: 'host-mismatch' },
       )
-    if (client.isTrusted) {
-      const listed = fieldValues(fields, 'x-forwarded-for')
-      this.clientAddress = gateway.trustedProxies.clientAddress(
-        client.peerAddress,
-        listed.length > 0 ? parseForwardedFor(listed) : undefined,
-      )
-    }
+    this.clientAddress = known.clientAddress
     this.target = parseTarget(target)
     checkMethod(method)
     if (!isReservedTarget(this.target)) {
@@ -209,8 +204,7 @@ export class Exchange implements StreamHandler, Translation {
   /** @returns what the cookie says, or why there is no session */
   #readCookie(): SessionFacts | SignInReason {
     const { gateway } = this
-    const values = fieldValues(this.server.request.fields, 'cookie')
-    const cookie = values.length === 0 ? undefined : findCookie(values, gateway.cookieNames.session)
+    const { cookie } = this.#fields!
     if (cookie === undefined) return 'session-missing'
     const facts = cookie === null ? undefined : gateway.sessionCookies.open(cookie, this.host)
     if (!facts) return 'session-invalid'
@@ -328,34 +322,37 @@ export class Exchange implements StreamHandler, Translation {
     const destination = view.destination(this.match!)
     this.#destination = destination
     this.#upgrade = server.upgradeRequested && isWebSocket(request.method, request.fields)
-    const expect = findField(request.fields, 'expect')
-    if (expect !== undefined && expect.toLowerCase() !== '100-continue')
+    const fields = this.#fields!
+    if (!fields.expectsNothingElse)
       throw new RequestError('EXPECTATION_FAILED', 'Expect is not 100-continue')
     const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)
-    const head = toOriginHead(
-      {
-        method: request.method,
-        target: toInternalPath(compiled, this.target!.path) + this.target!.query,
-        fields: request.fields,
-        host:
-          application.hostHeader === 'external'
-            ? toExternalHost(this.host, gateway.options.port)
-            : destination.host,
-        forwarded: this.client.forwardedLines(this.host, this.clientAddress),
-        peerAddress: this.client.peerAddress,
-        forwardedFor: application.forwardedFor,
-        framingLine:
-          framing.kind === 'length'
-            ? `\r\nContent-Length: ${framing.length}`
-            : framing.kind === 'chunked'
-              ? '\r\nTransfer-Encoding: chunked'
-              : '',
-        upgrade: this.#upgrade,
-        expectContinue: server.expectsContinue,
-        signOnLines: this.#signOnLines(compiled),
-      },
-      view.fieldFilter,
+    const key = { destination, upgrade: this.#upgrade, signOnLines: this.#signOnLines(compiled) }
+    const lines = fields.originLines(key, () =>
+      toOriginLines(
+        {
+          fields: request.fields,
+          host:
+            application.hostHeader === 'external'
+              ? toExternalHost(this.host, gateway.options.port)
+              : destination.host,
+          forwarded: fields.forwarded,
+          peerAddress: this.client.peerAddress,
+          forwardedFor: application.forwardedFor,
+          framingLine:
+            framing.kind === 'length'
+              ? `\r\nContent-Length: ${framing.length}`
+              : framing.kind === 'chunked'
+                ? '\r\nTransfer-Encoding: chunked'
+                : '',
+          upgrade: key.upgrade,
+          expectContinue: server.expectsContinue,
+          signOnLines: key.signOnLines,
+        },
+        view.fieldFilter,
+      ),
     )
+    const { path, query } = this.target!
+    const head = `${request.method} ${toInternalPath(compiled, path)}${query} HTTP/1.1${lines}`
     this.#requestEnded = !this.#upgrade && !hasBody
     this.checkedAt = this.at
     gateway.open.add(this)
@@ -422,7 +419,8 @@ export class Exchange implements StreamHandler, Translation {
   #takeHead(text: string, end: boolean): void {
     if (this.#phase !== 'waiting') throw connectorFailed('connector sent a second response head')
     const { server } = this
-    const head = parseResponseHead(text, this.gateway.responseLimits)
+    const timing = readTiming(text)
+    const head = this.client.responses.readResponse(text, timing?.end)
     if (head.statusCode < 200 && head.statusCode !== 101) {
       if (end) throw connectorFailed('connector ended the stream without a response')
       this.#informational += 1
@@ -436,39 +434,58 @@ export class Exchange implements StreamHandler, Translation {
         })
       return
     }
-    const timing = takeTiming(head.fields)
     this.#headMs = performance.now() - this.#startedMs
     if (timing) {
       this.#originMs = timing.firstByteMs
       this.#connectorMs = timing.connectorMs
     }
-    const isPipe = head.statusCode === 101
-    if (isPipe && (!this.#upgrade || end))
-      throw new RequestError('ORIGIN_RESPONSE_INVALID', 'origin switched protocols unasked')
-    const fields = toClientFields(head.fields, this)
-    // No cache may give this person's session to another one.
-    if (this.#setCookie !== undefined)
-      fields.push('Set-Cookie', this.#setCookie, 'Cache-Control', 'private')
-    if (isPipe) fields.push('Upgrade', 'websocket')
-    else this.#expectedBytes = this.#bodyBytes(head.statusCode, fields)
-    if (end && (this.#expectedBytes ?? 0) > 0)
-      throw connectorFailed('connector ended the stream before the body')
-    this.#statusCode = head.statusCode
-    server.sendHead({ statusCode: head.statusCode, reason: head.reason, fields }, { end })
-    if (isPipe) this.#becomePipe()
-    else {
-      this.#phase = 'answering'
-      if (this.#upgrade) this.#upgradeRefused()
-      if (end) this.#responseComplete()
-    }
+    if (head.statusCode === 101) this.#switchProtocols(head, end)
+    else this.#beginAnswer(head, end)
   }
 
-  /** How many bytes the body must have; undefined when it has none or does not say. */
-  #bodyBytes(statusCode: number, fields: FieldList): number | undefined {
-    if (statusCode === 204 || statusCode === 304 || this.server.request.method === 'HEAD')
-      return undefined
-    const value = findField(fields, 'content-length')
-    return value === undefined ? undefined : parseContentLength(value)
+  #switchProtocols({ statusCode, reason, fields }: ResponseHead, end: boolean): void {
+    if (!this.#upgrade || end)
+      throw new RequestError('ORIGIN_RESPONSE_INVALID', 'origin switched protocols unasked')
+    const kept = [...toClientFields(fields, this), ...this.#sessionFields(), 'Upgrade', 'websocket']
+    this.#statusCode = statusCode
+    this.server.sendHead({ statusCode, reason, fields: kept })
+    this.#becomePipe()
+  }
+
+  #beginAnswer(head: ResponseHead, end: boolean): void {
+    const { statusCode, reason } = head
+    const lines = this.#answerLines(head)
+    // A body that no status and no method forbids has the length that it says.
+    this.#expectedBytes =
+      statusCode === 204 || statusCode === 304 || this.server.request.method === 'HEAD'
+        ? undefined
+        : lines.length
+    if (end && (this.#expectedBytes ?? 0) > 0)
+      throw connectorFailed('connector ended the stream before the body')
+    this.#statusCode = statusCode
+    this.server.sendHead({ statusCode, reason, fields: lines }, { end })
+    this.#phase = 'answering'
+    if (this.#upgrade) this.#upgradeRefused()
+    if (end) this.#responseComplete()
+  }
+
+  #answerLines({ fields, statusCode }: ResponseHead): ResponseLines {
+    const sessionFields = this.#sessionFields()
+    const make = () =>
+      formatResponseLines([...toClientFields(fields, this), ...sessionFields], statusCode)
+    if (sessionFields.length > 0) return make()
+    const { host } = this
+    return this.client.answerLines(
+      { fields, destination: this.#destination!, host, statusCode },
+      make,
+    )
+  }
+
+  /** No cache may give this person's session to another one. */
+  #sessionFields(): FieldList {
+    return this.#setCookie === undefined
+      ? []
+      : ['Set-Cookie', this.#setCookie, 'Cache-Control', 'private']
   }
 
   /** The origin answered instead of switching: there is no pipe, only an answer. */
@@ -487,7 +504,8 @@ export class Exchange implements StreamHandler, Translation {
     const { path, readings } = this.target!
     this.target = { path: copyText(path), query: '', readings: readings.map(copyText) }
     this.client.forget()
-    request.fields.length = 0
+    this.#fields = undefined
+    request.fields = []
     request.target = this.target.path
     this.#receive()
   }

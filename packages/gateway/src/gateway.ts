@@ -77,7 +77,6 @@ export class Gateway {
   readonly trustedProxies: TrustedProxies
   /** Requests that are being relayed. */
   readonly open = new Set<Exchange>()
-  readonly responseLimits = { maxHeadBytes: 262_144, maxFields: 1_000 }
   readonly #http: ServerOptions
   readonly #clients = new Set<Client>()
   readonly #idPrefix = randomBytes(6).toString('hex')

@@ -18,7 +18,7 @@ export interface OriginTiming {
   connectorMs: number
 }
 
-const timingField = 'sallyport-origin-ms'
+const timingField = 'sallyport-origin-ms: '
 
 type Treatment = 'keep' | 'drop' | 'url' | 'cookie' | 'refresh'
 
@@ -96,18 +96,41 @@ export function toClientTrailers(fields: readonly string[]): string[] {
   return kept
 }
 
-/** Takes the connector's timing out of a response head; it is always its first field. */
-export function takeTiming(fields: string[]): OriginTiming | undefined {
-  if (fields[0] !== timingField) return undefined
-  const parts = /^(\d+(?:\.\d+)?);(\d+(?:\.\d+)?);(\d+(?:\.\d+)?)$/.exec(fields[1]!)
-  fields.splice(0, 2)
-  return parts
-    ? {
-        connectMs: Number(parts[1]),
-        firstByteMs: Number(parts[2]),
-        connectorMs: Number(parts[3]),
-      }
+/**
+ * Reads the connector's timing, which is the first field of a response head.
+ *
+ * @param text of the head
+ * @returns where the origin's own fields begin, at their CRLF; undefined when there is no timing that can be read
+ */
+export function readTiming(text: string): (OriginTiming & { end: number }) | undefined {
+  const at = text.indexOf('\r\n') + 2
+  if (at < 2 || !text.startsWith(timingField, at)) return undefined
+  const lineEnd = text.indexOf('\r\n', at)
+  const end = lineEnd < 0 ? text.length : lineEnd
+  const connect = text.indexOf(';', at + timingField.length)
+  const firstByte = text.indexOf(';', connect + 1)
+  if (connect < 0 || firstByte < 0 || firstByte >= end) return undefined
+  const connectMs = parseMs(text, at + timingField.length, connect)
+  const firstByteMs = parseMs(text, connect + 1, firstByte)
+  const connectorMs = parseMs(text, firstByte + 1, end)
+  return connectMs >= 0 && firstByteMs >= 0 && connectorMs >= 0
+    ? { connectMs, firstByteMs, connectorMs, end }
     : undefined
+}
+
+/** Digits, and perhaps a point and one more digit. @returns -1 for anything else */
+function parseMs(text: string, start: number, end: number): number {
+  const whole = text.charCodeAt(end - 2) === 0x2e && end - start > 2 ? end - 2 : end
+  if (whole === start || whole - start > 12) return -1
+  let value = 0
+  for (let at = start; at < whole; at += 1) {
+    const digit = text.charCodeAt(at) - 0x30
+    if (digit < 0 || digit > 9) return -1
+    value = value * 10 + digit
+  }
+  if (whole === end) return value
+  const tenths = text.charCodeAt(end - 1) - 0x30
+  return tenths < 0 || tenths > 9 ? -1 : (value * 10 + tenths) / 10
 }
 
 /**

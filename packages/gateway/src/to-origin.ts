@@ -129,9 +129,6 @@ export function toForwardedLines(
 }
 
 export interface OriginRequest {
-  method: string
-  /** Path as the origin shall see it, and query. */
-  target: string
   /** The client's fields. */
   fields: readonly string[]
   /** `Host` for the origin. */
@@ -150,15 +147,15 @@ export interface OriginRequest {
 }
 
 /**
- * Writes the head of the request as the origin shall see it. The order is the security argument: the client's fields
+ * Writes the fields of the request as the origin shall see them. The order is the security argument: the client's fields
  * without any that we or a proxy would be believed for, then ours.
  *
- * @returns request line and fields, separated by CRLF, without the final empty line
+ * @returns field lines, each with a CRLF in front
  */
-export function toOriginHead(request: OriginRequest, filter: FieldFilter): string {
+export function toOriginLines(request: OriginRequest, filter: FieldFilter): string {
   const { fields, forwarded } = request
   const nominated = nominatedFields(fields)
-  let text = `${request.method} ${request.target} HTTP/1.1\r\nHost: ${request.host}`
+  let text = `\r\nHost: ${request.host}`
   let cookies = ''
   let sentList: string[] | undefined
   for (let index = 0; index < fields.length; index += 2) {

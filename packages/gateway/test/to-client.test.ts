@@ -8,8 +8,8 @@ import {
   toInternalPath,
 } from '@sallyport/domain'
 import {
+  readTiming,
   type Translation,
-  takeTiming,
   toClientFields,
   toClientTrailers,
   toExternalUrl,
@@ -222,13 +222,27 @@ test('trailers of an answer lose what may stand only in a head', () => {
 })
 
 test('the timing of the connector is taken out, and only from where the connector puts it', () => {
-  const fields = ['sallyport-origin-ms', '1.5;20;21.2', 'Server', 'x']
-  assert.deepEqual(takeTiming(fields), { connectMs: 1.5, firstByteMs: 20, connectorMs: 21.2 })
-  assert.deepEqual(fields, ['Server', 'x'])
-  for (const value of ['', '1;2', '1;2;3;4', 'a;b;c', '-1;2;3', '1e9;2;3', 'NaN;1;1'])
-    assert.equal(takeTiming(['sallyport-origin-ms', value]), undefined, value)
+  const head = (...lines: string[]) => ['HTTP/1.1 200 OK', ...lines].join('\r\n')
+  const text = head('sallyport-origin-ms: 1.5;20;21.2', 'Server: x')
+  const { end, ...timing } = readTiming(text)!
+  assert.deepEqual(timing, { connectMs: 1.5, firstByteMs: 20, connectorMs: 21.2 })
+  assert.equal(text.slice(end), '\r\nServer: x')
+  const alone = head('sallyport-origin-ms: 0;0.1;0.2')
+  assert.equal(readTiming(alone)!.end, alone.length)
+  for (const value of [
+    '',
+    '1;2',
+    '1;2;3;4',
+    'a;b;c',
+    '-1;2;3',
+    '1e9;2;3',
+    'NaN;1;1',
+    ';;',
+    '.1;1;1',
+  ])
+    assert.equal(readTiming(head(`sallyport-origin-ms: ${value}`, 'A: 1;2;3')), undefined, value)
   const later = ['Server', 'x', 'sallyport-origin-ms', '1;2;3']
-  assert.equal(takeTiming(later), undefined)
+  assert.equal(readTiming(head('Server: x', 'sallyport-origin-ms: 1;2;3')), undefined)
   assert.deepEqual(toClientFields(later, plain), ['Server', 'x'])
 })
 

@@ -6,7 +6,7 @@ import {
   FieldFilter,
   type OriginRequest,
   toForwardedLines,
-  toOriginHead,
+  toOriginLines,
 } from '../src/to-origin.ts'
 import { Random } from './support/random.ts'
 
@@ -19,10 +19,8 @@ interface Facts extends OriginRequest {
 
 function headOf(facts: Partial<Facts> = {}): { target: string; fields: string[] } {
   const { clientAddress = '192.0.2.1', signOnFields = [], ...more } = facts
-  const text = toOriginHead(
+  const lines = toOriginLines(
     {
-      method: 'GET',
-      target: '/a?b',
       fields: [],
       host: 'hr.internal',
       forwarded: toForwardedLines('hr.example.test', 443, clientAddress),
@@ -37,7 +35,7 @@ function headOf(facts: Partial<Facts> = {}): { target: string; fields: string[] 
     filter,
   )
   // What the connector will read, not what was meant.
-  return parseRequestHead(text)
+  return parseRequestHead(`GET /a?b HTTP/1.1${lines}`)
 }
 
 /** Values of a field in whatever spelling an origin takes for it. */

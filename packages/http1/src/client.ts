@@ -5,16 +5,13 @@ import { type ExchangeOwner, RequestExchange } from './client-exchange.ts'
 import { type ClientSettings, resolveClientOptions } from './client-settings.ts'
 import type { ClientExchange, ClientOptions, ResponseSink } from './client-types.ts'
 import { Http1Error } from './errors.ts'
-import { type FieldList, findField, formatFieldLine, isNamed, listsToken } from './fields.ts'
-import { type BodyFraming, isBodiless, responseFraming } from './framing.ts'
-import {
-  formatRequestLine,
-  parseResponseHead,
-  type RequestHead,
-  type ResponseHead,
-} from './head.ts'
+import type { FieldSection } from './field-section.ts'
+import type { FieldList } from './fields.ts'
+import { type BodyFraming, isBodiless, toResponseFraming } from './framing.ts'
+import { formatRequestLine, HeadReader, type RequestHead, type ResponseHead } from './head.ts'
 import { HeadCollector } from './head-collector.ts'
 import { MessageWriter } from './message-writer.ts'
+import { formatRequestLines, type RequestLines } from './request-lines.ts'
 import type { Swept } from './sweep.ts'
 
 /** What the bytes that come next are. Nothing may come while `idle`. */
@@ -41,6 +38,7 @@ export class ClientConnection implements ExchangeOwner, Swept {
   readonly #writer: MessageWriter
   #phase: Phase = 'idle'
   #collector: HeadCollector | undefined
+  #reader: HeadReader | undefined
   #body: BodyReader | undefined
   #exchange: RequestExchange | undefined
   /** Bytes that came before they may be delivered; the socket is paused meanwhile. */
@@ -86,25 +84,31 @@ export class ClientConnection implements ExchangeOwner, Swept {
    * Sends a request.
    *
    * @param head Content-Length and Transfer-Encoding in its fields are replaced by what `framing` says; Connection and
-   *   Upgrade are the caller's
+   *   Upgrade are the caller's. Its fields may have been formatted before, for this same framing
    * @param framing how the body is sent; not `close`. With `none`, or a length of 0, the request is complete at once
    * @returns the exchange; its sink is not called before this returns
    * @throws Http1Error `HTTP1_HEAD_INVALID`: nothing was sent, the connection is as it was
    * @throws TypeError when the connection is not reusable, or the framing or method is not possible
    */
-  request(head: RequestHead, framing: BodyFraming, sink: ResponseSink): ClientExchange {
+  request(
+    head: Omit<RequestHead, 'fields'> & { fields: FieldList | RequestLines },
+    framing: BodyFraming,
+    sink: ResponseSink,
+  ): ClientExchange {
     if (!this.reusable) throw new TypeError('the connection is not idle')
-    const text = this.#formatHead(head, framing)
-    const upgrade =
-      findField(head.fields, 'upgrade') !== undefined &&
-      listsToken(head.fields, 'connection', 'upgrade')
-    const exchange = new RequestExchange(this, head.method, upgrade, sink)
+    if (head.method === 'CONNECT') throw new TypeError('CONNECT makes a tunnel, not an exchange')
+    if (framing.kind === 'chunked' && head.versionMinor === 0) {
+      throw new TypeError('a 1.0 request cannot be chunked')
+    }
+    const { fields } = head
+    const lines = Array.isArray(fields) ? formatRequestLines(fields, framing) : fields
+    if (lines.framing !== framing) throw new TypeError('fields were formatted for another framing')
+    const text = formatRequestLine(head) + lines.text
+    const exchange = new RequestExchange(this, head.method, lines.upgrade, sink)
     this.#exchange = exchange
     this.#phase = 'head'
     this.#deadline = NEVER
-    this.#keepAlive =
-      !listsToken(head.fields, 'connection', 'close') &&
-      (head.versionMinor === 1 || listsToken(head.fields, 'connection', 'keep-alive'))
+    this.#keepAlive = !lines.listsClose && (head.versionMinor === 1 || lines.listsKeepAlive)
     // Bytes that the socket holds but has not given us yet cannot be the answer to what is only now being sent.
     if (this.socket.readableLength > 0) {
       this.destroy(unsolicited())
@@ -119,26 +123,6 @@ export class ClientConnection implements ExchangeOwner, Swept {
       this.#writer.begin(text, 'chunked')
     }
     return exchange
-  }
-
-  #formatHead(head: RequestHead, framing: BodyFraming): string {
-    if (head.method === 'CONNECT') throw new TypeError('CONNECT makes a tunnel, not an exchange')
-    if (framing.kind === 'close') throw new TypeError('a request cannot end with the connection')
-    if (framing.kind === 'chunked' && head.versionMinor === 0) {
-      throw new TypeError('a 1.0 request cannot be chunked')
-    }
-    let text = formatRequestLine(head)
-    const { fields } = head
-    for (let index = 0; index < fields.length; index += 2) {
-      const name = fields[index]
-      if (isNamed(name, 'content-length') || isNamed(name, 'transfer-encoding')) continue
-      text += formatFieldLine(name, fields[index + 1])
-    }
-    if (framing.kind !== 'length') return text
-    if (!Number.isSafeInteger(framing.length) || framing.length < 0) {
-      throw new TypeError(`a length of ${framing.length}`)
-    }
-    return `${text}\r\nContent-Length: ${framing.length}`
   }
 
   // --- what an exchange asks for ---
@@ -242,11 +226,14 @@ export class ClientConnection implements ExchangeOwner, Swept {
     const collector = this.#collector
     let head: ResponseHead
     let framing: BodyFraming
+    let section: FieldSection
     try {
       const text = collector.take(chunk)
       if (text === undefined) return undefined
-      head = parseResponseHead(text, this.#settings)
-      framing = responseFraming(head, exchange.method)
+      this.#reader ??= new HeadReader(this.#settings)
+      head = this.#reader.readResponse(text)
+      section = this.#reader.section
+      framing = toResponseFraming(section.framing, head.statusCode, exchange.method)
     } catch (error) {
       if (!(error instanceof Http1Error)) throw error
       this.destroy(invalid('the response cannot be read', error))
@@ -254,7 +241,7 @@ export class ClientConnection implements ExchangeOwner, Swept {
     }
     const { consumed } = collector
     const rest = consumed < chunk.length ? chunk.subarray(consumed) : undefined
-    if (head.statusCode >= 200) this.#beginResponse(exchange, head, framing, rest)
+    if (head.statusCode >= 200) this.#beginResponse(exchange, head, section, framing, rest)
     else if (head.statusCode === 101) this.#becomeRaw(exchange, head, framing)
     else this.#informational(exchange, head)
     return this.#gone() ? undefined : rest
@@ -284,6 +271,7 @@ export class ClientConnection implements ExchangeOwner, Swept {
     // Such a connection may idle for days: what is needed for messages only is let go.
     this.#phase = 'raw'
     this.#collector = undefined
+    this.#reader = undefined
     this.#deadline = NEVER
     this.#settings.sweep.delete(this)
     this.#writer.mode = 'raw'
@@ -293,18 +281,12 @@ export class ClientConnection implements ExchangeOwner, Swept {
   #beginResponse(
     exchange: RequestExchange,
     head: ResponseHead,
+    section: FieldSection,
     framing: BodyFraming,
     rest: Buffer | undefined,
   ): void {
-    const { fields, versionMinor } = head
     // RFC 9112 section 9.3.
-    if (
-      framing.kind === 'close' ||
-      listsToken(fields, 'connection', 'close') ||
-      (versionMinor === 0 && !listsToken(fields, 'connection', 'keep-alive'))
-    ) {
-      this.#keepAlive = false
-    }
+    if (framing.kind === 'close' || !section.keepsAlive) this.#keepAlive = false
     const body = new BodyReader(framing, this.#settings)
     this.#phase = 'body'
     this.#body = body

@@ -22,7 +22,12 @@ const DIGITS = /^[0-9]+$/
  * @see RFC 9112 section 6.3
  */
 export function requestFraming(head: RequestHead): BodyFraming {
-  return declaredFraming(head.fields, head.versionMinor) ?? NONE
+  return toRequestFraming(declaredFraming(head.fields, head.versionMinor))
+}
+
+/** @param declared by the fields of the request */
+export function toRequestFraming(declared: BodyFraming | undefined): BodyFraming {
+  return declared ?? NONE
 }
 
 /**
@@ -34,8 +39,20 @@ export function requestFraming(head: RequestHead): BodyFraming {
  * @see RFC 9112 section 6.3
  */
 export function responseFraming(head: ResponseHead, requestMethod: string): BodyFraming {
-  const declared = declaredFraming(head.fields, head.versionMinor)
-  if (requestMethod === 'HEAD' || isBodiless(head.statusCode)) return NONE
+  return toResponseFraming(
+    declaredFraming(head.fields, head.versionMinor),
+    head.statusCode,
+    requestMethod,
+  )
+}
+
+/** @param declared by the fields of the response */
+export function toResponseFraming(
+  declared: BodyFraming | undefined,
+  statusCode: number,
+  requestMethod: string,
+): BodyFraming {
+  if (requestMethod === 'HEAD' || isBodiless(statusCode)) return NONE
   return declared ?? CLOSE
 }
 
@@ -60,7 +77,7 @@ export function parseContentLength(value: string): number {
 
 // Two readers that disagree about where a message ends is request smuggling. So whatever allows two readings is refused,
 // also where RFC 9112 section 6.3 allows to repair it: both fields, repeated fields, and lists.
-function declaredFraming(fields: FieldList, versionMinor: 0 | 1): BodyFraming | undefined {
+export function declaredFraming(fields: FieldList, versionMinor: 0 | 1): BodyFraming | undefined {
   let contentLength: string | undefined
   let transferEncoding: string | undefined
   for (let index = 0; index < fields.length; index += 2) {

@@ -1,14 +1,14 @@
 import { Http1Error } from './errors.ts'
+import { checkHost, FieldSection, startOfSection } from './field-section.ts'
 import {
-  cutFields,
   type FieldList,
   formatFieldLines,
   isFieldValue,
-  isNamed,
   isToken,
   TCHAR,
   VALUE_CHAR,
 } from './fields.ts'
+import { type BodyFraming, toRequestFraming } from './framing.ts'
 
 export interface RequestHead {
   /** Any RFC 9110 token, case kept. */
@@ -48,6 +48,8 @@ export const defaultHeadLimits: HeadLimits = {
 const FIELD_LINES = `(?:\\r\\n[${TCHAR}]+:[${VALUE_CHAR}]*)*$`
 const REQUEST = new RegExp(`^[${TCHAR}]+ [\\x21-\\x7e]+ HTTP/1\\.[01]${FIELD_LINES}`)
 const RESPONSE = new RegExp(`^HTTP/1\\.[01] [1-5][0-9][0-9](?: [${VALUE_CHAR}]*)?${FIELD_LINES}`)
+const REQUEST_LINE = new RegExp(`^[${TCHAR}]+ [\\x21-\\x7e]+ HTTP/1\\.[01]$`)
+const STATUS_LINE = new RegExp(`^HTTP/1\\.[01] [1-5][0-9][0-9](?: [${VALUE_CHAR}]*)?$`)
 const REQUEST_LINE_OF_OTHER_VERSION = new RegExp(`^[${TCHAR}]+ [\\x21-\\x7e]+ HTTP/[0-9]\\.[0-9]$`)
 const STATUS_LINE_OF_OTHER_VERSION = /^HTTP\/[0-9](?:\.[0-9])? /
 const BARE_LF = /(?:^|[^\r])\n/
@@ -64,20 +66,7 @@ export function parseRequestHead(
   text: string,
   limits: Partial<HeadLimits> = defaultHeadLimits,
 ): RequestHead {
-  checkHeadSize(text, limits)
-  if (!REQUEST.test(text)) throw requestHeadError(text, limits)
-  const lineEnd = lineEndOf(text)
-  const methodEnd = text.indexOf(' ')
-  const target = text.slice(methodEnd + 1, lineEnd - 9)
-  checkLineSize(lineEnd, target.length, limits)
-  const head: RequestHead = {
-    method: text.slice(0, methodEnd),
-    target,
-    versionMinor: text.charCodeAt(lineEnd - 1) === 0x31 ? 1 : 0,
-    fields: cutFields(text, lineEnd + 2, limits.maxFields ?? defaultHeadLimits.maxFields),
-  }
-  checkHost(head)
-  return head
+  return new HeadReader(limits).readRequest(text)
 }
 
 /**
@@ -91,25 +80,110 @@ export function parseResponseHead(
   text: string,
   limits: Partial<HeadLimits> = defaultHeadLimits,
 ): ResponseHead {
-  checkHeadSize(text, limits)
-  if (!RESPONSE.test(text)) {
-    if (STATUS_LINE_OF_OTHER_VERSION.test(text) && !/^HTTP\/1\.[01] /.test(text)) {
-      throw new Http1Error('HTTP1_VERSION_UNSUPPORTED', 'a response of another HTTP version')
-    }
-    throw new Http1Error('HTTP1_HEAD_INVALID', 'invalid status line or field line')
-  }
-  const lineEnd = lineEndOf(text)
-  return {
-    statusCode: Number(text.slice(9, 12)),
-    reason: text.slice(13, Math.max(13, lineEnd)),
-    versionMinor: text.charCodeAt(7) === 0x31 ? 1 : 0,
-    fields: cutFields(text, lineEnd + 2, limits.maxFields ?? defaultHeadLimits.maxFields),
-  }
+  return new HeadReader(limits).readResponse(text)
 }
 
-function lineEndOf(text: string): number {
-  const lineEnd = text.indexOf('\r\n')
-  return lineEnd === -1 ? text.length : lineEnd
+/** A section that is larger is not kept beside others. */
+const MAX_KEPT_SECTION_BYTES = 4096
+
+/**
+ * Parses the heads that come one after another from one peer. Most repeat the field lines of an earlier one, to the last
+ * byte: those are compared, which costs a tenth of parsing them, and their `fields` are the same list again.
+ */
+export class HeadReader {
+  readonly #limits: Partial<HeadLimits>
+  /** Of the head that was read last. */
+  #section: FieldSection | undefined
+  readonly #kept: Map<string, FieldSection> | undefined
+  readonly #maxKept: number
+
+  /** @param maxKept how many sections are remembered: 1 for one sender, more where the heads of many come in turn */
+  constructor(limits: Partial<HeadLimits> = defaultHeadLimits, maxKept = 1) {
+    this.#limits = limits
+    this.#maxKept = maxKept
+    this.#kept = maxKept > 1 ? new Map() : undefined
+  }
+
+  /** Of the head that was read last; only after that. */
+  get section(): FieldSection {
+    return this.#section!
+  }
+
+  /**
+   * How the body ends of the request that was read last.
+   *
+   * @throws Http1Error as the function `requestFraming`
+   */
+  get requestFraming(): BodyFraming {
+    return toRequestFraming(this.section.framing)
+  }
+
+  /** As `parseRequestHead`. */
+  readRequest(text: string): RequestHead {
+    const limits = this.#limits
+    checkHeadSize(text, limits)
+    const lineEnd = startOfSection(text)
+    const versionMinor = text.charCodeAt(lineEnd - 1) === 0x31 ? 1 : 0
+    const known = this.#find(text, lineEnd, versionMinor)
+    if (!(known ? REQUEST_LINE.test(text.slice(0, lineEnd)) : REQUEST.test(text)))
+      throw requestHeadError(text, limits)
+    const methodEnd = text.indexOf(' ')
+    const target = text.slice(methodEnd + 1, lineEnd - 9)
+    checkLineSize(lineEnd, target.length, limits)
+    if (!known) {
+      const section = this.#parseSection(text, lineEnd, versionMinor)
+      checkHost(section)
+      this.#keep(section)
+    }
+    return { method: text.slice(0, methodEnd), target, versionMinor, fields: this.section.fields }
+  }
+
+  /**
+   * As `parseResponseHead`.
+   *
+   * @param sectionAt where the fields begin that count, at a CRLF; the lines in front of them are left out, and are the
+   *   caller's to check
+   */
+  readResponse(text: string, sectionAt?: number): ResponseHead {
+    checkHeadSize(text, this.#limits)
+    const lineEnd = startOfSection(text)
+    const versionMinor = text.charCodeAt(7) === 0x31 ? 1 : 0
+    const known = this.#find(text, sectionAt ?? lineEnd, versionMinor)
+    if (!(known ? STATUS_LINE.test(text.slice(0, lineEnd)) : RESPONSE.test(text)))
+      throw responseHeadError(text)
+    if (!known) this.#keep(this.#parseSection(text, sectionAt ?? lineEnd, versionMinor))
+    return {
+      statusCode: Number(text.slice(9, 12)),
+      reason: text.slice(13, Math.max(13, lineEnd)),
+      versionMinor,
+      fields: this.section.fields,
+    }
+  }
+
+  #find(text: string, sectionAt: number, versionMinor: 0 | 1): boolean {
+    const last = this.#section
+    if (last === undefined) return false
+    const section = text.slice(sectionAt)
+    if (last.text === section && last.versionMinor === versionMinor) return true
+    const kept = this.#kept?.get(section)
+    if (kept?.versionMinor !== versionMinor) return false
+    this.#section = kept
+    return true
+  }
+
+  #keep(section: FieldSection): void {
+    this.#section = section
+    const kept = this.#kept
+    if (kept === undefined || section.text.length > MAX_KEPT_SECTION_BYTES) return
+    // Oldest first: a Map keeps the order of insertion.
+    if (kept.size >= this.#maxKept) kept.delete(kept.keys().next().value as string)
+    kept.set(section.text, section)
+  }
+
+  #parseSection(text: string, lineEnd: number, versionMinor: 0 | 1): FieldSection {
+    const maxFields = this.#limits.maxFields ?? defaultHeadLimits.maxFields
+    return new FieldSection(text.slice(lineEnd), versionMinor, maxFields)
+  }
 }
 
 function checkHeadSize(text: string, limits: Partial<HeadLimits>): void {
@@ -128,8 +202,15 @@ function checkLineSize(lineBytes: number, targetBytes: number, limits: Partial<H
   }
 }
 
+function responseHeadError(text: string): Http1Error {
+  if (STATUS_LINE_OF_OTHER_VERSION.test(text) && !/^HTTP\/1\.[01] /.test(text)) {
+    return new Http1Error('HTTP1_VERSION_UNSUPPORTED', 'a response of another HTTP version')
+  }
+  return new Http1Error('HTTP1_HEAD_INVALID', 'invalid status line or field line')
+}
+
 function requestHeadError(text: string, limits: Partial<HeadLimits>): Http1Error {
-  const line = text.slice(0, lineEndOf(text))
+  const line = text.slice(0, startOfSection(text))
   // First, as it is when the head comes in pieces and is refused before it is complete.
   if (BARE_LF.test(text)) return new Http1Error('HTTP1_HEAD_INVALID', 'a line ends in LF alone')
   if (REQUEST_LINE_OF_OTHER_VERSION.test(line) && !/ HTTP\/1\.[01]$/.test(line)) {
@@ -137,18 +218,6 @@ function requestHeadError(text: string, limits: Partial<HeadLimits>): Http1Error
   }
   checkLineSize(line.length, 0, limits)
   return new Http1Error('HTTP1_HEAD_INVALID', 'invalid request line or field line')
-}
-
-// RFC 9112 section 3.2: 400 for a 1.1 request without Host, and for any request with more than one.
-function checkHost(head: RequestHead): void {
-  const { fields } = head
-  let count = 0
-  for (let index = 0; index < fields.length; index += 2) {
-    if (isNamed(fields[index], 'host')) count++
-  }
-  if (count > 1 || (count === 0 && head.versionMinor === 1)) {
-    throw new Http1Error('HTTP1_HEAD_INVALID', `${count} Host fields`)
-  }
 }
 
 /**
@@ -161,7 +230,7 @@ export function formatRequestHead(head: RequestHead): string {
   return formatRequestLine(head) + formatFieldLines(head.fields)
 }
 
-export function formatRequestLine(head: RequestHead): string {
+export function formatRequestLine(head: Omit<RequestHead, 'fields'>): string {
   if (!isToken(head.method)) throw new Http1Error('HTTP1_HEAD_INVALID', 'the method is no token')
   if (!TARGET.test(head.target)) {
     throw new Http1Error('HTTP1_HEAD_INVALID', 'the target holds a forbidden character')

@@ -23,11 +23,14 @@ export {
   formatRequestHead,
   formatResponseHead,
   type HeadLimits,
+  HeadReader,
   parseRequestHead,
   parseResponseHead,
   type RequestHead,
   type ResponseHead,
 } from './head.ts'
+export { formatRequestLines, type RequestLines } from './request-lines.ts'
+export { formatResponseLines, type ResponseLines } from './response-lines.ts'
 export { serveConnection } from './server.ts'
 export type {
   BodyLimits,

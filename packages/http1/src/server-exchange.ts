@@ -1,8 +1,9 @@
 import { STATUS_CODES } from 'node:http'
 import { Http1Error } from './errors.ts'
+import type { FieldSection } from './field-section.ts'
 import type { FieldList } from './fields.ts'
-import { findField, formatFieldLine, isNamed, listsToken } from './fields.ts'
-import { type BodyFraming, isBodiless, parseContentLength } from './framing.ts'
+import { formatFieldLine, isNamed } from './fields.ts'
+import { type BodyFraming, isBodiless } from './framing.ts'
 import {
   formatResponseHead,
   formatStatusLine,
@@ -10,6 +11,7 @@ import {
   type ResponseHead,
 } from './head.ts'
 import type { BodyMode } from './message-writer.ts'
+import { formatResponseLines, refuseConnectionField } from './response-lines.ts'
 import type { Connection } from './server.ts'
 import type { BodyLimits, BodySink, ResponseStart, ServerExchange } from './server-types.ts'
 
@@ -20,6 +22,8 @@ export class Exchange implements ServerExchange {
   readonly connection: Connection
   readonly expectsContinue: boolean
   readonly upgradeRequested: boolean
+  /** RFC 9112 section 9.3, as far as the request tells. */
+  readonly clientKeepsAlive: boolean
   onDrain?: (() => void) | undefined = undefined
   onClose?: ((error?: Error) => void) | undefined = undefined
   headSent = false
@@ -31,21 +35,22 @@ export class Exchange implements ServerExchange {
   #received = false
   #continued = false
 
-  constructor(connection: Connection, request: RequestHead, framing: BodyFraming) {
+  constructor(
+    connection: Connection,
+    request: RequestHead,
+    framing: BodyFraming,
+    section: FieldSection,
+  ) {
     this.connection = connection
     this.request = request
     this.framing = framing
-    const { fields, versionMinor } = request
+    this.clientKeepsAlive = section.keepsAlive
     const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)
+    const speaksBoth = request.versionMinor === 1
     // RFC 9110 sections 7.8 and 10.1.1: both are ignored in a 1.0 request. An upgrade with a body would leave it open
     // where the new protocol begins, so the request is answered as if Upgrade were absent.
-    this.expectsContinue =
-      hasBody && versionMinor === 1 && findField(fields, 'expect')?.toLowerCase() === '100-continue'
-    this.upgradeRequested =
-      !hasBody &&
-      versionMinor === 1 &&
-      findField(fields, 'upgrade') !== undefined &&
-      listsToken(fields, 'connection', 'upgrade')
+    this.expectsContinue = hasBody && speaksBoth && section.expectsContinue
+    this.upgradeRequested = !hasBody && speaksBoth && section.hasUpgrade && section.listsUpgrade
   }
 
   receive(sink: BodySink): void {
@@ -102,31 +107,12 @@ export class Exchange implements ServerExchange {
     if (method === 'CONNECT' && statusCode < 300) {
       throw new TypeError('a 2xx answer to CONNECT would make the connection a tunnel')
     }
-    let text = statusLine(head)
-    let length: number | undefined
-    let upgrade = false
     const { fields } = head
-    for (let index = 0; index < fields.length; index += 2) {
-      const name = fields[index]
-      switch (name?.length) {
-        case 14:
-          if (!isNamed(name, 'content-length')) break
-          if (length !== undefined) {
-            throw new Http1Error('HTTP1_FRAMING_INVALID', 'repeated Content-Length')
-          }
-          length = parseContentLength(fields[index + 1]!)
-          // RFC 9110 section 8.6: not in a 204.
-          if (statusCode === 204) continue
-          break
-        case 10:
-        case 17:
-          refuseConnectionField(name!)
-          break
-        case 7:
-          upgrade ||= isNamed(name, 'upgrade')
-      }
-      text += formatFieldLine(name, fields[index + 1])
-    }
+    const lines = Array.isArray(fields) ? formatResponseLines(fields, statusCode) : fields
+    if (lines.isNoContent !== (statusCode === 204))
+      throw new TypeError(`lines of another status code than ${statusCode}`)
+    const { length, upgrade } = lines
+    let text = statusLine(head) + lines.text
     let mode: BodyMode = length === undefined ? 'auto' : 'length'
     let keepAlive = this.connection.mayKeepAlive(this)
     // RFC 9110 section 10.1.1: whether a client that was not told to continue sends its body is not known, so what follows
@@ -152,6 +138,7 @@ export class Exchange implements ServerExchange {
   #upgrade(head: ResponseStart): void {
     if (!this.upgradeRequested) throw new TypeError('101 to a request that asked for no upgrade')
     const { fields } = head
+    if (!Array.isArray(fields)) throw new TypeError('101 with fields that were formatted before')
     let text = statusLine(head)
     let upgrade = false
     for (let index = 0; index < fields.length; index += 2) {
@@ -203,16 +190,18 @@ export class Exchange implements ServerExchange {
   }
 }
 
-function statusLine(head: ResponseStart): string {
-  const { statusCode } = head
-  const reason = head.reason ?? STATUS_CODES[statusCode] ?? ''
-  return formatStatusLine({ statusCode, reason, versionMinor: 1 })
-}
+const statusLines = new Map<number, string>()
 
-function refuseConnectionField(name: string): void {
-  if (isNamed(name, 'connection') || isNamed(name, 'transfer-encoding')) {
-    throw new TypeError(`${name} belongs to the codec`)
+function statusLine({ statusCode, reason }: ResponseStart): string {
+  const standard = STATUS_CODES[statusCode] ?? ''
+  if (reason !== undefined && reason !== standard)
+    return formatStatusLine({ statusCode, reason, versionMinor: 1 })
+  let line = statusLines.get(statusCode)
+  if (line === undefined) {
+    line = formatStatusLine({ statusCode, reason: standard, versionMinor: 1 })
+    statusLines.set(statusCode, line)
   }
+  return line
 }
 
 function lengthMismatch(): Http1Error {

@@ -3,6 +3,7 @@ import type { Http1Error } from './errors.ts'
 import type { FieldList } from './fields.ts'
 import type { BodyFraming } from './framing.ts'
 import type { HeadLimits, RequestHead, ResponseHead } from './head.ts'
+import type { ResponseLines } from './response-lines.ts'
 
 /** Receives one body, or the raw bytes after an upgrade. After `onEnd` or `onError` nothing more is called. */
 export interface BodySink {
@@ -63,7 +64,8 @@ export interface ResponseStart {
   /** 200 to 599, or 101. */
   statusCode: number
   reason?: string
-  fields: FieldList
+  /** For 101 a list. */
+  fields: FieldList | ResponseLines
 }
 
 /**

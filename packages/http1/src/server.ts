@@ -3,9 +3,7 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { BodyReader } from './body-reader.ts'
 import { Http1Error } from './errors.ts'
-import { listsToken } from './fields.ts'
-import { requestFraming } from './framing.ts'
-import { parseRequestHead, type RequestHead } from './head.ts'
+import { HeadReader } from './head.ts'
 import { HeadCollector } from './head-collector.ts'
 import { MessageWriter } from './message-writer.ts'
 import { Exchange } from './server-exchange.ts'
@@ -44,6 +42,7 @@ export class Connection implements ServerConnection, Swept {
   readonly #settings: ServerSettings
   #phase: Phase = 'head'
   #collector: HeadCollector | undefined
+  #reader: HeadReader | undefined
   #body: BodyReader | undefined
   #exchange: Exchange | undefined
   /** Bytes that came before they may be read; the socket is paused meanwhile. */
@@ -103,10 +102,7 @@ export class Connection implements ServerConnection, Swept {
 
   /** RFC 9112 section 9.3, but for what only the response can tell. */
   mayKeepAlive(exchange: Exchange): boolean {
-    if (!this.#keepAlive || this.#draining) return false
-    const { fields, versionMinor } = exchange.request
-    if (listsToken(fields, 'connection', 'close')) return false
-    return versionMinor === 1 || listsToken(fields, 'connection', 'keep-alive')
+    return this.#keepAlive && !this.#draining && exchange.clientKeepsAlive
   }
 
   beginResponse(keepAlive: boolean): void {
@@ -162,6 +158,7 @@ export class Connection implements ServerConnection, Swept {
   becomeRaw(): void {
     this.#phase = 'raw'
     this.#collector = undefined
+    this.#reader = undefined
     this.#body = undefined
     this.#deadline = NEVER
     this.#settings.sweep.delete(this)
@@ -257,8 +254,10 @@ export class Connection implements ServerConnection, Swept {
         if (!begun) this.#deadline = settings.sweep.deadline(settings.headTimeoutMs)
         return undefined
       }
-      const request: RequestHead = parseRequestHead(text, settings)
-      exchange = new Exchange(this, request, requestFraming(request))
+      this.#reader ??= new HeadReader(settings)
+      const request = this.#reader.readRequest(text)
+      const { requestFraming, section } = this.#reader
+      exchange = new Exchange(this, request, requestFraming, section)
     } catch (error) {
       if (!(error instanceof Http1Error)) throw error
       this.#refuse(error)

@@ -8,6 +8,18 @@ const log = new AccessLog('-', (error) => {
   process.exitCode = 1
 })
 for (let index = 0; index < 4_000; index += 1)
-  log.write({ id: String(index), path: `/${'p'.repeat(50)}`, totalMs: 1 } as AccessRecord)
+  log.write({
+    at: 0,
+    id: String(index),
+    host: '',
+    method: 'GET',
+    path: `/${'p'.repeat(50)}`,
+    statusCode: 200,
+    decision: 'allow',
+    clientAddress: '',
+    receivedBytes: 0,
+    sentBytes: 0,
+    totalMs: 1,
+  } as AccessRecord)
 log.flush()
 process.stderr.write('written\n')
