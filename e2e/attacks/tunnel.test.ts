@@ -98,10 +98,7 @@ suite('attacks on tunnels and connectors', () => {
           onWritable: () => undefined,
           onReset: resolve,
         }
-        const stream = tunnel.session.openStream(
-          Buffer.concat([Buffer.from([2]), Buffer.from('id'), json]),
-          handler,
-        )
+        const stream = tunnel.session.openStream(`\u0002id${json.toString('latin1')}`, handler)
         stream.sendHead(head, true)
       })
     }

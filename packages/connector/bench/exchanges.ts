@@ -105,10 +105,10 @@ async function drive(): Promise<void> {
       const next = () => {
         if (started === count) return
         const id = `bench-${started}`.padEnd(20, '-')
-        const payload = Buffer.from(String.fromCharCode(id.length) + id + json, 'latin1')
+        const openText = String.fromCharCode(id.length) + id + json
         const session = sessions[started % sessions.length]!
         started += 1
-        const stream = session.openStream(payload, {
+        const stream = session.openStream(openText, {
           onHead: () => {},
           onData: () => {},
           onWritable: () => {},

@@ -91,7 +91,7 @@ function used(): { rss: number; heap: number } {
 async function open(count: number): Promise<void> {
   for (let opened = 0; opened < count; opened += 1)
     await new Promise<void>((resolve, reject) => {
-      const stream = gateway.openStream(Buffer.from(`\u0001x${json}`), {
+      const stream = gateway.openStream(`\u0001x${json}`, {
         onHead: () => resolve(),
         onData: () => {},
         onEnd: () => {},

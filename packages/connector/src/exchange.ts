@@ -102,7 +102,7 @@ export class Exchange implements StreamHandler, Timed {
     const nowAt = performance.now()
     this.#startedAt = nowAt
     try {
-      const instruction = this.#host.instructions.read(this.#stream.openPayload)
+      const instruction = this.#host.instructions.read(this.#stream.openText)
       this.#instruction = instruction
       this.#requestEnded = end
       this.#readHead(text, instruction)
@@ -394,7 +394,7 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   #facts(): { correlationId: string; applicationId?: string; origin?: string } {
-    const correlationId = readCorrelationId(this.#stream.openPayload)
+    const correlationId = readCorrelationId(this.#stream.openText)
     return this.#instruction
       ? {
           correlationId,

@@ -19,7 +19,7 @@ const maxKept = 1_024
 const maxTimeoutMs = 86_400_000
 
 /**
- * Reads OPEN payloads: one byte of length, the correlation id in ASCII, JSON. The JSON is the same
+ * Reads OPEN payloads, each byte one latin1 character: one byte of length, the correlation id in ASCII, JSON. The JSON is the same
  * for every request of an application, so what it means is remembered by its bytes.
  */
 export class Instructions {
@@ -34,8 +34,8 @@ export class Instructions {
    * @throws OriginFailure `PROTOCOL_ERROR` when it cannot be read, `DESTINATION_FORBIDDEN` when it
    *   names no origin
    */
-  read(payload: Buffer): Instruction {
-    const text = payload.toString('latin1', 1 + (payload[0] ?? 0))
+  read(openText: string): Instruction {
+    const text = openText.slice(1 + idLengthOf(openText))
     const known = this.#known.get(text)
     if (known) return known
     const instruction = this.#parse(Buffer.from(text, 'latin1').toString('utf8'))
@@ -91,7 +91,11 @@ function isInstruction(value: unknown): value is WireInstruction {
 }
 
 /** The exchange id by which both logs name a request. Printable ASCII only: it goes into logs. */
-export function readCorrelationId(payload: Buffer): string {
-  const text = payload.toString('latin1', 1, 1 + (payload[0] ?? 0))
+export function readCorrelationId(openText: string): string {
+  const text = openText.slice(1, 1 + idLengthOf(openText))
   return /^[\x21-\x7e]+$/.test(text) ? text : ''
+}
+
+function idLengthOf(openText: string): number {
+  return openText === '' ? 0 : openText.charCodeAt(0)
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { ResetCode } from '@sallyport/protocol'
 import { startHttpOrigin, startRawOrigin } from './origins.ts'
-import { connected, exchange, failure, GatewayStream, openPayload } from './service.ts'
+import { connected, exchange, failure, GatewayStream, openText } from './service.ts'
 
 const get = 'GET / HTTP/1.1\r\nHost: x'
 
@@ -110,7 +110,7 @@ test('bodies of known and of unknown length arrive whole, with trailers, both wa
   const body = randomBytes(300_000)
   const digest = createHash('sha256').update(body).digest('hex')
   for (const framing of [`Content-Length: ${body.length}`, 'Transfer-Encoding: chunked']) {
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url }))
     gateway.stream.sendHead(`POST / HTTP/1.1\r\nHost: x\r\n${framing}`)
     for (let at = 0; at < body.length; at += 60_000)
       gateway.stream.write(body.subarray(at, at + 60_000))
@@ -169,7 +169,7 @@ test('a body that ends with the connection is complete, and so is HTTP/1.0', asy
 test('informational responses are passed on before the final head', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url }))
   gateway.stream.sendHead(get, true)
   const connection = await origin.connections.take()
   await connection.requests.take()
@@ -183,7 +183,7 @@ test('informational responses are passed on before the final head', async (t) =>
 test('a storm of informational responses is cut off', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url }))
   gateway.stream.sendHead(get, true)
   const connection = await origin.connections.take()
   await connection.requests.take()
@@ -196,7 +196,7 @@ test('a storm of informational responses is cut off', async (t) => {
 test('Expect: 100-continue reaches the origin, and its 100 comes back before the body goes', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url }))
   gateway.stream.sendHead('PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue')
   const connection = await origin.connections.take()
   assert.match(await connection.requests.take(), /Expect: 100-continue/)
@@ -213,7 +213,7 @@ test('Expect: 100-continue reaches the origin, and its 100 comes back before the
 test('an answer that comes before the body has been sent ends the exchange, and the connection', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url }))
   gateway.stream.sendHead('PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000')
   gateway.stream.write(Buffer.alloc(1000))
   const connection = await origin.connections.take()
@@ -240,7 +240,7 @@ test('no body credit is given before there is a connection to the origin', async
   })
   const gateway = new GatewayStream(
     session,
-    openPayload({ url: `http://app.internal:${origin.port}` }),
+    openText({ url: `http://app.internal:${origin.port}` }),
   )
   gateway.stream.sendHead('PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4')
   gateway.stream.write(Buffer.from('body'))
@@ -263,7 +263,7 @@ test('a client that leaves aborts the request to the origin, answered or not', a
   const origin = await startRawOrigin(t)
   const { session, connector } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
   for (const answered of [false, true]) {
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url }))
     gateway.stream.sendHead(get, true)
     const connection = await origin.connections.take()
     await connection.requests.take()
@@ -291,7 +291,7 @@ test('a client that leaves while the connection is being made aborts that too', 
   })
   const gateway = new GatewayStream(
     session,
-    openPayload({ url: `http://app.internal:${origin.port}` }),
+    openText({ url: `http://app.internal:${origin.port}` }),
   )
   gateway.stream.sendHead(get, true)
   await started.promise
@@ -315,7 +315,7 @@ test('the timeout runs until the response head, and not beyond', async (t) => {
   assert.equal((await silent).resetCode, ResetCode.ORIGIN_TIMEOUT)
   await connection.closed
 
-  const streaming = new GatewayStream(session, openPayload({ url: origin.url, timeoutMs: 50 }))
+  const streaming = new GatewayStream(session, openText({ url: origin.url, timeoutMs: 50 }))
   streaming.stream.sendHead(get, true)
   const slow = await origin.connections.take()
   slow.socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na')
@@ -331,7 +331,7 @@ test('the timeout runs until the response head, and not beyond', async (t) => {
 test('a body that is still being sent puts the timeout off', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url, timeoutMs: 200 }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url, timeoutMs: 200 }))
   gateway.stream.sendHead('PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 8')
   const connection = await origin.connections.take()
   await connection.requests.take()
@@ -365,7 +365,7 @@ test('a reader that stops holds the origin back, and gets all of it when it goes
     more()
   })
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url }))
   gateway.stream.pause()
   gateway.stream.sendHead(get, true)
   await gateway.heads.take()
@@ -398,7 +398,7 @@ test('an origin that does not read holds the sender back, and gets all of it whe
   const chunk = Buffer.alloc(65_536, 'x')
   const stalled = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
-  const stream = session.openStream(openPayload({ url: origin.url }), {
+  const stream = session.openStream(openText({ url: origin.url }), {
     onHead: (_head, end) => (end ? ended.resolve() : undefined),
     onData: () => {},
     onEnd: () => ended.resolve(),
@@ -474,7 +474,7 @@ test('what the gateway sends is parsed strictly, and nothing of a bad head reach
 test('data where there is no body, and a body of another length, end the stream', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url }))
   gateway.stream.sendHead(get)
   const first = await origin.connections.take()
   await first.requests.take()
@@ -487,7 +487,7 @@ test('data where there is no body, and a body of another length, end the stream'
   assert.equal(first.requests.all.length, 1)
 
   for (const body of ['too long by far', 'short']) {
-    const wrong = new GatewayStream(session, openPayload({ url: origin.url }))
+    const wrong = new GatewayStream(session, openText({ url: origin.url }))
     wrong.stream.sendHead('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10')
     wrong.stream.write(Buffer.from(body))
     wrong.stream.end()
@@ -513,12 +513,12 @@ test('an instruction that cannot be read ends the stream', async (t) => {
     JSON.stringify({ ...good, timeoutMs: 1.5 }),
     JSON.stringify({ ...good, upgrade: 1 }),
   ]) {
-    const gateway = new GatewayStream(session, Buffer.from(`\u0001x${json}`))
+    const gateway = new GatewayStream(session, `\u0001x${json}`)
     gateway.stream.sendHead(get, true)
     assert.equal((await gateway.failed()).resetCode, ResetCode.PROTOCOL_ERROR, json)
   }
-  for (const payload of [Buffer.alloc(0), Buffer.from([255, 65]), Buffer.from([0])]) {
-    const gateway = new GatewayStream(session, payload)
+  for (const text of ['', '\u00ffA', '\0']) {
+    const gateway = new GatewayStream(session, text)
     gateway.stream.sendHead(get, true)
     assert.equal((await gateway.failed()).resetCode, ResetCode.PROTOCOL_ERROR)
   }

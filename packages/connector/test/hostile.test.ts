@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { ResetCode } from '@sallyport/protocol'
 import { startHttpOrigin, startRawOrigin } from './origins.ts'
-import { connected, exchange, GatewayStream, openPayload } from './service.ts'
+import { connected, exchange, GatewayStream, openText } from './service.ts'
 
 const get = 'GET / HTTP/1.1\r\nHost: x'
 
@@ -90,12 +90,12 @@ test('a gateway that sends nonsense gets each stream ended, and no origin is sen
     'PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nCookie: a=b',
     'GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket',
   ]
-  const good = openPayload({ url: origin.url, upgrade: true, timeoutMs: 2000 }).toString('latin1')
+  const good = openText({ url: origin.url, upgrade: true, timeoutMs: 2000 })
   for (let round = 0; round < 40; round += 1) {
     const waiting: Promise<unknown>[] = []
     for (let index = 0; index < 25; index += 1) {
-      const payload = random(4) === 0 ? mutate(good, random) : good
-      const { stream, outcomes } = new GatewayStream(session, Buffer.from(payload, 'latin1'))
+      const text = random(4) === 0 ? mutate(good, random) : good
+      const { stream, outcomes } = new GatewayStream(session, text)
       const ended = random(2) === 0
       stream.sendHead(mutate(heads[random(heads.length)]!, random), ended)
       if (!ended && random(2) === 0) stream.write(Buffer.from('hello'))
@@ -143,7 +143,7 @@ test('an origin that answers nonsense ends its exchange and nothing else', async
     await Promise.all(
       Array.from({ length: 25 }, async () => {
         const upgrade = random(4) === 0
-        const gateway = new GatewayStream(session, openPayload({ url: origin.url, upgrade }))
+        const gateway = new GatewayStream(session, openText({ url: origin.url, upgrade }))
         gateway.stream.sendHead(
           upgrade ? `${get}\r\nConnection: Upgrade\r\nUpgrade: websocket` : get,
           !upgrade,
@@ -153,7 +153,7 @@ test('an origin that answers nonsense ends its exchange and nothing else', async
       }),
     )
   }
-  const last = new GatewayStream(session, Buffer.from('\u0000{}'))
+  const last = new GatewayStream(session, '\u0000{}')
   last.stream.sendHead(get, true)
   assert.equal((await last.failed()).resetCode, ResetCode.PROTOCOL_ERROR)
   assert.equal(connector.status().exchanges.active, 0)
@@ -164,7 +164,7 @@ test('heads and trailers as large as an origin can make them end their exchange 
   const origin = await startRawOrigin(t)
   const { session, connector } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
   const answer = async (text: string) => {
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url }))
     gateway.stream.sendHead(get, true)
     const connection = await origin.connections.take()
     await connection.requests.take()
@@ -190,10 +190,10 @@ test('heads and trailers as large as an origin can make them end their exchange 
 
 test('a stream that ends before its head is a violation, and so is a request of HTTP/1.0', async (t) => {
   const { session } = await connected(t, { allow: ['127.0.0.1'] })
-  const headless = new GatewayStream(session, openPayload({ url: 'http://127.0.0.1:1' }))
+  const headless = new GatewayStream(session, openText({ url: 'http://127.0.0.1:1' }))
   headless.stream.end()
   assert.equal((await headless.failed()).resetCode, ResetCode.PROTOCOL_ERROR)
-  const old = new GatewayStream(session, openPayload({ url: 'http://127.0.0.1:1' }))
+  const old = new GatewayStream(session, openText({ url: 'http://127.0.0.1:1' }))
   old.stream.sendHead('GET / HTTP/1.0\r\nHost: x', true)
   assert.equal((await old.failed()).resetCode, ResetCode.PROTOCOL_ERROR)
 })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { ResetCode } from '@sallyport/protocol'
 import { type RawConnection, startHttpOrigin, startRawOrigin } from './origins.ts'
-import { connected, exchange, failure, GatewayStream, openPayload } from './service.ts'
+import { connected, exchange, failure, GatewayStream, openText } from './service.ts'
 
 const get = 'GET / HTTP/1.1\r\nHost: x'
 const empty = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
@@ -137,7 +137,7 @@ test('nothing is sent twice that may not be, has a body, or was answered in part
     const kept = await origin.connections.take()
     await answerNext(kept)
     await first
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url }))
     const hasBody = /Content-Length|Transfer/.test(head)
     gateway.stream.sendHead(head, !hasBody)
     if (hasBody) {

@@ -217,14 +217,12 @@ export interface Opening {
   correlationId?: string
 }
 
-export function openPayload(opening: Opening): Buffer {
+/** The payload of OPEN as the gateway makes it: each byte one latin1 character. */
+export function openText(opening: Opening): string {
   const { correlationId = 'x-1', ...rest } = opening
   const json = { v: 1, app: 'app-1', validate: true, timeoutMs: 10_000, ...rest }
-  return Buffer.concat([
-    Buffer.from([correlationId.length]),
-    Buffer.from(correlationId, 'ascii'),
-    Buffer.from(JSON.stringify(json), 'utf8'),
-  ])
+  const instruction = Buffer.from(JSON.stringify(json), 'utf8').toString('latin1')
+  return String.fromCharCode(correlationId.length) + correlationId + instruction
 }
 
 /** What the gateway hears of one stream. */
@@ -237,8 +235,8 @@ export class GatewayStream {
   readonly outcomes = new Inbox<{ trailers: string | undefined } | TunnelError>()
   #received: Buffer[] = []
 
-  constructor(session: TunnelSession, payload: Buffer) {
-    this.stream = session.openStream(payload, {
+  constructor(session: TunnelSession, openText: string) {
+    this.stream = session.openStream(openText, {
       onHead: (head, end) => {
         this.heads.put(head)
         if (end) this.outcomes.put({ trailers: undefined })
@@ -288,7 +286,7 @@ export async function exchange(
   head: string,
   body?: string,
 ): Promise<Exchanged> {
-  const gateway = new GatewayStream(session, openPayload(opening))
+  const gateway = new GatewayStream(session, openText(opening))
   gateway.stream.sendHead(head, body === undefined)
   if (body !== undefined) {
     gateway.stream.write(Buffer.from(body, 'latin1'))
@@ -318,7 +316,7 @@ export function failure(
   opening: Opening,
   head = 'GET / HTTP/1.1\r\nHost: x',
 ): Promise<TunnelError> {
-  const gateway = new GatewayStream(session, openPayload(opening))
+  const gateway = new GatewayStream(session, openText(opening))
   gateway.stream.sendHead(head, true)
   return gateway.failed()
 }

@@ -11,7 +11,7 @@ import {
   enrolled,
   exchange,
   GatewayStream,
-  openPayload,
+  openText,
   run,
   startService,
 } from './service.ts'
@@ -37,7 +37,7 @@ test('tunnels are TLS 1.3 with the connector’s certificate and the instance in
 test('a tunnel that breaks is dialled again, and the connector serves on', async (t) => {
   const origin = await startRawOrigin(t)
   const { service, session, states } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url }))
   gateway.stream.sendHead(get, true)
   const connection = await origin.connections.take()
   await connection.requests.take()
@@ -111,7 +111,7 @@ test('a link that goes silent without a word is given up and dialled again', asy
 test('a draining service is left for a new tunnel, while open exchanges end on the old one', async (t) => {
   const origin = await startRawOrigin(t)
   const { service, session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const old = new GatewayStream(session, openPayload({ url: origin.url }))
+  const old = new GatewayStream(session, openText({ url: origin.url }))
   old.stream.sendHead(get, true)
   const connection = await origin.connections.take()
   await connection.requests.take()
@@ -129,13 +129,13 @@ test('close lets exchanges finish, ends raw pipes, takes no new ones, and leaves
     allow: [`127.0.0.1:${origin.port}`],
     drainMs: 10_000,
   })
-  const pipe = new GatewayStream(session, openPayload({ url: origin.url, upgrade: true }))
+  const pipe = new GatewayStream(session, openText({ url: origin.url, upgrade: true }))
   pipe.stream.sendHead('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket')
   const socket = await origin.connections.take()
   await socket.requests.take()
   socket.socket.write('HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
   await pipe.heads.take()
-  const slow = new GatewayStream(session, openPayload({ url: origin.url }))
+  const slow = new GatewayStream(session, openText({ url: origin.url }))
   slow.stream.sendHead(get, true)
   const connection = await origin.connections.take()
   await connection.requests.take()
@@ -159,7 +159,7 @@ test('close cuts what has not ended in time', async (t) => {
     allow: [`127.0.0.1:${origin.port}`],
     drainMs: 20,
   })
-  const stuck = new GatewayStream(session, openPayload({ url: origin.url }))
+  const stuck = new GatewayStream(session, openText({ url: origin.url }))
   stuck.stream.sendHead(get, true)
   const connection = await origin.connections.take()
   await connection.requests.take()

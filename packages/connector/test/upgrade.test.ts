@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { ResetCode } from '@sallyport/protocol'
 import { type RawConnection, startRawOrigin } from './origins.ts'
-import { connected, exchange, GatewayStream, openPayload } from './service.ts'
+import { connected, exchange, GatewayStream, openText } from './service.ts'
 
 const webSocket = 'GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket'
 const switching =
@@ -18,7 +18,7 @@ test('after 101 bytes pass both ways, and each end closes its own half', async (
   const origin = await startRawOrigin(t)
   const { session, connector } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
   for (const originFirst of [true, false]) {
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url, upgrade: true }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url, upgrade: true }))
     gateway.stream.sendHead(webSocket)
     const connection = await origin.connections.take()
     assert.equal(await connection.requests.take(), webSocket)
@@ -59,7 +59,7 @@ test('an origin that answers an upgrade with anything but 101 does not get a raw
     '500 Oops',
     '100 Continue\r\n\r\nHTTP/1.1 400 Bad',
   ]) {
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url, upgrade: true }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url, upgrade: true }))
     gateway.stream.sendHead(webSocket)
     const connection = await origin.connections.take()
     await connection.requests.take()
@@ -79,7 +79,7 @@ test('an origin that answers an upgrade with anything but 101 does not get a raw
 test('a connection that was asked to upgrade and did not is not used again', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url, upgrade: true }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url, upgrade: true }))
   gateway.stream.sendHead(webSocket)
   const connection = await origin.connections.take()
   await connection.requests.take()
@@ -91,7 +91,7 @@ test('a connection that was asked to upgrade and did not is not used again', asy
 test('bytes that a client sends before 101 do not reach the origin', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url, upgrade: true }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url, upgrade: true }))
   gateway.stream.sendHead(webSocket)
   gateway.stream.write(Buffer.from('GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'))
   const connection = await origin.connections.take()
@@ -115,7 +115,7 @@ test('a 101 that was not asked for, or to another protocol, is no answer', async
     [{ upgrade: true }, webSocket, switching.replace('Upgrade: WebSocket\r\n', '')],
     [{ upgrade: true }, webSocket, switching.replace('Connection: Upgrade\r\n', '')],
   ] as const) {
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url, ...opening }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url, ...opening }))
     gateway.stream.sendHead(head)
     const connection = await origin.connections.take()
     await connection.requests.take()
@@ -157,7 +157,7 @@ test('h2c is taken out of an upgrade, and what is left is asked for', async (t) 
 test('an upgrade with a body is refused', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
-  const gateway = new GatewayStream(session, openPayload({ url: origin.url, upgrade: true }))
+  const gateway = new GatewayStream(session, openText({ url: origin.url, upgrade: true }))
   gateway.stream.sendHead(`${webSocket}\r\nContent-Length: 5`)
   assert.equal((await gateway.failed()).resetCode, ResetCode.PROTOCOL_ERROR)
   assert.equal(origin.connections.all.length, 0)
@@ -167,7 +167,7 @@ test('a pipe ends when either side breaks off', async (t) => {
   const origin = await startRawOrigin(t)
   const { session, connector } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
   const open = async () => {
-    const gateway = new GatewayStream(session, openPayload({ url: origin.url, upgrade: true }))
+    const gateway = new GatewayStream(session, openText({ url: origin.url, upgrade: true }))
     gateway.stream.sendHead(webSocket)
     const connection = await origin.connections.take()
     await connection.requests.take()
@@ -200,13 +200,13 @@ test('the timeout does not run for an open pipe', async (t) => {
   const origin = await startRawOrigin(t)
   const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
   const opening = { url: origin.url, upgrade: true, timeoutMs: 50 }
-  const gateway = new GatewayStream(session, openPayload(opening))
+  const gateway = new GatewayStream(session, openText(opening))
   gateway.stream.sendHead(webSocket)
   const connection = await origin.connections.take()
   await connection.requests.take()
   connection.socket.write(switching)
   await gateway.heads.take()
-  const silent = new GatewayStream(session, openPayload({ ...opening, timeoutMs: 150 }))
+  const silent = new GatewayStream(session, openText({ ...opening, timeoutMs: 150 }))
   silent.stream.sendHead(webSocket)
   assert.equal((await silent.failed()).resetCode, ResetCode.ORIGIN_TIMEOUT)
   connection.socket.write('alive')

@@ -84,6 +84,8 @@ export class Exchange implements StreamHandler, Translation {
   decision: AccessRecord['decision'] = 'none'
   reason: string | undefined
   detail: string | undefined
+  /** Kept by `OpenExchanges`. */
+  openAt = -1
   /** When the session was last read, for streams that stay open; epoch milliseconds, 0 when it is to be read again. */
   checkedAt = 0
   /** A session cookie to set with the answer. */
@@ -384,7 +386,7 @@ export class Exchange implements StreamHandler, Translation {
         )
       this.#tunnel = tunnel
       try {
-        this.#stream = tunnel.session.openStream(toOpenPayload(this.id, instruction), this)
+        this.#stream = tunnel.session.openStream(toOpenText(this.id, instruction), this)
         break
       } catch (error) {
         if (!(error instanceof TunnelError)) throw error
@@ -739,13 +741,9 @@ function checkMethod(method: string): void {
     throw new RequestError('METHOD_NOT_IMPLEMENTED', `${method} is not relayed`)
 }
 
-/** Length of the correlation ID, the ID, the instruction. */
-function toOpenPayload(id: string, instruction: Buffer): Buffer {
-  const payload = Buffer.allocUnsafe(1 + id.length + instruction.length)
-  payload[0] = id.length
-  payload.write(id, 1, 'latin1')
-  instruction.copy(payload, 1 + id.length)
-  return payload
+/** Length of the correlation ID, the ID, the instruction; each byte one latin1 character. */
+function toOpenText(id: string, instruction: string): string {
+  return String.fromCharCode(id.length) + id + instruction
 }
 
 function connectorFailed(message: string): RequestError {

@@ -8,6 +8,7 @@ import { TrustedProxies } from './addresses.ts'
 import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
 import type { Exchange } from './exchange.ts'
+import { OpenExchanges } from './open-exchanges.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
@@ -76,7 +77,7 @@ export class Gateway {
   readonly cookieNames: CookieNames
   readonly trustedProxies: TrustedProxies
   /** Requests that are being relayed. */
-  readonly open = new Set<Exchange>()
+  readonly open = new OpenExchanges<Exchange>()
   readonly #http: ServerOptions
   readonly #clients = new Set<Client>()
   readonly #idPrefix = randomBytes(6).toString('hex')

@@ -15,10 +15,10 @@ export interface Destination {
   readonly host: string
   /** `http://host[:port]`, as URLs that the origin writes begin. */
   readonly origin: string
-  /** For the connector, in JSON; the same bytes for each request of an application. */
-  readonly instruction: Buffer
+  /** For the connector, JSON in UTF-8, each byte one latin1 character; the same for each request of an application. */
+  readonly instruction: string
   /** The same for what shall become a WebSocket. */
-  readonly upgradeInstruction: Buffer
+  readonly upgradeInstruction: string
 }
 
 /** Labels that fill wildcards come from clients: the memory must not grow with them. */
@@ -103,9 +103,13 @@ function toDestination(compiled: CompiledApplication, name: string): Destination
   return {
     host,
     origin: `${internalProtocol}//${host}`,
-    instruction: Buffer.from(JSON.stringify(instruction)),
-    upgradeInstruction: Buffer.from(JSON.stringify({ ...instruction, upgrade: true })),
+    instruction: toUtf8(JSON.stringify(instruction)),
+    upgradeInstruction: toUtf8(JSON.stringify({ ...instruction, upgrade: true })),
   }
+}
+
+function toUtf8(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1')
 }
 
 /** The portal as sessions and sign-in see it: everybody who is signed in may open it. */

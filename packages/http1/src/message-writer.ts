@@ -76,11 +76,13 @@ export class MessageWriter {
     if (chunk.length === 0) return !this.#socket.writableNeedDrain
     if (this.mode === 'auto') this.mode = 'chunked'
     const head = this.#takeHead()
-    this.#cork()
     if (this.mode !== 'chunked') {
       this.#remaining -= chunk.length
+      // The last part of a body has nothing to wait for.
+      if (this.mode !== 'length' || this.#remaining > 0) this.#cork()
       return this.#send(head, chunk, '')
     }
+    this.#cork()
     return this.#send(`${head}${chunk.length.toString(16)}\r\n`, chunk, '\r\n')
   }
 

@@ -39,7 +39,7 @@ const responseHead = [
   'Content-Length: 120',
   'Cache-Control: no-store',
 ].join('\r\n')
-const opening = Buffer.from('{"destination":"http://hr.inside.example:80","signOn":"none"}')
+const opening = '{"destination":"http://hr.inside.example:80","signOn":"none"}'
 const answer = Buffer.alloc(120, 'a')
 const block = Buffer.alloc(65_536, 'b')
 
@@ -53,7 +53,7 @@ class Answering implements StreamHandler {
     this.stream = stream
   }
   onHead(): void {
-    const [, blocks] = this.stream.openPayload.toString('latin1').split('blocks=')
+    const [, blocks] = this.stream.openText.split('blocks=')
     this.stream.sendHead(responseHead)
     if (blocks === undefined) {
       this.stream.write(answer)
@@ -92,9 +92,9 @@ class Asking implements StreamHandler {
   static bytes = 0
   readonly session: TunnelSession
   readonly untilAt: number
-  readonly opening: Buffer
+  readonly opening: string
   readonly finished: () => void
-  constructor(session: TunnelSession, opening: Buffer, untilAt: number, finished: () => void) {
+  constructor(session: TunnelSession, opening: string, untilAt: number, finished: () => void) {
     this.session = session
     this.opening = opening
     this.untilAt = untilAt
@@ -191,7 +191,7 @@ async function main(): Promise<void> {
   await measure(`warm-up, ${many} at once`, session, many, opening, otherCpuUs)
   await measure(`small, ${many} at once`, session, many, opening, otherCpuUs)
   await measure('small, one at a time', session, 1, opening, otherCpuUs)
-  await measure('downloads of 64 MiB', session, 1, Buffer.from('blocks=1024'), otherCpuUs)
+  await measure('downloads of 64 MiB', session, 1, 'blocks=1024', otherCpuUs)
   session.close()
 }
 

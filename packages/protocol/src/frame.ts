@@ -48,10 +48,17 @@ const rules: readonly FrameRule[] = [
   { name: 'GOAWAY', minBytes: 6, maxBytes: 1030, ofStream: false },
 ]
 
-/** Receives decoded frames. Payloads are views, good only until the method returns. */
+/** Receives decoded frames. The bytes are good only until the method returns. */
 export interface FrameSink {
-  /** Any known type but DATA, complete. */
-  onFrame(type: number, flags: number, streamId: number, payload: Buffer): void
+  /** Any known type but DATA, complete: its payload is `bytes` from `start` to `end`. */
+  onFrame(
+    type: number,
+    flags: number,
+    streamId: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void
   /** The header of a DATA frame, before its payload. */
   onDataStart(flags: number, streamId: number, length: number): void
   /** A DATA payload, as its bytes come in; `last` on the final piece, which may be empty. */
@@ -132,7 +139,7 @@ export class FrameDecoder {
     this.#rest = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!
     this.#type = bytes[at + 3]!
     this.#flags = bytes[at + 4]!
-    this.#streamId = bytes.readUInt32BE(at + 5)
+    this.#streamId = readUint32(bytes, at + 5)
   }
 
   #checkHeader(): TunnelError | undefined {
@@ -165,7 +172,7 @@ export class FrameDecoder {
     }
     if (this.#type >= rules.length) return
     if (rest === 0 && !this.#assembled) {
-      this.#sink.onFrame(this.#type, this.#flags, this.#streamId, chunk.subarray(at, end))
+      this.#sink.onFrame(this.#type, this.#flags, this.#streamId, chunk, at, end)
       return
     }
     this.#assembled ??= Buffer.allocUnsafeSlow(end - at + rest)
@@ -174,16 +181,38 @@ export class FrameDecoder {
     const payload = this.#assembled
     this.#assembled = undefined
     this.#assembledFill = 0
-    this.#sink.onFrame(this.#type, this.#flags, this.#streamId, payload)
+    this.#sink.onFrame(this.#type, this.#flags, this.#streamId, payload, 0, payload.length)
   }
+}
+
+/** As `readUInt32BE`, without its checks: the caller knows that the bytes are there. */
+export function readUint32(bytes: Buffer, at: number): number {
+  return (
+    ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+  )
+}
+
+/** Each byte one character. As `toString('latin1')`, without its dispatch over encodings. */
+export function latin1(bytes: Buffer, start: number, end: number): string {
+  return (bytes as Buffer & { latin1Slice(start: number, end: number): string }).latin1Slice(
+    start,
+    end,
+  )
 }
 
 const slabBytes = 32_768
 
+/** As `write(text, at, 'latin1')`, without its dispatch over encodings. */
+interface Latin1Writer {
+  latin1Write(text: string, at: number, length: number): number
+}
+
 /**
  * Payloads up to this are copied beside their header: cheaper than one more buffer for the socket.
  */
-const copyLimitBytes = 4096
+export const copyLimitBytes = 4096
+/** Frames that grow while they are written stay shorter than this: streams shall interleave. */
+const joinBytes = 16_384
 
 /**
  * Frames on their way to the socket, encoded as they are made. Small ones share a slab, which is
@@ -191,11 +220,14 @@ const copyLimitBytes = 4096
  * what it was given.
  */
 export class FrameWriter {
-  #slab: Buffer = emptyPayload
+  #slab = emptyPayload as Buffer & Latin1Writer
   #start = 0
   #at = 0
   #parts: Buffer[] = []
   #bytes = 0
+  /** The stream whose DATA frame is the last one here, and where it begins in the slab; 0 for none. */
+  #lastDataId = 0
+  #lastDataAt = 0
 
   /** Encoded and not yet taken. */
   get bytes(): number {
@@ -211,6 +243,7 @@ export class FrameWriter {
     const parts = this.#parts
     this.#parts = []
     this.#bytes = 0
+    this.#lastDataId = 0
     return parts
   }
 
@@ -228,7 +261,7 @@ export class FrameWriter {
   textFrame(type: FrameType, flags: number, streamId: number, text: string): void {
     this.#reserve(headerBytes + text.length)
     this.header(type, flags, streamId, text.length)
-    this.#slab.write(text, this.#at, 'latin1')
+    this.#slab.latin1Write(text, this.#at, text.length)
     this.#at += text.length
     this.#bytes += text.length
   }
@@ -240,6 +273,35 @@ export class FrameWriter {
       this.textFrame(FrameType.HEADERS, Flag.MORE, streamId, text.slice(at, at + maxPayloadBytes))
     }
     this.textFrame(FrameType.HEADERS, end ? Flag.END : 0, streamId, at > 0 ? text.slice(at) : text)
+  }
+
+  /**
+   * DATA: a frame of its own, or more of the one that was written last, if it is of this stream.
+   *
+   * @param chunk small enough to be copied beside its header: `copyLimitBytes`
+   */
+  data(streamId: number, chunk: Buffer): void {
+    const { length } = chunk
+    const headerAt = this.#lastDataAt
+    const joined = this.#at - headerAt - headerBytes + length
+    const slab = this.#slab
+    if (this.#lastDataId === streamId && slab.length - this.#at >= length && joined <= joinBytes) {
+      this.#putLength(headerAt, joined)
+      this.payload(chunk)
+      return
+    }
+    this.#reserve(headerBytes + length)
+    this.header(FrameType.DATA, 0, streamId, length)
+    this.#lastDataId = streamId
+    this.#lastDataAt = this.#at - headerBytes
+    this.payload(chunk)
+  }
+
+  /** Ends the stream with its DATA frame that was written last. @returns false if another frame follows it */
+  endLastData(streamId: number): boolean {
+    if (this.#lastDataId !== streamId) return false
+    this.#slab[this.#lastDataAt + 4] = Flag.END
+    return true
   }
 
   window(streamId: number, increment: number): void {
@@ -270,16 +332,25 @@ export class FrameWriter {
   /** A header whose payload of exactly `length` bytes follows by `payload()`. */
   header(type: FrameType, flags: number, streamId: number, length: number): void {
     this.#reserve(headerBytes)
+    this.#lastDataId = 0
     const slab = this.#slab
     const at = this.#at
+    this.#putLength(at, length)
+    slab[at + 3] = type
+    slab[at + 4] = flags
+    slab[at + 5] = streamId >>> 24
+    slab[at + 6] = streamId >>> 16
+    slab[at + 7] = streamId >>> 8
+    slab[at + 8] = streamId
+    this.#at = at + headerBytes
+    this.#bytes += headerBytes
+  }
+
+  #putLength(at: number, length: number): void {
+    const slab = this.#slab
     slab[at] = length >>> 16
     slab[at + 1] = length >>> 8
     slab[at + 2] = length
-    slab[at + 3] = type
-    slab[at + 4] = flags
-    slab.writeUInt32BE(streamId, at + 5)
-    this.#at = at + headerBytes
-    this.#bytes += headerBytes
   }
 
   payload(piece: Buffer): void {
@@ -309,7 +380,7 @@ export class FrameWriter {
   #reserve(bytes: number): void {
     if (this.#slab.length - this.#at >= bytes) return
     this.#seal()
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(bytes, slabBytes))
+    this.#slab = Buffer.allocUnsafeSlow(Math.max(bytes, slabBytes)) as Buffer & Latin1Writer
     this.#start = 0
     this.#at = 0
   }

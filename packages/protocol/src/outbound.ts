@@ -68,6 +68,11 @@ export class Outbound {
     return this.writer.bytes > this.#controlBacklogBytes / 2
   }
 
+  /** Nothing waits for its turn or for the socket, and the batch has room: small data may join it. */
+  get takesAtOnce(): boolean {
+    return !this.#blocked && !this.#firstReady && this.writer.bytes < batchBytes
+  }
+
   /** Sends what `writer` holds, with the rest of this turn of the event loop. */
   schedule(): void {
     if (this.writer.bytes > this.#controlBacklogBytes) this.#onBacklogFull()

@@ -2,10 +2,11 @@ import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import { initialWindowBytes, MemoryBudget, minimumWindowBytes } from './budget.ts'
 import { GoAwayCode, isResetCode, ResetCode, TunnelError, type TunnelErrorCode } from './errors.ts'
-import { Flag, FrameDecoder, FrameType, maxPayloadBytes } from './frame.ts'
+import { Flag, FrameDecoder, FrameType, latin1, maxPayloadBytes, readUint32 } from './frame.ts'
 import { encodeHello, parseHello } from './handshake.ts'
 import { Outbound } from './outbound.ts'
-import { Stream, type StreamHost } from './stream.ts'
+import { checkLatin1, Stream, type StreamHost } from './stream.ts'
+import { StreamTable } from './stream-table.ts'
 import type {
   StreamHandler,
   TunnelClock,
@@ -52,7 +53,14 @@ const errorCodes: Readonly<Record<GoAwayCode, TunnelErrorCode>> = {
   [GoAwayCode.INTERNAL]: 'TUNNEL_CLOSED',
 }
 
-type FrameHandler = (session: TunnelSession, flags: number, id: number, payload: Buffer) => void
+type FrameHandler = (
+  session: TunnelSession,
+  flags: number,
+  id: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+) => void
 
 /**
  * One tunnel: a Duplex, already connected and authenticated, and the streams on it. It owns the
@@ -67,7 +75,7 @@ export class TunnelSession {
   readonly #budget: MemoryBudget
   readonly #host: StreamHost
   readonly #decoder: FrameDecoder
-  readonly #streams = new Map<number, Stream>()
+  readonly #streams = new StreamTable()
   #state: 'open' | 'closed' = 'open'
   #ready = false
   #draining = false
@@ -116,7 +124,8 @@ export class TunnelSession {
       handlerFailed: (error, stream) => this.#handlerFailed(error, stream),
     }
     this.#decoder = new FrameDecoder({
-      onFrame: (type, flags, id, payload) => this.#receive(type, flags, id, payload),
+      onFrame: (type, flags, id, bytes, start, end) =>
+        this.#receive(type, flags, id, bytes, start, end),
       onDataStart: (flags, id, length) => this.#receiveDataStart(flags, id, length),
       onDataPiece: (piece, last) => this.#receiveDataPiece(piece, last),
     })
@@ -152,15 +161,13 @@ export class TunnelSession {
    * Gateway side. Nothing needs to be awaited: opening, head and body may be sent at once; body
    * bytes stay here until the connector accepted.
    *
-   * @param openPayload at most 64 KiB; not changed by anyone from here on
+   * @param openText at most 64 KiB, each byte one latin1 character
    * @throws TunnelError `TUNNEL_CLOSED` when draining or closed; `TUNNEL_FULL` when the connector
    *   takes no more streams or does not read fast enough. Another tunnel may do in both cases
    */
-  openStream(openPayload: Buffer, handler: StreamHandler): TunnelStream {
+  openStream(openText: string, handler: StreamHandler): TunnelStream {
     if (this.#options.side !== 'gateway') throw new TypeError('only the gateway opens streams')
-    if (openPayload.length > maxPayloadBytes) {
-      throw new TypeError(`opening of ${openPayload.length} bytes`)
-    }
+    checkLatin1(openText, maxPayloadBytes, 'opening')
     if (this.draining) throw new TunnelError('TUNNEL_CLOSED', 'the tunnel takes no new streams')
     const full = this.#streams.size >= Math.min(this.#peerMaxStreams, this.#limits.maxStreams)
     if (full || this.#outbound.backlogged) {
@@ -168,10 +175,10 @@ export class TunnelSession {
     }
     const id = this.#nextStreamId++
     const window = this.#budget.initialWindow()
-    const stream = new Stream(this.#host, id, noPayload, handler, window, 0)
-    this.#streams.set(id, stream)
+    const stream = new Stream(this.#host, id, '', handler, window, 0)
+    this.#streams.add(stream)
     const flags = window < initialWindowBytes ? Flag.SMALL : 0
-    this.#outbound.writer.frame(FrameType.OPEN, flags, id, openPayload)
+    this.#outbound.writer.textFrame(FrameType.OPEN, flags, id, openText)
     this.#outbound.schedule()
     if (id === maxStreamId) this.goAway('stream ids are used up')
     return stream
@@ -205,15 +212,20 @@ export class TunnelSession {
   // ---- receiving
 
   static readonly #handlers: readonly FrameHandler[] = [
-    (session, _flags, _id, payload) => session.#receiveHello(payload),
-    (session, flags, id, payload) => session.#receiveOpen(flags, id, payload),
-    (session, flags, id, payload) => session.#find(id)?.receiveHead(flags, payload),
+    (session, _flags, _id, bytes, start, end) => session.#receiveHello(bytes.subarray(start, end)),
+    (session, flags, id, bytes, start, end) => session.#receiveOpen(flags, id, bytes, start, end),
+    (session, flags, id, bytes, start, end) =>
+      session.#find(id)?.receiveHead(flags, bytes, start, end),
     () => {}, // DATA comes by onDataStart and onDataPiece
-    (session, _flags, id, payload) => session.#find(id)?.receiveTrailers(payload),
-    (session, _flags, id, payload) => session.#find(id)?.receiveWindow(payload.readUInt32BE(0)),
-    (session, _flags, id, payload) => session.#receiveReset(id, payload),
-    (session, flags, _id, payload) => session.#receivePing(flags, payload),
-    (session, _flags, _id, payload) => session.#receiveGoAway(payload),
+    (session, _flags, id, bytes, start, end) =>
+      session.#find(id)?.receiveTrailers(latin1(bytes, start, end)),
+    (session, _flags, id, bytes, start) =>
+      session.#find(id)?.receiveWindow(readUint32(bytes, start)),
+    (session, _flags, id, bytes, start, end) =>
+      session.#receiveReset(id, bytes.subarray(start, end)),
+    (session, flags, _id, bytes, start, end) =>
+      session.#receivePing(flags, bytes.subarray(start, end)),
+    (session, _flags, _id, bytes, start, end) => session.#receiveGoAway(bytes.subarray(start, end)),
   ]
 
   #read(chunk: Buffer): void {
@@ -222,13 +234,20 @@ export class TunnelSession {
     if (error) this.#fail(GoAwayCode.FRAME_INVALID, error.message)
   }
 
-  #receive(type: number, flags: number, id: number, payload: Buffer): void {
+  #receive(
+    type: number,
+    flags: number,
+    id: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
     // A peer that cannot agree to our HELLO may say so before its own went out.
     if (!this.#ready && type !== FrameType.HELLO && type !== FrameType.GOAWAY) {
       this.#fail(GoAwayCode.PROTOCOL_ERROR, `frame type ${type} before HELLO`)
       return
     }
-    TunnelSession.#handlers[type]!(this, flags, id, payload)
+    TunnelSession.#handlers[type]!(this, flags, id, bytes, start, end)
   }
 
   #receiveHello(payload: Buffer): void {
@@ -248,7 +267,7 @@ export class TunnelSession {
     this.#options.onReady?.()
   }
 
-  #receiveOpen(flags: number, id: number, payload: Buffer): void {
+  #receiveOpen(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
     if (this.#options.side === 'gateway') {
       this.#fail(GoAwayCode.PROTOCOL_ERROR, 'a connector opened a stream')
       return
@@ -265,8 +284,8 @@ export class TunnelSession {
       return
     }
     const credit = (flags & Flag.SMALL) === 0 ? initialWindowBytes : minimumWindowBytes
-    const stream = new Stream(this.#host, id, Buffer.from(payload), noHandler, 0, credit)
-    this.#streams.set(id, stream)
+    const stream = new Stream(this.#host, id, latin1(bytes, start, end), noHandler, 0, credit)
+    this.#streams.add(stream)
     try {
       this.#options.onStream?.(stream)
       if (stream.handler === noHandler) throw new TypeError('onStream set no handler')
@@ -343,14 +362,14 @@ export class TunnelSession {
       resetCode: ResetCode.REFUSED,
       detail: reason,
     })
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.all()) {
       if (stream.id > lastStreamId && !stream.accepted) stream.sessionEnded(error)
     }
   }
 
   /** Undefined for a stream that is over: what the peer sent before it knew is dropped. */
   #find(id: number): Stream | undefined {
-    const stream = this.#streams.get(id)
+    const stream = this.#streams.find(id)
     if (!stream && id >= this.#nextStreamId) {
       this.#fail(GoAwayCode.PROTOCOL_ERROR, `frame on stream ${id}, which was never opened`)
     }
@@ -411,7 +430,7 @@ export class TunnelSession {
   }
 
   #streamOver(stream: Stream): void {
-    this.#streams.delete(stream.id)
+    this.#streams.delete(stream)
     if (this.#leaving) this.#closeWhenDrained()
   }
 
@@ -443,7 +462,7 @@ export class TunnelSession {
         : new TunnelError('TUNNEL_CLOSED', error?.message ?? 'the tunnel was closed', {
             cause: error,
           })
-    for (const stream of [...this.#streams.values()]) stream.sessionEnded(forStreams)
+    for (const stream of this.#streams.all()) stream.sessionEnded(forStreams)
     this.#options.onClose(error)
   }
 
@@ -483,8 +502,6 @@ export class TunnelSession {
     }
   }
 }
-
-const noPayload = Buffer.alloc(0)
 
 const ignore = (): void => {}
 

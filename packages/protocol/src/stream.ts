@@ -1,6 +1,13 @@
 import { type MemoryBudget, minimumWindowBytes } from './budget.ts'
 import { ResetCode, TunnelError, type TunnelErrorCode } from './errors.ts'
-import { Flag, FrameType, type FrameWriter, maxPayloadBytes } from './frame.ts'
+import {
+  copyLimitBytes,
+  Flag,
+  FrameType,
+  type FrameWriter,
+  latin1,
+  maxPayloadBytes,
+} from './frame.ts'
 import { type Outbound, turnBytes } from './outbound.ts'
 import { ChunkQueue } from './queue.ts'
 import type { StreamHandler, TunnelClock, TunnelStream } from './tunnel.ts'
@@ -45,7 +52,7 @@ type Phase = 0 | 1 | 2
 
 export class Stream implements TunnelStream {
   readonly id: number
-  readonly openPayload: Buffer
+  readonly openText: string
   handler: StreamHandler
   readonly #host: StreamHost
 
@@ -96,14 +103,14 @@ export class Stream implements TunnelStream {
   constructor(
     host: StreamHost,
     id: number,
-    openPayload: Buffer,
+    openText: string,
     handler: StreamHandler,
     windowBytes: number,
     sendCredit: number,
   ) {
     this.#host = host
     this.id = id
-    this.openPayload = openPayload
+    this.openText = openText
     this.handler = handler
     this.#sendCredit = sendCredit
     this.#receiveCredit = windowBytes
@@ -125,7 +132,11 @@ export class Stream implements TunnelStream {
       throw new TypeError('a gateway sends one head')
     }
     checkLatin1(head, maxHeadBytes, 'head')
-    if (this.#host.side === 'connector') this.accept()
+    if (this.#host.side === 'connector') {
+      // Credit for a body that is complete already would be no use to anybody.
+      if (this.#receivePhase === Receive.open) this.accept()
+      else this.#accepted = true
+    }
     this.#sentHead = true
     if (end) this.#sendPhase = Send.ended
     this.#host.outbound.writer.head(this.id, head, end)
@@ -138,6 +149,7 @@ export class Stream implements TunnelStream {
     if (this.#sendPhase !== Send.open) throw new TypeError('data was written after the end')
     if (chunk.length > 0) {
       this.#sentData = true
+      if (this.#writeAtOnce(chunk)) return this.#noteRoom()
       this.#sendQueue ??= new ChunkQueue()
       if (this.#sendQueue.bytes > overfullBytes) {
         this.reset(ResetCode.INTERNAL, 'writer ignored back-pressure')
@@ -150,6 +162,30 @@ export class Stream implements TunnelStream {
       this.#host.outbound.countQueued(chunk.length)
       if (this.#sendCredit > 0) this.#host.outbound.enqueue(this)
     }
+    return this.#noteRoom()
+  }
+
+  /**
+   * What is small, and has nothing to wait for, goes into the batch without a turn in the rotation.
+   *
+   * @returns whether it did
+   */
+  #writeAtOnce(chunk: Buffer): boolean {
+    const { outbound } = this.#host
+    if (
+      chunk.length > copyLimitBytes ||
+      chunk.length > this.#sendCredit ||
+      !outbound.takesAtOnce ||
+      (this.#sendQueue !== undefined && this.#sendQueue.bytes > 0)
+    )
+      return false
+    outbound.writer.data(this.id, chunk)
+    this.#sendCredit -= chunk.length
+    outbound.schedule()
+    return true
+  }
+
+  #noteRoom(): boolean {
     if (this.#hasRoom(fullBytes)) return true
     this.#wantsWritable = true
     return false
@@ -168,8 +204,13 @@ export class Stream implements TunnelStream {
       checkLatin1(trailers, maxPayloadBytes, 'trailers')
       this.#trailers = trailers
     }
-    this.#sendPhase = Send.ending
     this.#wantsWritable = false
+    if (!trailers && this.#host.outbound.writer.endLastData(this.id)) {
+      this.#sendPhase = Send.ended
+      this.#checkOver()
+      return
+    }
+    this.#sendPhase = Send.ending
     if (this.hasDataToSend) this.#host.outbound.enqueue(this)
   }
 
@@ -267,36 +308,41 @@ export class Stream implements TunnelStream {
   notifyWritable(): void {
     if (this.#over || !this.#wantsWritable || !this.#hasRoom(fullBytes)) return
     this.#wantsWritable = false
-    this.#call(() => this.handler.onWritable())
+    try {
+      this.handler.onWritable()
+    } catch (error) {
+      this.#handlerThrew(error)
+    }
   }
 
   // ---- what the session received
 
-  receiveHead(flags: number, payload: Buffer): void {
+  receiveHead(flags: number, bytes: Buffer, start: number, payloadEnd: number): void {
     if (this.#deaf) return
     const continued = this.#partialHead !== undefined
     if (!continued && !this.#mayReceiveHead()) return
     const more = (flags & Flag.MORE) !== 0
-    this.#receivedHeadBytes += payload.length
-    const headBytes = (this.#partialHead?.length ?? 0) + payload.length
+    const length = payloadEnd - start
+    this.#receivedHeadBytes += length
+    const headBytes = (this.#partialHead?.length ?? 0) + length
     if (headBytes > maxHeadBytes || this.#receivedHeadBytes > maxAllHeadsBytes) {
       this.#violate('TUNNEL_PROTOCOL_VIOLATION', `heads of ${this.#receivedHeadBytes} bytes`)
       return
     }
     if (more) {
-      if (payload.length < minHeadPartBytes) {
-        this.#violate('TUNNEL_PROTOCOL_VIOLATION', `part of a head of ${payload.length} bytes`)
+      if (length < minHeadPartBytes) {
+        this.#violate('TUNNEL_PROTOCOL_VIOLATION', `part of a head of ${length} bytes`)
         return
       }
-      if (!this.#host.holdHeadBytes(payload.length)) {
+      if (!this.#host.holdHeadBytes(length)) {
         this.#fail(ResetCode.OVERLOADED, 'TUNNEL_OVERLOADED', 'too many unfinished heads')
         return
       }
-      this.#partialHead = (this.#partialHead ?? '') + payload.toString('latin1')
+      this.#partialHead = (this.#partialHead ?? '') + latin1(bytes, start, payloadEnd)
       this.#noteAccepted()
       return
     }
-    let head = payload.toString('latin1')
+    let head = latin1(bytes, start, payloadEnd)
     if (continued) {
       head = this.#partialHead + head
       this.#dropPartialHead()
@@ -359,20 +405,20 @@ export class Stream implements TunnelStream {
     this.#deliver()
   }
 
-  receiveTrailers(payload: Buffer): void {
+  receiveTrailers(text: string): void {
     if (this.#deaf) return
     if (this.#receivePhase !== Receive.open || this.#partialHead !== undefined) {
       this.#violate('TUNNEL_PROTOCOL_VIOLATION', 'trailers after the end or within a head')
       return
     }
-    this.#receivedHeadBytes += payload.length
+    this.#receivedHeadBytes += text.length
     if (this.#receivedHeadBytes > maxAllHeadsBytes) {
       this.#violate('TUNNEL_PROTOCOL_VIOLATION', `heads of ${this.#receivedHeadBytes} bytes`)
       return
     }
     this.#noteAccepted()
     if (this.#over) return
-    this.receiveEnd(payload.length > 0 ? payload.toString('latin1') : undefined)
+    this.receiveEnd(text.length > 0 ? text : undefined)
   }
 
   receiveWindow(increment: number): void {
@@ -467,7 +513,11 @@ export class Stream implements TunnelStream {
   #noteAccepted(): void {
     if (this.#accepted || this.#host.side === 'connector') return
     this.#accepted = true
-    if (this.handler.onAccepted) this.#call(() => this.handler.onAccepted?.())
+    try {
+      this.handler.onAccepted?.()
+    } catch (error) {
+      this.#handlerThrew(error)
+    }
   }
 
   #deliver(): void {
@@ -603,14 +653,6 @@ export class Stream implements TunnelStream {
     }
   }
 
-  #call(method: () => void): void {
-    try {
-      method()
-    } catch (error) {
-      this.#handlerThrew(error)
-    }
-  }
-
   #handlerThrew(error: unknown): void {
     this.abandon()
     this.#host.handlerFailed(error, this)
@@ -619,7 +661,7 @@ export class Stream implements TunnelStream {
 
 // The pattern is answered at once for a string of one-byte characters, which all parsed heads are.
 // A wider character would lose its upper byte on the wire, and with it could become a line end.
-function checkLatin1(text: string, limitBytes: number, what: string): void {
+export function checkLatin1(text: string, limitBytes: number, what: string): void {
   if (text.length > limitBytes) throw new TypeError(`${what} of ${text.length} bytes`)
   if (/[^\x00-\xff]/.test(text)) throw new TypeError(`${what} with characters beyond latin1`)
 }

@@ -44,8 +44,8 @@ export interface StreamHandler {
 /** One exchange, or one upgraded byte pipe, inside a tunnel. */
 export interface TunnelStream {
   readonly id: number
-  /** Connector side: the payload of OPEN. Empty on the gateway side. */
-  readonly openPayload: Buffer
+  /** Connector side: the payload of OPEN, each byte one latin1 character. Empty on the gateway side. */
+  readonly openText: string
   handler: StreamHandler
   /**
    * Gateway side: the connector granted credit or answered. Connector side: `accept()` was called.

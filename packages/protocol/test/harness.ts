@@ -133,7 +133,7 @@ export async function runSession(setup: SessionCase, pieces: Buffer[]): Promise<
   })
   for (let count = setup.opened ?? 0; count > 0; count--) {
     const stream: TunnelStream = session.openStream(
-      Buffer.alloc(0),
+      '',
       watch(() => stream.id),
     )
     stream.sendHead('POST / HTTP/1.1')

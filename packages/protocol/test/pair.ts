@@ -133,7 +133,7 @@ export function startPair(
     served.shift() ?? (await new Promise<Served>((resolve) => takers.push(resolve)))
   const opening = (payload = 'to the origin') => {
     const recorder = new Recorder()
-    return { stream: gateway.openStream(Buffer.from(payload), recorder), recorder }
+    return { stream: gateway.openStream(payload, recorder), recorder }
   }
   return {
     gateway,

@@ -257,7 +257,7 @@ test('a gateway opens no streams into a backlog', async () => {
   })
   wire.feed(hello('connector'))
   await nextTurn()
-  const open = () => session.openStream(Buffer.alloc(10_000), new Recorder())
+  const open = () => session.openStream('\0'.repeat(10_000), new Recorder())
   assert.throws(
     () => {
       for (let count = 0; count < 20; count++) open()
@@ -276,7 +276,7 @@ test('frames of one turn go out in one write, control frames before data', async
   const session = new TunnelSession(wire, { side: 'gateway', onClose() {}, clock: stoppedClock })
   wire.feed(hello('connector'))
   const streams = Array.from({ length: 10 }, () => {
-    const stream = session.openStream(Buffer.from('x'), new Recorder())
+    const stream = session.openStream('x', new Recorder())
     stream.sendHead('POST / HTTP/1.1')
     stream.write(Buffer.from('body'))
     return stream
@@ -284,7 +284,7 @@ test('frames of one turn go out in one write, control frames before data', async
   await nextTurn()
   assert.equal(wire.written.length, 1)
   for (const { id } of streams) wire.feed(frame(5, 0, id, '00001000'))
-  session.openStream(Buffer.from('late'), new Recorder())
+  session.openStream('late', new Recorder())
   await nextTurn()
   assert.equal(wire.written.length, 2)
   const types = decodeFrames(wire.written[1]!).frames.map(({ type }) => type)
@@ -297,15 +297,13 @@ test('streams take turns while the socket is full, and control frames pass them'
   const wire = new Stuck({ highWaterMark: 65_536 })
   const session = new TunnelSession(wire, { side: 'gateway', onClose() {}, clock: stoppedClock })
   wire.feed(hello('connector'))
-  const streams = Array.from({ length: 4 }, () =>
-    session.openStream(Buffer.alloc(0), new Recorder()),
-  )
+  const streams = Array.from({ length: 4 }, () => session.openStream('', new Recorder()))
   for (const { id } of streams) wire.feed(frame(5, 0, id, '00100000'))
   for (const stream of streams) {
     for (let count = 0; count < 6; count++) stream.write(Buffer.alloc(65_536, stream.id))
   }
   await nextTurn()
-  const late = session.openStream(Buffer.alloc(0), new Recorder())
+  const late = session.openStream('', new Recorder())
   for (let batch = 0; batch < 30; batch++) {
     wire.release()
     await turns(2)

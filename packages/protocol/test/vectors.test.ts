@@ -62,7 +62,8 @@ function decodeWithSource(pieces: Buffer[]): Decoded {
   }
   let data: { flags: number; streamId: number; pieces: Buffer[] } | undefined
   const decoder = new FrameDecoder({
-    onFrame: describeFrame,
+    onFrame: (type, flags, streamId, bytes, start, end) =>
+      describeFrame(type, flags, streamId, bytes.subarray(start, end)),
     onDataStart(flags, streamId) {
       data = { flags, streamId, pieces: [] }
     },

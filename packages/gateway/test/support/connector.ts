@@ -26,9 +26,10 @@ export class Relayed implements StreamHandler {
 
   constructor(stream: TunnelStream) {
     this.stream = stream
-    const length = stream.openPayload[0]!
-    this.id = stream.openPayload.toString('latin1', 1, 1 + length)
-    this.instruction = JSON.parse(stream.openPayload.toString('utf8', 1 + length))
+    const opening = Buffer.from(stream.openText, 'latin1')
+    const length = opening[0]!
+    this.id = opening.toString('latin1', 1, 1 + length)
+    this.instruction = JSON.parse(opening.toString('utf8', 1 + length))
   }
 
   onHead(head: string, end: boolean): void {
