@@ -162,6 +162,15 @@ export async function revokeConnector(
   return row !== undefined
 }
 
+/** Puts a connector into another group. */
+export async function moveConnector(
+  db: Kysely<Database>,
+  id: string,
+  groupId: string,
+): Promise<void> {
+  await db.updateTable('connector').set({ groupId }).where('id', '=', id).execute()
+}
+
 function select(db: Kysely<Database>) {
   return db
     .selectFrom('connector')
