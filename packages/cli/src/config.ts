@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
-import { ConfigurationError, isHostName, type Problem, toProblems } from '@sallyport/domain'
-import { isAlias, LineCounter, parseDocument, visit } from 'yaml'
+import { ConfigurationError, isHostName, toProblems } from '@sallyport/domain'
 import { z } from 'zod'
+import { decodeUtf8, readYaml } from './yaml.ts'
 
 const port = z.int().min(1).max(65_535)
 
@@ -122,61 +122,37 @@ function readText(path: string): string {
         : `cannot be read (${code})`,
     )
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw refuse(path, 'must be UTF-8')
-  }
+  const text = decodeUtf8(bytes)
+  if (text === undefined) throw refuse(path, 'must be UTF-8')
+  return text
 }
+
+const onlyOneDocument = 'must be the only document; remove the line --- and what follows'
 
 /** @throws ConfigurationError */
 export function parseServiceConfig(text: string): ServiceConfig {
-  const result = serviceConfigSchema.safeParse(parseYaml(text) ?? {})
+  const { documents, problems } = readYaml(text)
+  // A second document would be what one reader takes and another leaves.
+  const all = documents[1]
+    ? [...problems, { line: documents[1].line, message: onlyOneDocument }]
+    : problems
+  if (all.length > 0)
+    throw new ConfigurationError(
+      all.map(({ line, message }) => ({
+        path: line === undefined ? 'configuration' : `line ${line}`,
+        message,
+      })),
+    )
+  const result = serviceConfigSchema.safeParse(documents[0]?.value ?? {})
   if (result.success) return result.data
   throw new ConfigurationError(toProblems(result.error, serviceConfigSchema, 'configuration'))
 }
 
-/**
- * Strict YAML: what one reader takes for this and another for that is refused, such as a key that stands twice.
- *
- * @throws ConfigurationError
- */
-function parseYaml(text: string): unknown {
-  const lines = new LineCounter()
-  const at = (offset: number) => `line ${lines.linePos(offset).line}`
-  try {
-    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-    const problems: Problem[] = [...document.errors, ...document.warnings].map(
-      ({ code, message, pos }) => ({ path: at(pos[0]), message: yamlWords[code] ?? message }),
-    )
-    if (problems.length === 0)
-      visit(document, {
-        Node(_key, node) {
-          if (!isAlias(node) && node.anchor === undefined) return
-          const message = 'must not use anchors (&) and aliases (*); write the value out'
-          problems.push({ path: at(node.range?.[0] ?? 0), message })
-        },
-      })
-    // One that is cut off in the middle makes as many as it has brackets.
-    if (problems.length > 0) throw new ConfigurationError(problems.slice(0, maxYamlProblems))
-    return document.toJS()
-  } catch (error) {
-    // The parser calls itself for each level.
-    if (error instanceof RangeError) throw refuse('configuration', 'is nested too deeply')
-    throw error
-  }
-}
-
-const maxYamlProblems = 10
-
-/** Errors of the parser that speak to programmers, in other words. */
-const yamlWords: Partial<Record<string, string>> = {
-  MULTIPLE_DOCS: 'must be the only document; remove the line --- and what follows',
-  DUPLICATE_KEY: 'sets a key for the second time; keep one of the two',
-  RESOURCE_EXHAUSTION: 'is nested too deeply',
-  TAB_AS_INDENT: 'must be indented with spaces, not with tabs',
-}
-
 function refuse(path: string, message: string): ConfigurationError {
   return new ConfigurationError([{ path, message }])
+}
+
+/** For editors: completion and checks of sallyport.yaml. JSON Schema draft 7, which they know best. */
+export function toServiceJsonSchema(): object {
+  return z.toJSONSchema(serviceConfigSchema, { target: 'draft-7', io: 'input' })
 }

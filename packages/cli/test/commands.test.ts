@@ -41,6 +41,8 @@ async function listenFor(t: TestContext, answer: (name: string, input: never) =>
 
 const secret = 'correct horse'
 
+const objectFile = join(import.meta.dirname, 'support/group.yaml')
+
 /** Command line, command, and what it is asked with. */
 const table: [args: string[], name: string, input: unknown][] = [
   [
@@ -73,6 +75,16 @@ const table: [args: string[], name: string, input: unknown][] = [
     ['group', 'remove', '--group', 'staff', 'hr'],
     'group.remove-member',
     { group: 'staff', memberGroup: 'hr' },
+  ],
+  [
+    ['group', 'members', 'staff', '--transitive'],
+    'group.members',
+    { name: 'staff', transitive: true },
+  ],
+  [
+    ['group', 'update', 'staff', '--name', 'people'],
+    'group.update',
+    { name: 'staff', newName: 'people' },
   ],
   [['group', 'delete', 'staff'], 'group.delete', { name: 'staff' }],
   [
@@ -120,12 +132,20 @@ const table: [args: string[], name: string, input: unknown][] = [
   [['connector-group', 'list'], 'connector-group.list', {}],
   [['connector-group', 'delete', 'edge'], 'connector-group.delete', { name: 'edge' }],
   [['connector', 'list'], 'connector.list', {}],
+  [['connector', 'show', 'one'], 'connector.show', { connector: 'one' }],
+  [
+    ['connector', 'move', 'one', '--connector-group', 'edge'],
+    'connector.move',
+    { connector: 'one', connectorGroup: 'edge' },
+  ],
   [['connector', 'revoke', 'one'], 'connector.revoke', { connector: 'one' }],
   [
     ['token', 'create', '--connector-group', 'edge', '--minutes', '5'],
     'token.create',
     { connectorGroup: 'edge', lifetimeMs: 300_000 },
   ],
+  [['token', 'list'], 'token.list', {}],
+  [['token', 'delete', 'abc'], 'token.delete', { id: 'abc' }],
   [['session', 'list', '--user', 'ana', '--limit', '5'], 'session.list', { user: 'ana', limit: 5 }],
   [['session', 'end', 'abc'], 'session.end', { sessionId: 'abc' }],
   [
@@ -134,13 +154,24 @@ const table: [args: string[], name: string, input: unknown][] = [
     { kind: 'user-created', subject: 'x', limit: 7 },
   ],
   [['status'], 'status', {}],
+  [
+    ['apply', '-f', objectFile, '--plan'],
+    'objects.plan',
+    { objects: [{ kind: 'group', name: 'staff' }], prune: [] },
+  ],
+  [
+    ['apply', '-f', objectFile, '--prune', '--expect', '1'],
+    'objects.apply',
+    { objects: [{ kind: 'group', name: 'staff' }], prune: ['group'], expect: '1' },
+  ],
+  [['export'], 'objects.export', {}],
 ]
 
 test('every command line asks for what it says, and no command is out of reach', async (t) => {
   const { asked, sallyport } = await listenFor(t, (name) =>
-    name.endsWith('.list')
+    /\.(?:list|members|export)$/.test(name)
       ? []
-      : { id: 'id', token: 'sp1.x.y', expiresAt: 0, service: 'https://x' },
+      : { changes: [], id: 'id', token: 'sp1.x.y', expiresAt: 0, service: 'https://x' },
   )
   await inPairs(table, async ([args, name, input]) => {
     const outcome = await sallyport(args, `${secret}\n`)
