@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { Administration } from './administration.ts'
 import { explainUsage } from './arguments.ts'
 import { addApplicationCommands } from './commands/applications.ts'
+import { addBackupCommands } from './commands/backup.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
 import { addObjectCommands } from './commands/objects.ts'
 import { addPeopleCommands } from './commands/people.ts'
@@ -34,6 +35,7 @@ export function createProgram(): Command {
   addConnectorCommands(program, administration)
   addRecordCommands(program, administration)
   addObjectCommands(program, administration)
+  addBackupCommands(program, administration)
   explainUsage(program)
   return program
 }

@@ -8,6 +8,8 @@ export interface CommandContext {
   readonly db: Db
   readonly configuration: Configuration
   readonly clock: () => number
+  /** Folder of the database and of what goes with it. */
+  readonly dataDir: string
   hashPassword(password: string): Promise<string>
   /** How many tunnels of a connector are up. */
   countTunnels(connectorId: string): number

@@ -140,6 +140,10 @@ function checkTogether(
   prune: readonly ObjectKind[],
 ): Problem[] {
   const applications: AssignedApplication[] = []
+  // Those that are stored first: of two that exclude each other, the later is blamed.
+  if (!prune.includes('application'))
+    for (const [name, { application }] of state.applications)
+      if (!names.get('application')!.has(name)) applications.push({ application, principalIds: [] })
   const indexes = new Map<string, number>()
   for (const { index, object } of objects) {
     if (object.kind !== 'application') continue
@@ -148,9 +152,6 @@ function checkTogether(
     applications.push({ application, principalIds: [] })
     indexes.set(nameOf(object), index)
   }
-  if (!prune.includes('application'))
-    for (const [name, { application }] of state.applications)
-      if (!names.get('application')!.has(name)) applications.push({ application, principalIds: [] })
   // That connector groups are there was checked with the other references.
   const groups = new Set(applications.map(({ application }) => application.connectorGroup))
   return configuration.problemsOf(applications, groups).map(({ path, message }) => {

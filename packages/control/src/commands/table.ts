@@ -1,5 +1,6 @@
 import type { CommandContext, CommandDefinition, CommandTable } from '../command.ts'
 import { applicationCommands } from './applications.ts'
+import { backupCommands } from './backup.ts'
 import { connectorCommands } from './connectors.ts'
 import { groupCommands } from './groups.ts'
 import { objectCommands } from './objects.ts'
@@ -12,6 +13,7 @@ const definitions: Record<string, CommandDefinition> = {
   ...applicationCommands,
   ...connectorCommands,
   ...objectCommands,
+  ...backupCommands,
   ...systemCommands,
 }
 
