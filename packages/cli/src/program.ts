@@ -7,6 +7,7 @@ import { addConnectorCommands } from './commands/connectors.ts'
 import { addObjectCommands } from './commands/objects.ts'
 import { addPeopleCommands } from './commands/people.ts'
 import { addRecordCommands } from './commands/records.ts'
+import { addExamples } from './examples.ts'
 
 /** Everything that `sallyport` can do, not yet told what to do. */
 export function createProgram(): Command {
@@ -36,6 +37,7 @@ export function createProgram(): Command {
   addRecordCommands(program, administration)
   addObjectCommands(program, administration)
   addBackupCommands(program, administration)
+  addExamples(program)
   explainUsage(program)
   return program
 }

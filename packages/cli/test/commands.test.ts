@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { type Control, serveControlSocket } from '@sallyport/control'
 import type { Command } from 'commander'
 import { parseServiceConfig } from '../src/config.ts'
+import { examples, pathOf } from '../src/examples.ts'
 import { withStoredControl } from '../src/offline.ts'
 import { createProgram } from '../src/program.ts'
 import { domain, install, type Outcome, run, scratch, source } from './support/programs.ts'
@@ -290,6 +291,26 @@ test('every command says what it does, and none takes a secret as an argument', 
     for (const argument of command.registeredArguments)
       assert.doesNotMatch(argument.name(), /password|token|secret|key/)
   }
+})
+
+test('every command has an example in its help, and every example is a command line that is understood', () => {
+  const commands = allOf(createProgram()).filter(
+    (command) => command.commands.length === 0 && command.name() !== 'help',
+  )
+  assert.deepEqual(Object.keys(examples).sort(), commands.map(pathOf).sort())
+  for (const command of commands)
+    for (const line of examples[pathOf(command)]!) {
+      // What a shell makes of it, as far as these lines need one.
+      const [call = ''] = line.slice(line.indexOf('sallyport ')).split(/ [|>] /)
+      const words = [...call.matchAll(/'[^']*'|(?:"[^"]*"|[^ "])+/g)].map(([word]) =>
+        word.replace(/^'|'$|"/g, ''),
+      )
+      const program = createProgram()
+      const parsed: string[] = []
+      for (const one of allOf(program)) one.action(() => void parsed.push(pathOf(one)))
+      program.parse(words.slice(1), { from: 'user' })
+      assert.deepEqual(parsed, [pathOf(command)], line)
+    }
 })
 
 function allOf(command: Command): Command[] {
