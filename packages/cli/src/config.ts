@@ -26,41 +26,77 @@ function isAddressRange(text: string): boolean {
 /** The longest system host is `connect.<base domain>`, and RFC 1035 section 2.3.4 ends a name at 253. */
 const maxBaseDomain = 253 - 'connect.'.length
 
-/** `sallyport serve --config FILE`. Every field has a default but the two that no default can know. */
+/**
+ * `sallyport serve --config FILE`. Every field has a default but the two that no default can know. Descriptions go
+ * into the reference and the JSON schema.
+ */
 export const serviceConfigSchema = z.strictObject({
-  /** Domain under which login., apps., admin. and connect. live, and applications by default. */
   baseDomain: z
     .string()
     .transform((text) => text.toLowerCase())
     .refine((text) => isHostName(text) && text.length <= maxBaseDomain, {
       error: 'must be a DNS name such as access.example.com',
-    }),
-  /** Folder of the database, keys and certificates; made if it does not exist. */
-  dataDir: file,
+    })
+    .describe(
+      'Domain under which login., apps., admin. and connect. live, and applications by default; a DNS name.',
+    ),
+  dataDir: file.describe(
+    'Folder of the database, keys and certificates. Made with mode 0700 if it is not there.',
+  ),
   listen: z
     .strictObject({
-      /** Address to listen on; `::` is all of IPv6 and IPv4. */
-      address: address.default('::'),
-      port: port.default(443),
+      address: address
+        .default('::')
+        .describe('IP address to listen on; :: is all of IPv6 and IPv4.'),
+      port: port.default(443).describe('The one TLS port.'),
     })
     .prefault({}),
-  /** The port in URLs, where a balancer or a port forwarding makes it another than listen.port. */
-  publicPort: port.optional(),
-  /**
-   * Plain HTTP for application hosts, behind a balancer that ends TLS: only its address may reach this port.
-   */
+  publicPort: port
+    .optional()
+    .describe(
+      'The port in URLs, where a balancer or port forwarding makes it another. Default: listen.port.',
+    ),
   plainListen: z
-    .strictObject({ address: address.default('127.0.0.1'), port: z.int().min(0).max(65_535) })
+    .strictObject({
+      address: address.default('127.0.0.1').describe('Where it listens.'),
+      port: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .describe(
+          'Plain HTTP for application hosts, behind a balancer that ends TLS: only its address may reach this port. 0 takes a free one. Default: none.',
+        ),
+    })
     .optional(),
-  /** Peers whose X-Forwarded-For is believed. */
-  trustedProxies: z.array(addressRange).default([]),
-  /** Certificates of your own, PEM; hosts that none of them covers get one of the built-in authority. */
-  certificates: z.array(z.strictObject({ certificateFile: file, keyFile: file })).default([]),
-  /** Key that seals secrets in the database; kept outside of it. Default: `key` in the data folder. */
-  keyFile: file.optional(),
-  /** One JSON line for each request. Default: `access.log` in the data folder; `-` is standard output. */
-  accessLog: file.optional(),
-  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  trustedProxies: z
+    .array(addressRange)
+    .default([])
+    .describe('Peers (IP addresses and CIDR ranges) whose X-Forwarded-For is believed.'),
+  certificates: z
+    .array(
+      z.strictObject({
+        certificateFile: file.describe('PEM file with the certificate and its chain.'),
+        keyFile: file.describe('PEM file with its private key.'),
+      }),
+    )
+    .default([])
+    .describe(
+      'Certificates of your own. Hosts that none of them covers get one of the built-in authority.',
+    ),
+  keyFile: file
+    .optional()
+    .describe(
+      'The key that seals secrets in the database, kept outside of it. Made at the first start. Default: key in dataDir.',
+    ),
+  accessLog: file
+    .optional()
+    .describe(
+      'One JSON line for each request; - is standard output. Default: access.log in dataDir.',
+    ),
+  logLevel: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe("The service's own log: JSON lines on standard error."),
 })
 
 export type ServiceConfig = z.output<typeof serviceConfigSchema>

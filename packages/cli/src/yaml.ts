@@ -75,6 +75,11 @@ function problemsOf(document: Document, lineAt: (offset: number) => number): Yam
   )
   if (problems.length === 0)
     visit(document, {
+      Pair(_key, { key }) {
+        if (!isNode(key) || isScalar(key)) return
+        const message = 'must have a plain text as key, not a list or a mapping'
+        problems.push({ line: lineAt(key.range?.[0] ?? 0), message })
+      },
       Node(_key, node) {
         if (!isAlias(node) && node.anchor === undefined) return
         const message = 'must not use anchors (&) and aliases (*); write the value out'
