@@ -10,10 +10,12 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { checkObjects } from '@sallyport/control/objects'
 import { readObjectFiles } from '../src/objects/read.ts'
 import { toYaml } from '../src/objects/write.ts'
 import { readYaml } from '../src/yaml.ts'
 import { domain, install, type Outcome, scratch } from './support/programs.ts'
+import { seeded } from './support/random.ts'
 
 function write(folder: string, files: Record<string, string>): void {
   for (const [name, text] of Object.entries(files)) {
@@ -284,4 +286,58 @@ test('what is written as YAML is read back as it was, whatever it looks like', (
     documents.map(({ value }) => value),
     objects,
   )
+})
+
+test('fuzz: files whose bytes were changed at random are read or refused with their lines', async () => {
+  const seed = Number(process.env.FUZZ_SEED ?? 20_261_125)
+  const random = seeded(seed)
+  const one = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)]!
+  const bits = ['[', '{', '&a ', '*a ', '\t', '\n', '- ', '!!x ', '"', "'", '|', '%', '\0', '---\n']
+  const more = [
+    ': ',
+    '#',
+    '? ',
+    '<<: ',
+    '__proto__: ',
+    '...\n',
+    '\u2028',
+    '\ufeff',
+    '%YAML 1.1\n---\n',
+  ]
+  for (let round = 0; round < 1_000; round += 1) {
+    let text = one([people, app(443), `${people}---\n${app(443)}`])
+    for (let count = 1 + Math.floor(random() * 4); count > 0; count -= 1) {
+      const at = Math.floor(random() * text.length)
+      text = text.slice(0, at) + one([...bits, ...more]) + text.slice(at + Math.floor(random() * 3))
+    }
+    try {
+      const { documents, problems } = readYaml(text)
+      const lineCount = text.split('\n').length
+      for (const { line } of problems)
+        assert.ok(line === undefined || (line >= 1 && line <= lineCount))
+      // Over the socket they go as JSON.
+      const values = JSON.parse(JSON.stringify(documents.map(({ value }) => value))) as unknown[]
+      for (const { path } of (await checkObjects(values)).problems) {
+        const [, index, field = ''] = /^objects\.(\d+)(?:\.(.*))?$/s.exec(path) ?? []
+        const line = documents[Number(index)]!.lineOf(field)
+        assert.ok(line >= 1 && line <= lineCount, `${path} in line ${line}`)
+      }
+    } catch (error) {
+      throw new Error(`seed ${seed}, round ${round}: ${JSON.stringify(text)}`, { cause: error })
+    }
+  }
+})
+
+test('a file that is nested without end is refused, and the service lives', async (t) => {
+  const { sallyport, dir, serve } = await place(t)
+  await serve()
+  for (const depth of [50, 500, 5_000, 50_000]) {
+    const file = join(dir, 'deep.yaml')
+    writeFileSync(file, `kind: group\nname: x\nmembers: ${'['.repeat(depth)}${']'.repeat(depth)}\n`)
+    const { status, stderr } = await sallyport(['apply', '-f', file])
+    assert.equal(status, 1, stderr)
+    assert.match(stderr, /deep\.yaml:\d+: .*(?:must be an object|is nested too deeply)/)
+    assert.doesNotMatch(stderr, /\n\s+at /)
+  }
+  expect(await sallyport(['status']), 0, /"running": true/)
 })
