@@ -385,7 +385,7 @@ test('of two that apply at once, both are carried out one after the other', asyn
 
 test('too many changes for one transaction are refused before the first', async (t) => {
   const { service, apply } = await start(t)
-  const objects = Array.from({ length: 20_001 }, (_, index) => ({
+  const objects = Array.from({ length: 5_001 }, (_, index) => ({
     kind: 'user',
     userName: `u${index}`,
   }))
