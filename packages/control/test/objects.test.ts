@@ -348,6 +348,26 @@ test('every problem of every object is said at once, under the name that the fil
   assert.equal(service.events.length, events)
 })
 
+test('a name that is the ID of something else is refused: commands would take it for that', async (t) => {
+  const { service, apply, plan } = await start(t)
+  await apply(all)
+  const ana = await service.execute<{ id: string }>('user.show', { userName: 'ana' })
+  const staff = await service.execute<{ id: string }>('group.show', { name: 'staff' })
+  await service.execute('user.create', { userName: '00000000-0000-4000-8000-000000000000' })
+  assert.deepEqual(
+    await pathsOf(
+      apply([
+        { kind: 'user', userName: ana.id, displayName: 'Eve' },
+        { kind: 'group', name: staff.id, members: { users: [ana.id], groups: [] } },
+      ]),
+    ),
+    ['objects.0.userName', 'objects.1.members.users.0', 'objects.1.name'],
+  )
+  // One that only looks like an ID is a name like any other.
+  const like = { kind: 'user', userName: '00000000-0000-4000-8000-000000000000' }
+  assert.deepEqual((await plan([like])).changes, [])
+})
+
 test('a plan is known again: what changed since then is noticed, and what did not is carried out', async (t) => {
   const { service, plan, apply } = await start(t)
   const { id } = await plan(all)

@@ -12,6 +12,7 @@ import { ControlError, refuse } from '../errors.ts'
 import { toApplicationInput, toObjectField } from '../objects/application.ts'
 import { type CheckedObjects, checkObjects } from '../objects/check.ts'
 import { exportObjects } from '../objects/export.ts'
+import { checkIds } from '../objects/ids.ts'
 import { makePlan, type Plan } from '../objects/plan.ts'
 import { checkReferences } from '../objects/references.ts'
 import { nameOf, type ObjectKind, objectKinds } from '../objects/schema.ts'
@@ -101,6 +102,7 @@ async function planObjects(
   const state = await readState(db, wantedOf(checked, prune))
   const problems = [
     ...checked.problems,
+    ...(await checkIds(db, checked)),
     ...checkReferences(checked, state, prune),
     ...checkTogether(configuration, checked, state, prune),
   ]
