@@ -67,7 +67,7 @@ export function addObjectCommands(program: Command, administration: Administrati
       printLine(
         administration.json
           ? toJson({ files })
-          : `${objects.length} objects written to ${options.output}`,
+          : `${objects.length} ${objects.length === 1 ? 'object' : 'objects'} written to ${options.output}`,
       )
     })
 
