@@ -57,6 +57,17 @@ export class Administration {
     printLine(this.json ? toJson(result ?? {}) : toPrintable(done(result as Result)))
   }
 
+  /** Who asks, for the audit log. */
+  get actor(): string {
+    return findActor()
+  }
+
+  /** Whether a service answers. */
+  async isRunning(): Promise<boolean> {
+    const { controlSocket } = serviceFiles(this.config)
+    return (await callControlSocket(controlSocket, 'status', {}, this.actor)).running
+  }
+
   /** What the service says of itself, and whether it runs. */
   async showStatus(): Promise<void> {
     const { running, result } = await this.#executeThere('status', {})
@@ -67,8 +78,7 @@ export class Administration {
     name: string,
     input: unknown,
   ): Promise<{ running: boolean; result: unknown }> {
-    const { config } = this
-    const actor = findActor()
+    const { config, actor } = this
     const endsAt = performance.now() + patienceMs
     for (;;) {
       const answer = await callControlSocket(serviceFiles(config).controlSocket, name, input, actor)

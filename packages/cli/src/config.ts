@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
-import { ConfigurationError, isHostName, type Problem, toProblems } from '@sallyport/domain'
-import { isAlias, LineCounter, parseDocument, visit } from 'yaml'
+import { ConfigurationError, isHostName, toProblems } from '@sallyport/domain'
 import { z } from 'zod'
+import { decodeUtf8, readYaml } from './yaml.ts'
 
 const port = z.int().min(1).max(65_535)
 
@@ -26,41 +26,77 @@ function isAddressRange(text: string): boolean {
 /** The longest system host is `connect.<base domain>`, and RFC 1035 section 2.3.4 ends a name at 253. */
 const maxBaseDomain = 253 - 'connect.'.length
 
-/** `sallyport serve --config FILE`. Every field has a default but the two that no default can know. */
+/**
+ * `sallyport serve --config FILE`. Every field has a default but the two that no default can know. Descriptions go
+ * into the reference and the JSON schema.
+ */
 export const serviceConfigSchema = z.strictObject({
-  /** Domain under which login., apps., admin. and connect. live, and applications by default. */
   baseDomain: z
     .string()
     .transform((text) => text.toLowerCase())
     .refine((text) => isHostName(text) && text.length <= maxBaseDomain, {
       error: 'must be a DNS name such as access.example.com',
-    }),
-  /** Folder of the database, keys and certificates; made if it does not exist. */
-  dataDir: file,
+    })
+    .describe(
+      'Domain under which login., apps., admin. and connect. live, and applications by default; a DNS name.',
+    ),
+  dataDir: file.describe(
+    'Folder of the database, keys and certificates. Made with mode 0700 if it is not there.',
+  ),
   listen: z
     .strictObject({
-      /** Address to listen on; `::` is all of IPv6 and IPv4. */
-      address: address.default('::'),
-      port: port.default(443),
+      address: address
+        .default('::')
+        .describe('IP address to listen on; :: is all of IPv6 and IPv4.'),
+      port: port.default(443).describe('The one TLS port.'),
     })
     .prefault({}),
-  /** The port in URLs, where a balancer or a port forwarding makes it another than listen.port. */
-  publicPort: port.optional(),
-  /**
-   * Plain HTTP for application hosts, behind a balancer that ends TLS: only its address may reach this port.
-   */
+  publicPort: port
+    .optional()
+    .describe(
+      'The port in URLs, where a balancer or port forwarding makes it another. Default: listen.port.',
+    ),
   plainListen: z
-    .strictObject({ address: address.default('127.0.0.1'), port: z.int().min(0).max(65_535) })
+    .strictObject({
+      address: address.default('127.0.0.1').describe('Where it listens.'),
+      port: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .describe(
+          'Plain HTTP for application hosts, behind a balancer that ends TLS: only its address may reach this port. 0 takes a free one. Default: none.',
+        ),
+    })
     .optional(),
-  /** Peers whose X-Forwarded-For is believed. */
-  trustedProxies: z.array(addressRange).default([]),
-  /** Certificates of your own, PEM; hosts that none of them covers get one of the built-in authority. */
-  certificates: z.array(z.strictObject({ certificateFile: file, keyFile: file })).default([]),
-  /** Key that seals secrets in the database; kept outside of it. Default: `key` in the data folder. */
-  keyFile: file.optional(),
-  /** One JSON line for each request. Default: `access.log` in the data folder; `-` is standard output. */
-  accessLog: file.optional(),
-  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  trustedProxies: z
+    .array(addressRange)
+    .default([])
+    .describe('Peers (IP addresses and CIDR ranges) whose X-Forwarded-For is believed.'),
+  certificates: z
+    .array(
+      z.strictObject({
+        certificateFile: file.describe('PEM file with the certificate and its chain.'),
+        keyFile: file.describe('PEM file with its private key.'),
+      }),
+    )
+    .default([])
+    .describe(
+      'Certificates of your own. Hosts that none of them covers get one of the built-in authority.',
+    ),
+  keyFile: file
+    .optional()
+    .describe(
+      'The key that seals secrets in the database, kept outside of it. Made at the first start. Default: key in dataDir.',
+    ),
+  accessLog: file
+    .optional()
+    .describe(
+      'One JSON line for each request; - is standard output. Default: access.log in dataDir.',
+    ),
+  logLevel: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe("The service's own log: JSON lines on standard error."),
 })
 
 export type ServiceConfig = z.output<typeof serviceConfigSchema>
@@ -122,61 +158,37 @@ function readText(path: string): string {
         : `cannot be read (${code})`,
     )
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw refuse(path, 'must be UTF-8')
-  }
+  const text = decodeUtf8(bytes)
+  if (text === undefined) throw refuse(path, 'must be UTF-8')
+  return text
 }
+
+const onlyOneDocument = 'must be the only document; remove the line --- and what follows'
 
 /** @throws ConfigurationError */
 export function parseServiceConfig(text: string): ServiceConfig {
-  const result = serviceConfigSchema.safeParse(parseYaml(text) ?? {})
+  const { documents, problems } = readYaml(text)
+  // A second document would be what one reader takes and another leaves.
+  const all = documents[1]
+    ? [...problems, { line: documents[1].line, message: onlyOneDocument }]
+    : problems
+  if (all.length > 0)
+    throw new ConfigurationError(
+      all.map(({ line, message }) => ({
+        path: line === undefined ? 'configuration' : `line ${line}`,
+        message,
+      })),
+    )
+  const result = serviceConfigSchema.safeParse(documents[0]?.value ?? {})
   if (result.success) return result.data
   throw new ConfigurationError(toProblems(result.error, serviceConfigSchema, 'configuration'))
 }
 
-/**
- * Strict YAML: what one reader takes for this and another for that is refused, such as a key that stands twice.
- *
- * @throws ConfigurationError
- */
-function parseYaml(text: string): unknown {
-  const lines = new LineCounter()
-  const at = (offset: number) => `line ${lines.linePos(offset).line}`
-  try {
-    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-    const problems: Problem[] = [...document.errors, ...document.warnings].map(
-      ({ code, message, pos }) => ({ path: at(pos[0]), message: yamlWords[code] ?? message }),
-    )
-    if (problems.length === 0)
-      visit(document, {
-        Node(_key, node) {
-          if (!isAlias(node) && node.anchor === undefined) return
-          const message = 'must not use anchors (&) and aliases (*); write the value out'
-          problems.push({ path: at(node.range?.[0] ?? 0), message })
-        },
-      })
-    // One that is cut off in the middle makes as many as it has brackets.
-    if (problems.length > 0) throw new ConfigurationError(problems.slice(0, maxYamlProblems))
-    return document.toJS()
-  } catch (error) {
-    // The parser calls itself for each level.
-    if (error instanceof RangeError) throw refuse('configuration', 'is nested too deeply')
-    throw error
-  }
-}
-
-const maxYamlProblems = 10
-
-/** Errors of the parser that speak to programmers, in other words. */
-const yamlWords: Partial<Record<string, string>> = {
-  MULTIPLE_DOCS: 'must be the only document; remove the line --- and what follows',
-  DUPLICATE_KEY: 'sets a key for the second time; keep one of the two',
-  RESOURCE_EXHAUSTION: 'is nested too deeply',
-  TAB_AS_INDENT: 'must be indented with spaces, not with tabs',
-}
-
 function refuse(path: string, message: string): ConfigurationError {
   return new ConfigurationError([{ path, message }])
+}
+
+/** For editors: completion and checks of sallyport.yaml. JSON Schema draft 7, which they know best. */
+export function toServiceJsonSchema(): object {
+  return z.toJSONSchema(serviceConfigSchema, { target: 'draft-7', io: 'input' })
 }

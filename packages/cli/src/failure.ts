@@ -11,8 +11,11 @@ export class CommandError extends Error {
   }
 }
 
-/** Exit codes: what was asked for could not be done, or could not be understood. */
-export const exitCodes = { failed: 1, usage: 2 } as const
+/**
+ * Exit codes: what was asked for could not be done, or could not be understood; `apply --plan` has found
+ * something different.
+ */
+export const exitCodes = { failed: 1, usage: 2, different: 2 } as const
 
 /** Prints an error for a person and ends with status 1. */
 export function reportError(program: string, error: unknown): never {

@@ -2,9 +2,12 @@ import { Command } from 'commander'
 import { Administration } from './administration.ts'
 import { explainUsage } from './arguments.ts'
 import { addApplicationCommands } from './commands/applications.ts'
+import { addBackupCommands } from './commands/backup.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
+import { addObjectCommands } from './commands/objects.ts'
 import { addPeopleCommands } from './commands/people.ts'
 import { addRecordCommands } from './commands/records.ts'
+import { addExamples } from './examples.ts'
 
 /** Everything that `sallyport` can do, not yet told what to do. */
 export function createProgram(): Command {
@@ -32,6 +35,9 @@ export function createProgram(): Command {
   addApplicationCommands(program, administration)
   addConnectorCommands(program, administration)
   addRecordCommands(program, administration)
+  addObjectCommands(program, administration)
+  addBackupCommands(program, administration)
+  addExamples(program)
   explainUsage(program)
   return program
 }

@@ -29,7 +29,7 @@ const p256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const dayMs = 86_400_000
 
 /** Certificates begin a day early: machines with a clock that lags must not refuse them. */
-const backdateMs = dayMs
+export const backdateMs = dayMs
 
 /** A P-256 key and its certificate, PEM. */
 export interface KeyPair {

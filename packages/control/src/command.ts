@@ -8,6 +8,8 @@ export interface CommandContext {
   readonly db: Db
   readonly configuration: Configuration
   readonly clock: () => number
+  /** Folder of the database and of what goes with it. */
+  readonly dataDir: string
   hashPassword(password: string): Promise<string>
   /** How many tunnels of a connector are up. */
   countTunnels(connectorId: string): number
@@ -41,6 +43,8 @@ export interface CommandDefinition {
   readonly changes: boolean
   readonly input: z.ZodType
   run(context: CommandContext, input: unknown, actor: string): Promise<unknown>
+  /** Carries it out as a part of a larger change; commands that only read have none. */
+  perform?(change: Change, input: unknown, context: CommandContext): Promise<unknown>
 }
 
 /** A command that only reads. */
@@ -87,6 +91,11 @@ export function prepared<Schema extends z.ZodType, Ready>(
     async run(context, value, actor) {
       const ready = await prepare(context, parseInput(input, value))
       return context.configuration.change(actor, (change) => run(change, ready, context))
+    },
+    async perform(change, value, context) {
+      // The preparation sees what the change has done so far.
+      const ready = await prepare({ ...context, db: change.db }, parseInput(input, value))
+      return run(change, ready, context)
     },
   }
 }

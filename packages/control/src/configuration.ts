@@ -1,9 +1,11 @@
 import {
   type AccessEvent,
+  type AssignedApplication,
   ConfigurationError,
   compileSnapshot,
   type Problem,
   type Snapshot,
+  type SnapshotInput,
 } from '@sallyport/domain'
 import { applications, audit, connectorGroups, type Store, settings } from '@sallyport/store'
 import { ControlError } from './errors.ts'
@@ -121,6 +123,22 @@ export class Configuration {
     return result
   }
 
+  /**
+   * What would be wrong with such a configuration, and is not wrong already.
+   *
+   * @param connectorGroups their names
+   */
+  problemsOf(
+    applications: readonly AssignedApplication[],
+    connectorGroups: ReadonlySet<string>,
+  ): Problem[] {
+    const { baseDomain, port } = this.#options
+    const { version } = this.#snapshot
+    return check({ applications, baseDomain, port, version }, connectorGroups).problems.filter(
+      (problem) => !includes(this.#accepted, problem),
+    )
+  }
+
   async close(): Promise<void> {
     this.#unsubscribe()
     this.#listeners.clear()
@@ -177,15 +195,21 @@ async function compile(
   const version = Number((await settings.findSetting(db, versionKey)) ?? 0)
   const assigned = await applications.listAssignedApplications(db)
   const groups = new Set((await connectorGroups.listConnectorGroups(db)).map(({ name }) => name))
+  return check({ applications: assigned, baseDomain, port, version }, groups)
+}
+
+/** @param groups names of the connector groups */
+function check(input: SnapshotInput, groups: ReadonlySet<string>): Compiled {
+  const { version } = input
   const problems: Problem[] = []
-  for (const { application } of assigned)
+  for (const { application } of input.applications)
     if (!groups.has(application.connectorGroup))
       problems.push({
         path: `applications.${application.name}.connectorGroup`,
         message: `there is no connector group "${application.connectorGroup}"; create it, or use one of: ${[...groups].join(', ')}`,
       })
   try {
-    const snapshot = compileSnapshot({ applications: assigned, baseDomain, port, version })
+    const snapshot = compileSnapshot(input)
     return { version, snapshot: problems.length === 0 ? snapshot : undefined, problems }
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error

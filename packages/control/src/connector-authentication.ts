@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { audit, connectors, type Store } from '@sallyport/store'
+import { adoptCertificate, isAdoptable } from './adoption.ts'
 import { type CertificateAuthority, thumbprint } from './certificate-authority.ts'
 import { ControlError } from './errors.ts'
 import type { Log } from './log.ts'
@@ -128,6 +129,11 @@ export class ConnectorAuthentication {
       const again = await connectors.findConnectorById(db, connectorId)
       if (again?.certificateSerial === serial && again.revokedAt === undefined) return again
     }
+    if (await isAdoptable(db, connector, proof)) {
+      if (!proven || (await this.#adopt(connector, proof))) return connector
+      const again = await connectors.findConnectorById(db, connectorId)
+      if (again?.certificateSerial === serial && again.revokedAt === undefined) return again
+    }
     if (proven) await this.#noticeSuperseded(connector, serial)
     throw new ControlError(
       'CERTIFICATE_SUPERSEDED',
@@ -135,13 +141,16 @@ export class ConnectorAuthentication {
     )
   }
 
+  #adopt(connector: connectors.Connector, proof: ConnectorProof): Promise<boolean> {
+    const { store, clock } = this.#options
+    return adoptCertificate(store.db, connector, proof, keyThumbprint(proof.certificate), clock())
+  }
+
   #promote({ certificate, connectorId, serial }: ConnectorProof): Promise<boolean> {
     return connectors.promoteCertificate(this.#options.store.db, connectorId, {
       serial,
       notAfterAt: certificate.validToDate.getTime(),
-      publicKeyThumbprint: thumbprint(
-        certificate.publicKey.export({ type: 'spki', format: 'der' }),
-      ),
+      publicKeyThumbprint: keyThumbprint(certificate),
     })
   }
 
@@ -160,4 +169,8 @@ export class ConnectorAuthentication {
       detail: { name: connector.name, serial },
     })
   }
+}
+
+function keyThumbprint({ publicKey }: X509Certificate): string {
+  return thumbprint(publicKey.export({ type: 'spki', format: 'der' }))
 }

@@ -6,7 +6,8 @@ import type { Control } from './control.ts'
 import { ControlError, type ControlErrorCode } from './errors.ts'
 import { readJson, sendJson } from './json-http.ts'
 
-const limitBytes = 1_048_576
+/** A whole directory of objects fits in. */
+const limitBytes = 32 * 1_048_576
 const limitAnswerBytes = 64 * 1_048_576
 const answerTimeoutMs = 60_000
 const graceMs = 2_000

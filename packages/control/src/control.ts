@@ -133,6 +133,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     db: store.db,
     configuration,
     clock,
+    dataDir,
     hashPassword,
     countTunnels,
     facts: {

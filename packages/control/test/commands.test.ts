@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import type { ControlError } from '@sallyport/control'
 import type { AccessEvent } from '@sallyport/domain'
 import { audit, groups, oidcModel, sessions, users } from '@sallyport/store'
-import { startTestControl, type TestControl } from './service.ts'
+import { enrol } from './connector.ts'
+import { serveEnrolment, startTestControl, type TestControl } from './service.ts'
 
 const url = (name: string) => `https://${name}.sallyport.localhost:8443/`
 const hr = { name: 'hr', externalUrl: url('hr'), internalUrl: 'http://hr.internal/' }
@@ -359,6 +360,87 @@ test('a connector group in use is not deleted, and the reason names its users', 
     (await execute<{ name: string }[]>('connector-group.list')).map(({ name }) => name),
     ['default'],
   )
+})
+
+test('a connector is shown and moved while it is in force, and its old group can go then', async (t) => {
+  const service = await startTestControl(t)
+  const { execute } = service
+  const port = await serveEnrolment(t, service.control)
+  const { connectorId } = await enrol(service, port, 'edge')
+  await execute('connector-group.create', { name: 'branch' })
+  assert.deepEqual(
+    await eventsOf(service, 'connector.move', { connector: 'edge', connectorGroup: 'branch' }),
+    [{ kind: 'connector-moved', connectorId, connectorGroup: 'branch' }],
+  )
+  const shown = await execute<Record<string, unknown>>('connector.show', { connector: connectorId })
+  assert.deepEqual([shown.name, shown.connectorGroup, shown.status], ['edge', 'branch', 'offline'])
+  // Where it is already: nothing to tell, nothing to write down.
+  assert.deepEqual(
+    await eventsOf(service, 'connector.move', { connector: 'edge', connectorGroup: 'branch' }),
+    [],
+  )
+  for (const [input, path] of [
+    [{ connector: 'edge', connectorGroup: 'nowhere' }, 'connectorGroup'],
+    [{ connector: 'nobody', connectorGroup: 'default' }, 'connector'],
+  ] as const) {
+    const error = await refusal(execute('connector.move', input))
+    assert.deepEqual([error.code, error.problems[0]!.path], ['NOT_FOUND', path])
+  }
+  assert.match(
+    (await refusal(execute('connector-group.delete', { name: 'branch' }))).message,
+    /move them to another group or revoke them/,
+  )
+  await execute('connector.move', { connector: 'edge', connectorGroup: 'default' })
+  await execute('connector-group.delete', { name: 'branch' })
+  await execute('connector.revoke', { connector: 'edge' })
+  assert.equal((await refusal(execute('connector.show', { connector: 'edge' }))).code, 'CONFLICT')
+  assert.equal((await service.auditKinds()).filter((kind) => kind === 'connector-moved').length, 2)
+})
+
+test('tokens are listed without what they are, and one that nobody has used is taken back', async (t) => {
+  const service = await startTestControl(t)
+  const { execute } = service
+  const port = await serveEnrolment(t, service.control)
+  const { connectorId } = await enrol(service, port)
+  const { id, token } = await execute<{ id: string; token: string }>('token.create')
+  await execute('token.create', { lifetimeMs: 60_000 })
+  service.advance(60_000)
+  const list = await execute<Record<string, unknown>[]>('token.list')
+  assert.deepEqual(list.map(({ status }) => status).sort(), ['expired', 'good', 'used'])
+  const used = list.find(({ status }) => status === 'used')!
+  assert.equal(used.connectorId, connectorId)
+  assert.ok(!JSON.stringify(list).includes(token.split('.')[1]!))
+  await execute('token.delete', { id })
+  for (const gone of [id, used.id, 'nothing'])
+    assert.equal((await refusal(execute('token.delete', { id: gone }))).code, 'NOT_FOUND')
+  assert.equal((await execute<unknown[]>('token.list')).length, 2)
+})
+
+test('a group that gets another name keeps members and assignments, and its members are told of', async (t) => {
+  const service = await startTestControl(t)
+  const { execute } = service
+  const { id } = await execute<{ id: string }>('user.create', { userName: 'ana' })
+  for (const name of ['staff', 'inner', 'other']) await execute('group.create', { name })
+  await execute('group.add-member', { group: 'staff', memberGroup: 'inner' })
+  await execute('group.add-member', { group: 'inner', user: 'ana' })
+  await execute('app.create', hr)
+  await execute('app.assign', { name: 'hr', group: 'staff' })
+  // Applications are told the names of groups.
+  assert.deepEqual(await eventsOf(service, 'group.update', { name: 'staff', newName: 'people' }), [
+    { kind: 'claims-changed', userId: id },
+  ])
+  const app = await execute<{ groups: string[] }>('app.show', { name: 'hr' })
+  assert.deepEqual(app.groups, ['people'])
+  const direct = await execute<{ name: string }[]>('group.members', { name: 'people' })
+  assert.deepEqual(
+    direct.map(({ name }) => name),
+    ['inner'],
+  )
+  assert.deepEqual(await execute('group.members', { name: 'people', transitive: true }), [
+    { kind: 'user', name: 'ana', id },
+  ])
+  const error = await refusal(execute('group.update', { name: 'people', newName: 'other' }))
+  assert.deepEqual([error.code, error.problems[0]!.path], ['CONFLICT', 'newName'])
 })
 
 test('a token lives from a minute to a day', async (t) => {

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { connect, createServer, type TLSSocket } from 'node:tls'
-import { audit, connectors } from '@sallyport/store'
+import { audit, connectors, settings } from '@sallyport/store'
 import {
   type Enrolled,
   enrol,
@@ -371,6 +371,44 @@ test('a renewed certificate is put in force by its first use, and supersedes the
     1,
   )
   await control.authenticateConnector({ raw: renewed.raw })
+})
+
+test('a certificate that was issued after a backup is adopted once that is restored, an older one never', async (t) => {
+  const service = await startTestControl(t)
+  const { control, store } = service
+  const port = await serveEnrolment(t, control)
+  const old = await enrol(service, port)
+  const backup = await connectors.findConnectorById(store.db, old.connectorId)
+  const backupAt = service.now()
+  service.advance(3_600_000)
+  const skipped = toEnrolled(old.keys, (await renew(control, port, old)).body)
+  await control.authenticateConnector({ raw: skipped.raw })
+  service.advance(3_600_000)
+  const newest = toEnrolled(old.keys, (await renew(control, port, skipped)).body)
+  await control.authenticateConnector({ raw: newest.raw })
+
+  const putBack = () =>
+    store.db
+      .updateTable('connector')
+      .set({ certificateSerial: old.serial, certificateNotAfterAt: backup!.certificateNotAfterAt })
+      .execute()
+  const adopt = (one: { raw: Buffer }) => control.authenticateConnector({ raw: one.raw })
+  await putBack()
+  // Without a restoration there is no such certificate.
+  await assert.rejects(adopt(newest), { code: 'CERTIFICATE_SUPERSEDED' })
+  const restoredAt = service.now()
+  await settings.saveSetting(store.db, 'restored', JSON.stringify({ backupAt, restoredAt }))
+  assert.equal((await adopt(newest)).connectorId, old.connectorId)
+  for (const earlier of [old, skipped])
+    await assert.rejects(adopt(earlier), { code: 'CERTIFICATE_SUPERSEDED' })
+  assert.ok((await service.auditKinds()).includes('connector-certificate-adopted'))
+  // The same where it asks for a new certificate first.
+  await putBack()
+  assert.equal((await renew(control, port, newest)).statusCode, 200)
+
+  await putBack()
+  await service.execute('connector.revoke', { connector: old.connectorId })
+  await assert.rejects(adopt(newest), { code: 'CONNECTOR_REVOKED' })
 })
 
 test('a connector may renew with a new key', async (t) => {

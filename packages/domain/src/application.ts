@@ -107,68 +107,106 @@ export const headerClaims = [
   'groupIds',
 ] as const
 
-export const signOnSchema = z.discriminatedUnion('method', [
-  z.strictObject({ method: z.literal('none') }),
+const headerSchema = z.union([
   z.strictObject({
-    method: z.literal('headers'),
-    headers: z
-      .array(
-        z.union([
-          z.strictObject({ name: headerName, claim: z.enum(headerClaims) }),
-          z.strictObject({
-            name: headerName,
-            value: z
-              .string()
-              .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')
-              .max(1024),
-          }),
-        ]),
-      )
-      .min(1)
-      .max(50)
-      .refine(
-        (headers) => new Set(headers.map(({ name }) => name.toLowerCase())).size === headers.length,
-        {
-          error: 'must not name one header twice: origins differ in which of the two they believe',
-        },
-      ),
+    name: headerName.describe('Name of the header.'),
+    claim: z.enum(headerClaims).describe('What the header says of the person.'),
+  }),
+  z.strictObject({
+    name: headerName.describe('Name of the header.'),
+    value: z
+      .string()
+      .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')
+      .max(1024)
+      .describe('A constant.'),
   }),
 ])
 
+/** What sign-on by headers sends. */
+export const signOnHeadersSchema = z
+  .array(headerSchema)
+  .min(1)
+  .max(50)
+  .refine(
+    (headers) => new Set(headers.map(({ name }) => name.toLowerCase())).size === headers.length,
+    {
+      error: 'must not name one header twice: origins differ in which of the two they believe',
+    },
+  )
+  .describe('Headers that the origin gets with each request.')
+
+export const signOnSchema = z.discriminatedUnion('method', [
+  z.strictObject({ method: z.literal('none') }),
+  z.strictObject({ method: z.literal('headers'), headers: signOnHeadersSchema }),
+])
+
+/** Descriptions go into the help, the reference and the JSON schema of objects. */
 export const applicationSchema = z.strictObject({
-  /** Application ID; also the OpenID client ID. */
-  id: z.uuid(),
-  /** Short name in the command line and logs; unique. */
+  id: z.uuid().describe('Application ID; also the OpenID client ID.'),
   name: z
     .string()
-    .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'must be 1-63 of a-z, 0-9 and -'),
-  displayName: z.string().trim().min(1).max(256),
-  /** What people open (`externalUrl`). */
-  externalUrl: checked(externalUrlProblem),
-  /** What the connector requests (`internalUrl`). */
-  internalUrl: checked(internalUrlProblem),
-  /** Name of the connector group that reaches the origin. */
-  connectorGroup: z.string().min(1).max(64).default('default'),
-  /** `identity` (`aadPreAuthentication`): a session before any byte passes; `passthrough` (`passthru`). */
-  preAuthentication: z.enum(['identity', 'passthrough']).default('identity'),
-  /** Only assigned users and groups may use it (`appRoleAssignmentRequired`). */
-  assignmentRequired: z.boolean().default(true),
-  signOn: signOnSchema.default({ method: 'none' }),
-  /** Which host the origin sees in `Host` (`isTranslateHostHeaderEnabled`: internal). */
-  hostHeader: z.enum(['internal', 'external']).default('internal'),
-  /** Whether a client's `X-Forwarded-For` is kept in front of its address, or dropped. */
-  forwardedFor: z.enum(['append', 'replace']).default('append'),
-  /** How long the origin may take to begin its answer, in milliseconds (`applicationServerTimeout`). */
-  backendTimeoutMs: z.int().min(1).max(86_400_000).default(85_000),
-  /** Validate the origin's TLS certificate (`isBackendCertificateValidationEnabled`). */
-  validateBackendCertificate: z.boolean().default(true),
-  /**
-   * Accepts that this host or origin is also published with the other kind of pre-authentication,
-   * so that what one application protects another may leave open.
-   */
-  allowMixedPreAuthentication: z.boolean().default(false),
-  /** Whether assigned people see a tile in the portal. */
-  visible: z.boolean().default(true),
+    .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'must be 1-63 of a-z, 0-9 and -')
+    .describe('Short name in the command line and in logs; unique. 1-63 of a-z, 0-9 and -.'),
+  displayName: z
+    .string()
+    .trim()
+    .min(1)
+    .max(256)
+    .describe('What people see: the tile, the sign-in page.'),
+  externalUrl: checked(externalUrlProblem).describe(
+    "What people open: https://host[:port]/path/, ends with /. The port is the service's.",
+  ),
+  internalUrl: checked(internalUrlProblem).describe(
+    'What the connector requests: http:// or https://, ends with /.',
+  ),
+  connectorGroup: z
+    .string()
+    .min(1)
+    .max(64)
+    .default('default')
+    .describe('Name of the connector group that reaches the origin.'),
+  preAuthentication: z
+    .enum(['identity', 'passthrough'])
+    .default('identity')
+    .describe(
+      'identity: no byte reaches the origin without a session. passthrough: everybody reaches it, there is no sign-in and no sign-on.',
+    ),
+  assignmentRequired: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Only assigned users, and members of assigned groups at any depth, may use it. false: everybody who can sign in.',
+    ),
+  signOn: signOnSchema
+    .default({ method: 'none' })
+    .describe('How the origin learns who the person is.'),
+  hostHeader: z
+    .enum(['internal', 'external'])
+    .default('internal')
+    .describe('Which host the origin sees in Host: that of the internal or of the external URL.'),
+  forwardedFor: z
+    .enum(['append', 'replace'])
+    .default('append')
+    .describe(
+      "Whether a client's own X-Forwarded-For is kept in front of its address, or dropped.",
+    ),
+  backendTimeoutMs: z
+    .int()
+    .min(1)
+    .max(86_400_000)
+    .default(85_000)
+    .describe('Milliseconds that the origin may take to begin its answer.'),
+  validateBackendCertificate: z
+    .boolean()
+    .default(true)
+    .describe("Whether the connector checks the origin's TLS certificate."),
+  allowMixedPreAuthentication: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Accepts that this host or origin is also published with the other kind of pre-authentication, so that what one application protects another may leave open.',
+    ),
+  visible: z.boolean().default(true).describe('Whether people see a tile in the portal.'),
 })
 
 /** An application with every default filled in. */

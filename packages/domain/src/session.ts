@@ -49,3 +49,5 @@ export type AccessEvent =
   | { kind: 'claims-changed'; userId: string; at: number }
   | { kind: 'configuration-changed'; at: number }
   | { kind: 'connector-revoked'; connectorId: string; at: number }
+  /** The connector serves the applications of this group from now on. */
+  | { kind: 'connector-moved'; connectorId: string; connectorGroup: string; at: number }

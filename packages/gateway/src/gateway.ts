@@ -137,6 +137,9 @@ export class Gateway {
       case 'connector-revoked':
         this.tunnels.revoke(event.connectorId)
         break
+      case 'connector-moved':
+        this.tunnels.move(event.connectorId, event.connectorGroup)
+        break
       case 'configuration-changed':
         this.#decideBySnapshot()
         break

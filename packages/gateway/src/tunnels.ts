@@ -14,13 +14,23 @@ export class TunnelPool {
   readonly #groups = new Map<string, Set<ConnectedTunnel>>()
   /** IDs are never used again, and few connectors are ever revoked. */
   readonly #revoked = new Set<string>()
+  /** Group of each connector that was moved since this process began. */
+  readonly #moved = new Map<string, string>()
 
-  /** One of a connector that was revoked while its certificate was still being checked is closed. */
+  /**
+   * One of a connector that was revoked while its certificate was still being checked is closed; one that was moved
+   * meanwhile goes where it belongs now.
+   */
   add(tunnel: ConnectedTunnel): void {
     if (this.#revoked.has(tunnel.connectorId)) {
       tunnel.session.close(revoked())
       return
     }
+    tunnel.connectorGroup = this.#moved.get(tunnel.connectorId) ?? tunnel.connectorGroup
+    this.#insert(tunnel)
+  }
+
+  #insert(tunnel: ConnectedTunnel): void {
     let group = this.#groups.get(tunnel.connectorGroup)
     if (!group) {
       group = new Set()
@@ -53,6 +63,17 @@ export class TunnelPool {
     this.#revoked.add(connectorId)
     for (const tunnel of this.all())
       if (tunnel.connectorId === connectorId) tunnel.session.close(revoked())
+  }
+
+  /** From now on its tunnels get requests of the other group's applications; those under way go on. */
+  move(connectorId: string, connectorGroup: string): void {
+    this.#moved.set(connectorId, connectorGroup)
+    for (const tunnel of this.all()) {
+      if (tunnel.connectorId !== connectorId) continue
+      this.delete(tunnel)
+      tunnel.connectorGroup = connectorGroup
+      this.#insert(tunnel)
+    }
   }
 
   all(): ConnectedTunnel[] {

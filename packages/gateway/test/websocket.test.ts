@@ -431,6 +431,34 @@ test('a revoked connector loses its tunnels, and may open none', async (t) => {
   )
 })
 
+test('a connector that moves keeps its tunnels and streams, and serves the other group', async (t) => {
+  const system = new TestGateway(t, {
+    applications: [
+      open(),
+      app('south', { preAuthentication: 'passthrough', connectorGroup: 'south' }),
+    ],
+  })
+  const moving = system.addConnector({ id: 'c1' })
+  const { wire } = await openPipe(system)
+  system.gateway.apply({
+    kind: 'connector-moved',
+    connectorId: 'c1',
+    connectorGroup: 'south',
+    at: 0,
+  })
+  assert.equal(moving.closed, false)
+  assert.equal(wire.ended, false)
+  const { tunnels } = system.gateway
+  assert.equal(tunnels.pick('default'), undefined)
+  assert.equal(tunnels.pick('south')?.connectorId, 'c1')
+  // Its certificate was being checked when the event came.
+  system.addConnector({ id: 'c1' })
+  assert.equal(tunnels.pick('default'), undefined)
+  moving.session.close()
+  await moving.until(() => moving.closed)
+  assert.equal(tunnels.all().length, 1)
+})
+
 test('a gateway that stops waits for answers and not for WebSockets, then records all', async (t) => {
   const system = new TestGateway(t, { applications: [open()] })
   const connector = system.addConnector()

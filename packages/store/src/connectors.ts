@@ -125,6 +125,34 @@ export async function promoteCertificate(
 }
 
 /**
+ * Puts a certificate in force that was issued and is not on record; those on record are superseded.
+ *
+ * @param current serial of the certificate in force, as the caller read it
+ * @returns false when that changed, or the connector was revoked, in the meantime
+ */
+export async function adoptCertificate(
+  db: Kysely<Database>,
+  id: string,
+  current: string,
+  certificate: ConnectorCertificate,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('connector')
+    .set({
+      certificateSerial: certificate.serial,
+      nextCertificateSerial: null,
+      certificateNotAfterAt: certificate.notAfterAt,
+      publicKeyThumbprint: certificate.publicKeyThumbprint,
+    })
+    .where('id', '=', id)
+    .where('certificateSerial', '=', current)
+    .where('revokedAt', 'is', null)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/**
  * Notes that a connector was there.
  *
  * @returns false when the certificate is no longer in force, or the connector was revoked, by now
@@ -160,6 +188,15 @@ export async function revokeConnector(
     .returning('id')
     .executeTakeFirst()
   return row !== undefined
+}
+
+/** Puts a connector into another group. */
+export async function moveConnector(
+  db: Kysely<Database>,
+  id: string,
+  groupId: string,
+): Promise<void> {
+  await db.updateTable('connector').set({ groupId }).where('id', '=', id).execute()
 }
 
 function select(db: Kysely<Database>) {

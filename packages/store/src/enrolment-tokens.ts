@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import type { Database } from './schema.ts'
 
 /** A one-time permission to enrol a connector. Only its hash is kept. */
@@ -27,23 +27,31 @@ export async function findEnrolmentToken(
   db: Kysely<Database>,
   tokenHash: string,
 ): Promise<EnrolmentToken | undefined> {
+  const row = await select(db).where('enrolmentToken.tokenHash', '=', tokenHash).executeTakeFirst()
+  return row && toToken(row)
+}
+
+/** Newest first, used and expired ones too. */
+export async function listEnrolmentTokens(db: Kysely<Database>): Promise<EnrolmentToken[]> {
+  const rows = await select(db)
+    .orderBy('enrolmentToken.createdAt', 'desc')
+    .orderBy('enrolmentToken.id')
+    .execute()
+  return rows.map(toToken)
+}
+
+/** @returns false when there is no such token, or it was used */
+export async function deleteUnusedEnrolmentToken(
+  db: Kysely<Database>,
+  id: string,
+): Promise<boolean> {
   const row = await db
-    .selectFrom('enrolmentToken')
-    .innerJoin('connectorGroup', 'connectorGroup.id', 'enrolmentToken.groupId')
-    .select([
-      'enrolmentToken.id',
-      'enrolmentToken.groupId',
-      'enrolmentToken.createdAt',
-      'enrolmentToken.expiresAt',
-      'enrolmentToken.usedAt',
-      'enrolmentToken.connectorId',
-      'connectorGroup.name as groupName',
-    ])
-    .where('enrolmentToken.tokenHash', '=', tokenHash)
+    .deleteFrom('enrolmentToken')
+    .where('id', '=', id)
+    .where('usedAt', 'is', null)
+    .returning('id')
     .executeTakeFirst()
-  return (
-    row && { ...row, usedAt: row.usedAt ?? undefined, connectorId: row.connectorId ?? undefined }
-  )
+  return row !== undefined
 }
 
 /**
@@ -73,4 +81,28 @@ export async function deleteEnrolmentTokensBefore(
   beforeAt: number,
 ): Promise<void> {
   await db.deleteFrom('enrolmentToken').where('expiresAt', '<', beforeAt).execute()
+}
+
+function select(db: Kysely<Database>) {
+  return db
+    .selectFrom('enrolmentToken')
+    .innerJoin('connectorGroup', 'connectorGroup.id', 'enrolmentToken.groupId')
+    .select([
+      'enrolmentToken.id',
+      'enrolmentToken.groupId',
+      'enrolmentToken.createdAt',
+      'enrolmentToken.expiresAt',
+      'enrolmentToken.usedAt',
+      'enrolmentToken.connectorId',
+      'connectorGroup.name as groupName',
+    ])
+}
+
+function toToken(
+  row: Pick<
+    Selectable<Database['enrolmentToken']>,
+    'id' | 'groupId' | 'createdAt' | 'expiresAt' | 'usedAt' | 'connectorId'
+  > & { groupName: string },
+): EnrolmentToken {
+  return { ...row, usedAt: row.usedAt ?? undefined, connectorId: row.connectorId ?? undefined }
 }

@@ -47,6 +47,21 @@ export async function listGroups(db: Kysely<Database>): Promise<Group[]> {
   return await db.selectFrom('group').selectAll().orderBy('name').execute()
 }
 
+/** @returns what to publish, since names of groups are sent to applications; undefined when the name is taken */
+export function renameGroup(
+  db: Kysely<Database>,
+  id: string,
+  name: string,
+  nowAt: number,
+): Promise<Change> {
+  return atomically(db, async (db) => {
+    const other = await findGroupByName(db, name)
+    if (other && other.id !== id) return undefined
+    await db.updateTable('group').set({ name }).where('id', '=', id).execute()
+    return claimsChanged(await usersBelow(db, id), nowAt)
+  })
+}
+
 /** Direct members. */
 export async function listMembers(db: Kysely<Database>, groupId: string): Promise<Member[]> {
   return await db
@@ -56,6 +71,56 @@ export async function listMembers(db: Kysely<Database>, groupId: string): Promis
     .orderBy('memberKind')
     .orderBy('memberId')
     .execute()
+}
+
+/** A direct member of a group, with its name. */
+export interface NamedMember extends Member {
+  groupId: string
+  name: string
+}
+
+/** Direct members of some groups, or of all; users before groups, each by name. */
+export async function listNamedMembers(
+  db: Kysely<Database>,
+  groupIds?: readonly string[],
+): Promise<NamedMember[]> {
+  // PostgreSQL knows no empty list.
+  if (groupIds?.length === 0) return []
+  let ofUsers = db
+    .selectFrom('groupMember')
+    .innerJoin('user', 'user.id', 'groupMember.memberId')
+    .select(['groupMember.groupId', 'user.id', 'user.userName as name'])
+    .where('groupMember.memberKind', '=', 'user')
+    .orderBy('user.userName')
+  let ofGroups = db
+    .selectFrom('groupMember')
+    .innerJoin('group', 'group.id', 'groupMember.memberId')
+    .select(['groupMember.groupId', 'group.id', 'group.name'])
+    .where('groupMember.memberKind', '=', 'group')
+    .orderBy('group.name')
+  if (groupIds) {
+    ofUsers = ofUsers.where('groupMember.groupId', 'in', groupIds)
+    ofGroups = ofGroups.where('groupMember.groupId', 'in', groupIds)
+  }
+  return [
+    ...(await ofUsers.execute()).map((row) => ({ ...row, kind: 'user' as const })),
+    ...(await ofGroups.execute()).map((row) => ({ ...row, kind: 'group' as const })),
+  ]
+}
+
+/** The users who belong to the group, directly or through other groups at any depth; by name. */
+export async function listUsersBelow(
+  db: Kysely<Database>,
+  groupId: string,
+): Promise<{ kind: 'user'; id: string; name: string }[]> {
+  const rows = await below(db, groupId)
+    .innerJoin('user', 'user.id', 'groupMember.memberId')
+    .select(['user.id', 'user.userName as name'])
+    .where('groupMember.memberKind', '=', 'user')
+    .distinct()
+    .orderBy('user.userName')
+    .execute()
+  return rows.map((row) => ({ ...row, kind: 'user' }))
 }
 
 /**
@@ -157,7 +222,17 @@ export async function transitiveGroups(
 
 /** IDs of the users who belong to the group, directly or through other groups at any depth. */
 export async function usersBelow(db: Kysely<Database>, groupId: string): Promise<string[]> {
-  const rows = await db
+  const rows = await below(db, groupId)
+    .select('groupMember.memberId as id')
+    .where('groupMember.memberKind', '=', 'user')
+    .distinct()
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
+/** The memberships of the group and of all groups in it. */
+function below(db: Kysely<Database>, groupId: string) {
+  return db
     .withRecursive('below(id)', (db) =>
       db
         .selectFrom('group')
@@ -173,11 +248,6 @@ export async function usersBelow(db: Kysely<Database>, groupId: string): Promise
     )
     .selectFrom('groupMember')
     .innerJoin('below', 'below.id', 'groupMember.groupId')
-    .select('groupMember.memberId as id')
-    .where('groupMember.memberKind', '=', 'user')
-    .distinct()
-    .execute()
-  return rows.map(({ id }) => id)
 }
 
 async function memberExists(db: Kysely<Database>, { id, kind }: Member): Promise<boolean> {

@@ -5,6 +5,13 @@
  */
 export * as applications from './applications.ts'
 export * as audit from './audit.ts'
+export {
+  copyDatabase,
+  readBackupFacts,
+  replaceDatabase,
+  settleRestored,
+  writeBackupFacts,
+} from './backup.ts'
 export * as connectorGroups from './connector-groups.ts'
 export * as connectors from './connectors.ts'
 export { countRows } from './counts.ts'

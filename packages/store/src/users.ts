@@ -119,6 +119,38 @@ export async function listUsers(
   return (await query.execute()).map(toUser)
 }
 
+/** So many names go into one query. */
+const namesPerQuery = 500
+
+/** Those of the users that exist, in any order. @param names lower case */
+export async function findUsersByName(
+  db: Kysely<Database>,
+  names: readonly string[],
+): Promise<User[]> {
+  const found: User[] = []
+  const all = [...new Set(names)]
+  for (let start = 0; start < all.length; start += namesPerQuery) {
+    const rows = await db
+      .selectFrom('user')
+      .selectAll()
+      .where('userName', 'in', all.slice(start, start + namesPerQuery))
+      .execute()
+    found.push(...rows.map(toUser))
+  }
+  return found
+}
+
+/** How many users could sign in: enabled, and with a password. */
+export async function countSignIns(db: Kysely<Database>): Promise<number> {
+  const { count } = await db
+    .selectFrom('user')
+    .select((eb) => eb.fn.countAll().as('count'))
+    .where('enabled', '=', 1)
+    .where('passwordHash', 'is not', null)
+    .executeTakeFirstOrThrow()
+  return Number(count)
+}
+
 /** @param typed the user name in any case */
 export async function findCredentials(
   db: Kysely<Database>,

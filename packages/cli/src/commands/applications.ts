@@ -1,3 +1,4 @@
+import { applicationSchema } from '@sallyport/domain'
 import type { Command } from 'commander'
 import type { Administration } from '../administration.ts'
 import { each, toHeader, toInteger, toSetting } from '../arguments.ts'
@@ -85,6 +86,7 @@ export function addApplicationCommands(program: Command, administration: Adminis
       'such as backendTimeoutMs=20000; null sets a field back to its default',
       each(toSetting),
     )
+    .addHelpText('after', describeFields)
     .action((name: string, fields: [string, unknown][]) =>
       administration.change(
         'app.update',
@@ -114,6 +116,14 @@ export function addApplicationCommands(program: Command, administration: Adminis
           () => `${name}: ${options.user ?? options.group} ${verb}ed`,
         ),
       )
+}
+
+/** Every field that can be set, by the schema that checks it. */
+function describeFields(): string {
+  const fields = Object.entries(applicationSchema.shape).filter(([name]) => name !== 'id')
+  const width = Math.max(...fields.map(([name]) => name.length))
+  const lines = fields.map(([name, schema]) => `  ${name.padEnd(width)}  ${schema.description}`)
+  return `\nFields:\n${lines.join('\n')}`
 }
 
 function toApplicationInput(name: string, options: CreationOptions): Record<string, unknown> {

@@ -61,6 +61,21 @@ export function addConnectorCommands(program: Command, administration: Administr
       ),
     )
   connector
+    .command('show <connector>')
+    .description('one connector in force, by name or ID, as JSON')
+    .action((name: string) => administration.show('connector.show', { connector: name }))
+  connector
+    .command('move <connector>')
+    .description('put a connector into another group; what is under way goes on')
+    .requiredOption('--connector-group <name>', 'the group to put it into')
+    .action((name: string, options: { connectorGroup: string }) =>
+      administration.change(
+        'connector.move',
+        { connector: name, ...options },
+        () => `connector ${name} moved to ${options.connectorGroup}`,
+      ),
+    )
+  connector
     .command('revoke <connector>')
     .description('by name or ID; its tunnels close at once and it can never come back')
     .action((name: string) =>
@@ -71,9 +86,8 @@ export function addConnectorCommands(program: Command, administration: Administr
       ),
     )
 
-  program
-    .command('token')
-    .description('one-time tokens by which connectors enrol')
+  const token = program.command('token').description('one-time tokens by which connectors enrol')
+  token
     .command('create')
     .description('print a token, once; it is good for one connector')
     .option('--connector-group <name>', 'group that the connector joins', 'default')
@@ -88,6 +102,23 @@ export function addConnectorCommands(program: Command, administration: Administr
           return token.token
         },
       ),
+    )
+  token
+    .command('list')
+    .description('tokens that were made lately, newest first; never the tokens themselves')
+    .action(() =>
+      administration.list(
+        'token.list',
+        {},
+        ['id', 'connectorGroup', 'status', 'createdAt', 'expiresAt', 'connectorId'],
+        'There are no tokens. Make one: sallyport token create',
+      ),
+    )
+  token
+    .command('delete <id>')
+    .description('take back a token that nobody has used')
+    .action((id: string) =>
+      administration.change('token.delete', { id }, () => `token ${id} deleted`),
     )
 }
 

@@ -122,6 +122,29 @@ function addGroupCommands(group: Command, administration: Administration): void 
     .description('one group with its direct members, as JSON')
     .action((name: string) => administration.show('group.show', { name }))
   group
+    .command('members <name>')
+    .description('direct members of a group, users before groups')
+    .option('--transitive', 'all users in it, through groups of any depth')
+    .action((name: string, options: { transitive?: boolean }) =>
+      administration.list(
+        'group.members',
+        { name, ...options },
+        ['kind', 'name', 'id'],
+        'The group has no members. Add one: sallyport group add GROUP MEMBER',
+      ),
+    )
+  group
+    .command('update <name>')
+    .description('give a group another name; members and assignments stay')
+    .requiredOption('--name <new>', 'the new name')
+    .action((name: string, options: { name: string }) =>
+      administration.change(
+        'group.update',
+        { name, newName: options.name },
+        () => `group ${name} is now ${options.name}`,
+      ),
+    )
+  group
     .command('delete <name>')
     .description('remove a group with its memberships and assignments')
     .action((name: string) =>

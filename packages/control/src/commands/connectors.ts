@@ -4,20 +4,24 @@ import { z } from 'zod'
 import { type CommandDefinition, change, nothing, query, reference } from '../command.ts'
 import { hashEnrolmentToken, makeEnrolmentToken } from '../enrolment-token.ts'
 import { refuse } from '../errors.ts'
-import { findConnectorGroup } from './references.ts'
+import { findConnector, findConnectorGroup } from './references.ts'
 
 const minuteMs = 60_000
 
 const connectorGroup = z.strictObject({ name: reference })
 
+const connector = z.strictObject({ connector: reference })
+
+export const connectorGroupName = z
+  .string()
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?$/, {
+    error: 'must be 1-64 letters, digits, spaces, dots, _ and -',
+  })
+
 export const connectorCommands: Record<string, CommandDefinition> = {
   'connector-group.create': change(
     'Creates a connector group.',
-    z.strictObject({
-      name: z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?$/, {
-        error: 'must be 1-64 letters, digits, spaces, dots, _ and -',
-      }),
-    }),
+    z.strictObject({ name: connectorGroupName }),
     async ({ db, nowAt, audit }, { name }) => {
       const created = await connectorGroups.createConnectorGroup(db, { name }, nowAt)
       if (!created)
@@ -58,7 +62,9 @@ export const connectorCommands: Record<string, CommandDefinition> = {
         .filter((one) => one.groupId === id && one.revokedAt === undefined)
         .map((one) => one.name)
       if (members.length > 0)
-        throw inUse(`holds the connectors ${members.join(', ')}; revoke them first`)
+        throw inUse(
+          `holds the connectors ${members.join(', ')}; move them to another group or revoke them first`,
+        )
       await connectorGroups.deleteConnectorGroup(db, id)
       await audit('connector-group-deleted', id, { name })
     },
@@ -68,44 +74,41 @@ export const connectorCommands: Record<string, CommandDefinition> = {
     'Lists connectors by name.',
     nothing,
     async ({ db, countTunnels, clock }) =>
-      (await connectors.listConnectors(db)).map((one) => ({
-        name: one.name,
-        connectorGroup: one.groupName,
-        status: statusOf(one, countTunnels(one.id), clock()),
-        tunnels: countTunnels(one.id),
-        lastSeenAt: one.lastSeenAt ?? null,
-        certificateNotAfterAt: one.certificateNotAfterAt,
-        id: one.id,
-        enrolledAt: one.enrolledAt,
-        revokedAt: one.revokedAt ?? null,
-      })),
+      (await connectors.listConnectors(db)).map((one) =>
+        toResult(one, countTunnels(one.id), clock()),
+      ),
   ),
 
   'connector.revoke': change(
     'Revokes a connector, by name or ID: its tunnels close, and it never comes back.',
-    z.strictObject({ connector: reference }),
+    connector,
     async ({ db, nowAt, publish, audit }, input) => {
-      const { id, name } = await findConnector(input.connector)
+      const { id, name } = await findConnector(db, input.connector, 'connector')
       await connectors.revokeConnector(db, id, nowAt)
       publish([{ kind: 'connector-revoked', connectorId: id, at: nowAt }])
       await audit('connector-revoked', id, { name })
+    },
+  ),
 
-      async function findConnector(text: string): Promise<connectors.Connector> {
-        const byId = await connectors.findConnectorById(db, text)
-        const all = byId ? [byId] : await connectors.findConnectorsByName(db, text)
-        const inForce = all.filter(({ revokedAt }) => revokedAt === undefined)
-        const say = (code: 'NOT_FOUND' | 'CONFLICT', message: string) =>
-          refuse(code, { path: 'connector', message })
-        if (inForce.length > 1)
-          throw say(
-            'CONFLICT',
-            `there are ${inForce.length} connectors "${text}"; give the ID of one: ${inForce.map(({ id }) => id).join(', ')}`,
-          )
-        if (inForce[0]) return inForce[0]
-        throw all.length > 0
-          ? say('CONFLICT', `connector "${text}" was revoked before`)
-          : say('NOT_FOUND', `there is no connector "${text}"; see: sallyport connector list`)
-      }
+  'connector.show': query(
+    'Shows a connector in force, by name or ID.',
+    connector,
+    async ({ db, countTunnels, clock }, input) => {
+      const shown = await findConnector(db, input.connector, 'connector')
+      return toResult(shown, countTunnels(shown.id), clock())
+    },
+  ),
+
+  'connector.move': change(
+    'Moves a connector to another group. Its tunnels stay up, and what is under way goes on.',
+    z.strictObject({ connector: reference, connectorGroup: reference }),
+    async ({ db, nowAt, publish, audit }, input) => {
+      const { id, name, groupName } = await findConnector(db, input.connector, 'connector')
+      const group = await findConnectorGroup(db, input.connectorGroup, 'connectorGroup')
+      if (group.name === groupName) return
+      await connectors.moveConnector(db, id, group.id)
+      publish([{ kind: 'connector-moved', connectorId: id, connectorGroup: group.name, at: nowAt }])
+      await audit('connector-moved', id, { name, from: groupName, to: group.name })
     },
   ),
 
@@ -130,9 +133,56 @@ export const connectorCommands: Record<string, CommandDefinition> = {
         nowAt,
       )
       await audit('enrolment-token-created', id, { connectorGroup: group.name, expiresAt })
-      return { token, connectorGroup: group.name, expiresAt, service: facts.service }
+      return { id, token, connectorGroup: group.name, expiresAt, service: facts.service }
     },
   ),
+
+  'token.list': query(
+    'Lists the tokens that were made lately, newest first; never the tokens themselves.',
+    nothing,
+    async ({ db, clock }) =>
+      (await enrolmentTokens.listEnrolmentTokens(db)).map((token) => ({
+        id: token.id,
+        connectorGroup: token.groupName,
+        status: statusOfToken(token, clock()),
+        createdAt: token.createdAt,
+        expiresAt: token.expiresAt,
+        usedAt: token.usedAt ?? null,
+        connectorId: token.connectorId ?? null,
+      })),
+  ),
+
+  'token.delete': change(
+    'Takes a token back that nobody has used.',
+    z.strictObject({ id: reference }),
+    async ({ db, audit }, { id }) => {
+      if (!(await enrolmentTokens.deleteUnusedEnrolmentToken(db, id)))
+        throw refuse('NOT_FOUND', {
+          path: 'id',
+          message: 'there is no unused token with this ID; see: sallyport token list',
+        })
+      await audit('enrolment-token-deleted', id)
+    },
+  ),
+}
+
+function toResult(one: connectors.Connector, tunnels: number, nowAt: number) {
+  return {
+    name: one.name,
+    connectorGroup: one.groupName,
+    status: statusOf(one, tunnels, nowAt),
+    tunnels,
+    lastSeenAt: one.lastSeenAt ?? null,
+    certificateNotAfterAt: one.certificateNotAfterAt,
+    id: one.id,
+    enrolledAt: one.enrolledAt,
+    revokedAt: one.revokedAt ?? null,
+  }
+}
+
+function statusOfToken(token: enrolmentTokens.EnrolmentToken, nowAt: number) {
+  if (token.usedAt !== undefined) return 'used'
+  return nowAt < token.expiresAt ? 'good' : 'expired'
 }
 
 function statusOf(one: connectors.Connector, tunnels: number, nowAt: number) {

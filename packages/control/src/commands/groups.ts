@@ -1,4 +1,4 @@
-import { groups, users } from '@sallyport/store'
+import { groups } from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, found, nothing, query, reference } from '../command.ts'
 import { refuse } from '../errors.ts'
@@ -19,11 +19,7 @@ export const groupCommands: Record<string, CommandDefinition> = {
     z.strictObject({ name: displayText }),
     async ({ db, nowAt, audit }, { name }) => {
       const created = await groups.createGroup(db, { name }, nowAt)
-      if (!created)
-        throw refuse('CONFLICT', {
-          path: 'name',
-          message: `there is a group "${name}" already; choose another name`,
-        })
+      if (!created) throw nameTaken('name', name)
       await audit('group-created', created.id, { name })
       return { name: created.name, id: created.id, createdAt: created.createdAt }
     },
@@ -35,18 +31,35 @@ export const groupCommands: Record<string, CommandDefinition> = {
 
   'group.show': query('Shows a group and its direct members.', group, async ({ db }, input) => {
     const { id, name, createdAt } = await findGroup(db, input.name, 'name')
-    const members = await groups.listMembers(db, id)
-    const names = await Promise.all(
-      members.map(async (member) =>
-        member.kind === 'user'
-          ? (await users.findUserById(db, member.id))?.userName
-          : (await groups.findGroupById(db, member.id))?.name,
-      ),
-    )
+    const members = await groups.listNamedMembers(db, [id])
     const ofKind = (kind: 'user' | 'group') =>
-      names.filter((name, index) => name !== undefined && members[index]!.kind === kind)
+      members.filter((member) => member.kind === kind).map((member) => member.name)
     return { name, id, createdAt, users: ofKind('user'), groups: ofKind('group') }
   }),
+
+  'group.members': query(
+    'Lists the direct members of a group, or all users in it through groups of any depth.',
+    z.strictObject({ name: reference, transitive: z.boolean().default(false) }),
+    async ({ db }, input) => {
+      const { id } = await findGroup(db, input.name, 'name')
+      const members = input.transitive
+        ? await groups.listUsersBelow(db, id)
+        : await groups.listNamedMembers(db, [id])
+      return members.map(({ kind, name, id }) => ({ kind, name, id }))
+    },
+  ),
+
+  'group.update': change(
+    'Gives a group another name. Members and assignments stay.',
+    z.strictObject({ name: reference, newName: displayText }),
+    async ({ db, nowAt, publish, audit }, input) => {
+      const { id, name } = await findGroup(db, input.name, 'name')
+      const events = await groups.renameGroup(db, id, input.newName, nowAt)
+      if (!events) throw nameTaken('newName', input.newName)
+      publish(events)
+      await audit('group-updated', id, { from: name, to: input.newName })
+    },
+  ),
 
   'group.delete': change(
     'Deletes a group with its memberships and assignments.',
@@ -91,4 +104,11 @@ export const groupCommands: Record<string, CommandDefinition> = {
       await audit('group-member-removed', id, { member: member.id, kind: member.kind })
     },
   ),
+}
+
+function nameTaken(path: string, name: string) {
+  return refuse('CONFLICT', {
+    path,
+    message: `there is a group "${name}" already; choose another name`,
+  })
 }

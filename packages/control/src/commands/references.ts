@@ -1,4 +1,4 @@
-import { applications, connectorGroups, groups, users } from '@sallyport/store'
+import { applications, connectorGroups, connectors, groups, users } from '@sallyport/store'
 import { z } from 'zod'
 import { found } from '../command.ts'
 import type { Db } from '../configuration.ts'
@@ -48,6 +48,31 @@ export async function findConnectorGroup(
     path,
     `there is no connector group "${text}"; see: sallyport connector-group list`,
   )
+}
+
+/**
+ * A connector in force. Names are not unique, so one may have to be given by its ID.
+ *
+ * @throws ControlError `CONFLICT` when the name means several, or one that was revoked
+ */
+export async function findConnector(
+  db: Db,
+  text: string,
+  path: string,
+): Promise<connectors.Connector> {
+  const byId = await connectors.findConnectorById(db, text)
+  const all = byId ? [byId] : await connectors.findConnectorsByName(db, text)
+  const inForce = all.filter(({ revokedAt }) => revokedAt === undefined)
+  const say = (code: 'NOT_FOUND' | 'CONFLICT', message: string) => refuse(code, { path, message })
+  if (inForce.length > 1)
+    throw say(
+      'CONFLICT',
+      `there are ${inForce.length} connectors "${text}"; give the ID of one: ${inForce.map(({ id }) => id).join(', ')}`,
+    )
+  if (inForce[0]) return inForce[0]
+  throw all.length > 0
+    ? say('CONFLICT', `connector "${text}" was revoked before`)
+    : say('NOT_FOUND', `there is no connector "${text}"; see: sallyport connector list`)
 }
 
 /** A user or a group, whichever of the two fields is given. */

@@ -1,7 +1,9 @@
 import type { CommandContext, CommandDefinition, CommandTable } from '../command.ts'
 import { applicationCommands } from './applications.ts'
+import { backupCommands } from './backup.ts'
 import { connectorCommands } from './connectors.ts'
 import { groupCommands } from './groups.ts'
+import { objectCommands } from './objects.ts'
 import { systemCommands } from './system.ts'
 import { userCommands } from './users.ts'
 
@@ -10,6 +12,8 @@ const definitions: Record<string, CommandDefinition> = {
   ...groupCommands,
   ...applicationCommands,
   ...connectorCommands,
+  ...objectCommands,
+  ...backupCommands,
   ...systemCommands,
 }
 

@@ -4,7 +4,7 @@ import { type CommandDefinition, change, found, prepared, query, reference } fro
 import { refuse } from '../errors.ts'
 import { displayText, findUser } from './references.ts'
 
-const userName = z.string().transform(users.toUserName).refine(users.isUserName, {
+export const userName = z.string().transform(users.toUserName).refine(users.isUserName, {
   error:
     "must be 1-113 of a-z, 0-9 and . - _ ! # ^ ~ ', begin with a letter or digit, with at most one @",
 })
@@ -12,7 +12,9 @@ const userName = z.string().transform(users.toUserName).refine(users.isUserName,
 // Long pass phrases are welcome; more than this would only be work for the hash.
 const password = z.string().min(8).max(256)
 
-const mail = z.email({ error: 'must be a mail address such as ana@example.com' }).max(254)
+export const mailAddress = z
+  .email({ error: 'must be a mail address such as ana@example.com' })
+  .max(254)
 
 const user = z.strictObject({ userName: reference })
 
@@ -22,7 +24,7 @@ export const userCommands: Record<string, CommandDefinition> = {
     z.strictObject({
       userName,
       displayName: displayText.optional(),
-      mail: mail.optional(),
+      mail: mailAddress.optional(),
       password: password.optional(),
       enabled: z.boolean().default(true),
     }),
@@ -69,7 +71,7 @@ export const userCommands: Record<string, CommandDefinition> = {
     z.strictObject({
       userName: reference,
       displayName: displayText.optional(),
-      mail: mail.nullable().optional(),
+      mail: mailAddress.nullable().optional(),
     }),
     async ({ db, nowAt, publish, audit }, { userName, displayName, mail }) => {
       const { id } = await findUser(db, userName, 'userName')

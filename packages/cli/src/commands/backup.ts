@@ -1,0 +1,82 @@
+import type { Command } from 'commander'
+import type { Administration } from '../administration.ts'
+import { printLine, toJson, toPrintable } from '../output.ts'
+import { readSecret } from '../standard-input.ts'
+
+export function addBackupCommands(program: Command, administration: Administration): void {
+  program
+    .command('backup <file>')
+    .description('write all that the service has stored into one file, while it runs or not')
+    .option(
+      '--include-key',
+      'put the key file into it too, sealed with a passphrase that is asked for or read from standard input',
+    )
+    .option('--replace', 'write over a file that is there')
+    .action(async (file: string, options: { includeKey?: boolean; replace?: boolean }) => {
+      const { makeBackup } = await import('../backup/backup.ts')
+      const result = await makeBackup({
+        config: administration.config,
+        file,
+        replace: options.replace ?? false,
+        passphrase: options.includeKey ? await readSecret('Passphrase') : undefined,
+        copy: () => administration.execute('backup.copy', {}) as never,
+      })
+      if (administration.json) return printLine(toJson(result))
+      printLine(toPrintable(`backup written to ${result.file} (${result.bytes} bytes, mode 0600)`))
+      printLine(
+        toPrintable(
+          result.holdsKey
+            ? 'It holds the key file, sealed with the passphrase: keep that apart from the backup.'
+            : `Not in it: the key file ${result.keyFile}, without which nobody can restore it. Keep a copy of that apart from backups.`,
+        ),
+      )
+      printLine('Not in it either: sallyport.yaml, certificates of your own, and the access log.')
+    })
+
+  program
+    .command('restore <file>')
+    .description(
+      'put a backup in the place of the database, while the service is stopped; every session ends',
+    )
+    .option('--check', 'only look whether it is a whole backup of this service')
+    .action(async (file: string, options: { check?: boolean }) => {
+      const { checkBackup, restoreBackup, serviceRuns } = await import('../backup/restore.ts')
+      const { config } = administration
+      if (options.check) {
+        const { at, sealedKey } = checkBackup(config, file)
+        const holdsKey = sealedKey !== undefined
+        if (administration.json) return printLine(toJson({ at, holdsKey }))
+        printLine(
+          toPrintable(
+            `${file}: a whole backup of ${config.baseDomain}, made ${describeTime(at)}, ${holdsKey ? 'with' : 'without'} the key file`,
+          ),
+        )
+        return
+      }
+      if (await administration.isRunning()) throw serviceRuns()
+      const { at, keptIn, status } = await restoreBackup({
+        config,
+        file,
+        actor: administration.actor,
+        nowAt: Date.now(),
+        readPassphrase: () => readSecret('Passphrase'),
+      })
+      if (administration.json) return printLine(toJson({ at, keptIn: keptIn ?? null, ...status }))
+      printLine(
+        toPrintable(
+          `restored what there was ${describeTime(at)}: ${status.applications} applications, ${status.users} users, ${status.groups} groups`,
+        ),
+      )
+      if (keptIn !== undefined)
+        printLine(
+          toPrintable(`What was there before is kept in ${keptIn}; remove it when all is well.`),
+        )
+      printLine(
+        'Everybody must sign in again. Start the service, then look at: sallyport connector list',
+      )
+    })
+}
+
+function describeTime(at: number): string {
+  return `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')}Z`
+}

@@ -1,0 +1,163 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Application } from '@sallyport/domain'
+import type { users } from '@sallyport/store'
+import {
+  fromObjectField,
+  toApplicationInput,
+  toApplicationObject,
+  withoutDefaults,
+} from './application.ts'
+import type { Comparison, FieldChange, Step } from './plan.ts'
+import type { DeclaredObject, NamedPeople } from './schema.ts'
+
+type Declared<Kind> = Extract<DeclaredObject, { kind: Kind }>
+
+export function compareUser(object: Declared<'user'>, stored: users.User | undefined): Comparison {
+  const { userName, mail, accountEnabled } = object
+  const wanted = { displayName: object.displayName ?? userName, mail }
+  if (!stored) {
+    const enabled = accountEnabled ?? true
+    return {
+      change: {
+        action: 'create',
+        kind: 'user',
+        name: userName,
+        fields: toFields({ ...wanted, accountEnabled: enabled }),
+      },
+      steps: [{ command: 'user.create', input: defined({ userName, ...wanted, enabled }) }],
+      references: [],
+    }
+  }
+  const steps: Step[] = []
+  const fields = changesOf({ displayName: stored.displayName, mail: stored.mail }, wanted)
+  if (fields.length > 0)
+    steps.push({
+      command: 'user.update',
+      input: { userName, displayName: wanted.displayName, mail: mail ?? null },
+    })
+  if (accountEnabled !== undefined && accountEnabled !== stored.enabled) {
+    fields.push({ field: 'accountEnabled', before: stored.enabled, after: accountEnabled })
+    steps.push({ command: accountEnabled ? 'user.enable' : 'user.disable', input: { userName } })
+  }
+  return {
+    change:
+      fields.length === 0 ? undefined : { action: 'update', kind: 'user', name: userName, fields },
+    steps,
+    references: [],
+  }
+}
+
+export function compareGroup(
+  object: Declared<'group'>,
+  stored: NamedPeople | undefined,
+): Comparison {
+  const { name, members } = object
+  const { fields, references } = comparePeople(
+    'members',
+    members,
+    stored,
+    (kind, member, adds) => ({
+      command: adds ? 'group.add-member' : 'group.remove-member',
+      input: { group: name, [kind === 'user' ? 'user' : 'memberGroup']: member },
+    }),
+  )
+  if (!stored)
+    return {
+      change: { action: 'create', kind: 'group', name, fields },
+      steps: [{ command: 'group.create', input: { name } }],
+      references,
+    }
+  return {
+    change: fields.length === 0 ? undefined : { action: 'update', kind: 'group', name, fields },
+    steps: [],
+    references,
+  }
+}
+
+export function compareApplication(
+  object: Declared<'application'>,
+  stored: { application: Application; assigned: NamedPeople } | undefined,
+): Comparison {
+  const { name } = object
+  const input = toApplicationInput(object)
+  // Both as files write them, with every default.
+  const wanted = toApplicationObject({ ...input, id: '' })
+  const people = comparePeople(
+    'assignments',
+    object.assignments,
+    stored?.assigned,
+    (kind, principal, adds) => ({
+      command: adds ? 'app.assign' : 'app.unassign',
+      input: { name, [kind]: principal },
+    }),
+  )
+  if (!stored)
+    return {
+      change: {
+        action: 'create',
+        kind: 'application',
+        name,
+        fields: [...toFields(withoutName(withoutDefaults(wanted))), ...people.fields],
+      },
+      steps: [{ command: 'app.create', input }],
+      references: people.references,
+    }
+  const changed = changesOf(toApplicationObject(stored.application), wanted)
+  const ours = input as unknown as Record<string, unknown>
+  const set = Object.fromEntries(
+    changed.map(({ field }) => [fromObjectField(field), ours[fromObjectField(field)] ?? null]),
+  )
+  const fields = [...changed, ...people.fields]
+  return {
+    change:
+      fields.length === 0 ? undefined : { action: 'update', kind: 'application', name, fields },
+    steps: changed.length === 0 ? [] : [{ command: 'app.update', input: { name, set } }],
+    references: people.references,
+  }
+}
+
+/** @param wanted undefined: they stay as they are */
+function comparePeople(
+  field: string,
+  wanted: NamedPeople | undefined,
+  stored: NamedPeople = { users: [], groups: [] },
+  toStep: (kind: 'user' | 'group', name: string, adds: boolean) => Step,
+): { fields: FieldChange[]; references: Step[] } {
+  const fields: FieldChange[] = []
+  const references: Step[] = []
+  if (!wanted) return { fields, references }
+  for (const [kind, list] of [
+    ['user', 'users'],
+    ['group', 'groups'],
+  ] as const) {
+    const before = new Set(stored[list])
+    const after = new Set(wanted[list])
+    const added = [...after].filter((name) => !before.has(name)).toSorted()
+    const removed = [...before].filter((name) => !after.has(name)).toSorted()
+    if (added.length + removed.length === 0) continue
+    fields.push({ field: `${field}.${list}`, added, removed })
+    references.push(
+      ...added.map((name) => toStep(kind, name, true)),
+      ...removed.map((name) => toStep(kind, name, false)),
+    )
+  }
+  return { fields, references }
+}
+
+function changesOf(before: Record<string, unknown>, after: Record<string, unknown>): FieldChange[] {
+  return Object.keys(after)
+    .filter((field) => !isDeepStrictEqual(before[field], after[field]))
+    .map((field) => ({ field, before: before[field], after: after[field] }))
+}
+
+function toFields(values: Record<string, unknown>): FieldChange[] {
+  return Object.entries(defined(values)).map(([field, after]) => ({ field, after }))
+}
+
+function withoutName({ name: _, ...rest }: Record<string, unknown>): Record<string, unknown> {
+  return rest
+}
+
+function defined(values: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
+}

@@ -1,0 +1,34 @@
+import { toApplicationObject, withoutDefaults } from './application.ts'
+import type { NamedPeople } from './schema.ts'
+import type { StoredState } from './state.ts'
+
+/** Everything that objects can say of what is stored, in the order in which they need each other. */
+export function exportObjects(state: StoredState): Record<string, unknown>[] {
+  return [
+    ...[...state.connectorGroups.keys()].map((name) => ({ kind: 'connectorGroup', name })),
+    ...[...state.users.values()].map(({ userName, displayName, mail, enabled }) => ({
+      kind: 'user',
+      userName,
+      ...(displayName === userName ? {} : { displayName }),
+      ...(mail === undefined ? {} : { mail }),
+      accountEnabled: enabled,
+    })),
+    ...[...state.groups].map((name) => ({
+      kind: 'group',
+      name,
+      members: toPeople(state.members.get(name)!),
+    })),
+    ...[...state.applications.values()].map(({ application, assigned }) => ({
+      kind: 'application',
+      ...withoutDefaults(toApplicationObject(application)),
+      assignments: toPeople(assigned),
+    })),
+  ]
+}
+
+function toPeople({ users, groups }: NamedPeople): Partial<NamedPeople> {
+  return {
+    ...(users.length === 0 ? {} : { users }),
+    ...(groups.length === 0 ? {} : { groups }),
+  }
+}
