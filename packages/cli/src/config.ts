@@ -60,6 +60,8 @@ export const serviceConfigSchema = z.strictObject({
   keyFile: file.optional(),
   /** One JSON line for each request. Default: `access.log` in the data folder; `-` is standard output. */
   accessLog: file.optional(),
+  /** How long changes and sign-ins stay in the audit log, in days. */
+  auditRetentionDays: z.int().min(1).max(3_650).default(365),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
 

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { Administration } from './administration.ts'
 import { explainUsage } from './arguments.ts'
 import { addApplicationCommands } from './commands/applications.ts'
+import { addAuditCommands } from './commands/audit.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
 import { addPeopleCommands } from './commands/people.ts'
 import { addRecordCommands } from './commands/records.ts'
@@ -32,6 +33,7 @@ export function createProgram(): Command {
   addApplicationCommands(program, administration)
   addConnectorCommands(program, administration)
   addRecordCommands(program, administration)
+  addAuditCommands(program, administration)
   explainUsage(program)
   return program
 }

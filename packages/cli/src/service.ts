@@ -90,6 +90,7 @@ export async function startService(
       port: publicPort,
       hashPassword,
       certificates,
+      auditRetentionMs: config.auditRetentionDays * 86_400_000,
       countTunnels: (connectorId) =>
         gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
       clock,
@@ -317,7 +318,10 @@ async function acceptTunnel(
 ): Promise<void> {
   const certificate = socket.getPeerX509Certificate()
   if (!certificate) throw new Error('connector showed no certificate')
-  const connector = await control.authenticateConnector({ raw: certificate.raw })
+  const connector = await control.authenticateConnector({
+    raw: certificate.raw,
+    clientAddress: socket.remoteAddress,
+  })
   if (socket.destroyed) return
   let remove: (() => void) | undefined
   const session = new TunnelSession(socket, {

@@ -2,22 +2,35 @@ import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '@sallyport/domain'
-import { connectorGroups, enrolmentTokens, type Store, settings } from '@sallyport/store'
+import {
+  AuditNotices,
+  connectorGroups,
+  enrolmentTokens,
+  type Store,
+  settings,
+} from '@sallyport/store'
 import { type Authorities, loadAuthorities } from './authorities.ts'
 import { type CommandTable, unknownCommand } from './command.ts'
 import { createCommands } from './commands/table.ts'
 import { Configuration, type Db } from './configuration.ts'
-import { type AuthenticatedConnector, ConnectorAuthentication } from './connector-authentication.ts'
+import {
+  type AuthenticatedConnector,
+  ConnectorAuthentication,
+  type TunnelPeer,
+} from './connector-authentication.ts'
 import { Enrolment } from './enrolment.ts'
 import { EnrolmentHttp } from './enrolment-http.ts'
 import { ControlError } from './errors.ts'
 import type { KeyFile } from './key-file.ts'
 import type { Log } from './log.ts'
+import { Refusals } from './refusals.ts'
+import { keepAuditShort } from './retention.ts'
 import { type ConfiguredCertificate, type ServerPair, WebCertificates } from './web-certificates.ts'
 
 const maintenanceIntervalMs = 3_600_000
 /** So long a used token is remembered, and its replay noticed. */
 const tokenHistoryMs = 30 * 86_400_000
+const defaultRetentionMs = 365 * 86_400_000
 
 export interface ControlOptions {
   /** Stays the caller's to close, after control. */
@@ -32,6 +45,8 @@ export interface ControlOptions {
   hashPassword(password: string): Promise<string>
   /** Server certificates of the operator's own; they go before those of the built-in authority. */
   certificates?: readonly ConfiguredCertificate[]
+  /** How long audit events are kept, milliseconds; a year unless given. */
+  auditRetentionMs?: number
   /** How many tunnels of a connector are up, for lists. */
   countTunnels?: (connectorId: string) => number
   /** Epoch milliseconds. */
@@ -65,7 +80,7 @@ export interface Control {
    * @throws ControlError `CERTIFICATE_INVALID`, `CERTIFICATE_EXPIRED`, `CERTIFICATE_SUPERSEDED`,
    *   `CONNECTOR_UNKNOWN`, `CONNECTOR_REVOKED`
    */
-  authenticateConnector(certificate: { raw: Buffer }): Promise<AuthenticatedConnector>
+  authenticateConnector(certificate: TunnelPeer): Promise<AuthenticatedConnector>
   /** Answers requests on `connect.<base>` with ALPN `sallyport-enroll/1`. */
   handleEnrolment(request: IncomingMessage, response: ServerResponse): void
   /** Trust anchor for connectors, and theirs for `connect.<base>`. `fingerprint` is base64url SHA-256. */
@@ -92,6 +107,7 @@ export interface Control {
 export async function startControl(options: ControlOptions): Promise<Control> {
   const { store, dataDir, keyFile, baseDomain, port, log, hashPassword } = options
   const { clock = Date.now, countTunnels = () => 0 } = options
+  const { auditRetentionMs = defaultRetentionMs } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // One transaction: a start that was interrupted leaves nothing half made.
   const { tenantId, authorities } = await store.db.transaction().execute(async (db) => ({
@@ -162,14 +178,19 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       clock,
       log,
     }),
+    new Refusals(new AuditNotices({ db: store.db, clock })),
     clock,
     log,
   )
+  let trimming: Promise<unknown> = Promise.resolve()
   const maintenance = setInterval(() => {
     prepareCertificates()
     enrolmentTokens
       .deleteEnrolmentTokensBefore(store.db, clock() - tokenHistoryMs)
       .catch((error: unknown) => log.error({ err: error }, 'old tokens could not be removed'))
+    trimming = keepAuditShort(store.db, auditRetentionMs, clock()).catch((error: unknown) =>
+      log.error({ err: error }, 'old audit events could not be removed'),
+    )
   }, maintenanceIntervalMs)
   maintenance.unref()
 
@@ -194,6 +215,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       clearInterval(maintenance)
       await configuration.close()
       await preparing
+      await trimming
     },
   }
 }

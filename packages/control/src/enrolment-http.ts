@@ -6,6 +6,7 @@ import { ControlError, type ControlErrorCode } from './errors.ts'
 import { readJson, sendJson } from './json-http.ts'
 import type { Log } from './log.ts'
 import { clientOf, RateLimit } from './rate-limit.ts'
+import type { Refusals } from './refusals.ts'
 
 const limitBytes = 65_536
 /** Certificates cost milliseconds each; more than this at once would starve everything else. */
@@ -38,9 +39,11 @@ export class EnrolmentHttp {
   readonly #limit = new RateLimit({ burst: 60, intervalMs: 1_000 })
   readonly #clock: () => number
   readonly #log: Log
+  readonly #refusals: Refusals
   #running = 0
 
-  constructor(enrolment: Enrolment, clock: () => number, log: Log) {
+  constructor(enrolment: Enrolment, refusals: Refusals, clock: () => number, log: Log) {
+    this.#refusals = refusals
     this.#clock = clock
     this.#log = log
     this.#endpoints = new Map<string, Endpoint>([
@@ -74,6 +77,7 @@ export class EnrolmentHttp {
       const input = parse(endpoint.input, await readJson(request, limitBytes))
       sendJson(response, 200, await this.#oneOfFew(() => endpoint.run(input, clientAddress)))
     } catch (error) {
+      await this.#refusals.record(error, { clientAddress, subject: 'enrolment' })
       // The client left: there is nobody to answer.
       if (response.destroyed) return
       const statusCode = error instanceof ControlError ? statusCodes[error.code] : undefined
