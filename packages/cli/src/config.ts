@@ -60,6 +60,15 @@ export const serviceConfigSchema = z.strictObject({
   keyFile: file.optional(),
   /** One JSON line for each request. Default: `access.log` in the data folder; `-` is standard output. */
   accessLog: file.optional(),
+  /** When the access log begins a new file, and how many are kept; 0 turns a limit off. */
+  accessLogRotation: z
+    .strictObject({
+      maxSizeMiB: z.int().min(0).max(1_048_576).default(100),
+      maxAgeHours: z.int().min(0).max(8_784).default(0),
+      /** Files beside the one that is written. */
+      keep: z.int().min(1).max(1_000).default(10),
+    })
+    .prefault({}),
   /** How long changes and sign-ins stay in the audit log, in days. */
   auditRetentionDays: z.int().min(1).max(3_650).default(365),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),

@@ -12,7 +12,11 @@ export async function serve(config: ServiceConfig): Promise<void> {
     process.exit(1)
   })
   const service = await startService(config, log)
-  closeOnSignal('sallyport', () => service.close())
+  closeOnSignal(
+    'sallyport',
+    () => service.close(),
+    () => service.reload(),
+  )
   printLine(
     JSON.stringify({
       ready: true,

@@ -40,6 +40,8 @@ export interface Service {
   plainPort: number | undefined
   control: Control
   gateway: Gateway
+  /** What SIGHUP asks for: opens the access log again. */
+  reload(): Promise<void>
   close(): Promise<void>
 }
 
@@ -115,7 +117,7 @@ export async function startService(
     })
     closers.push(() => identity.close())
 
-    const accessLog = openAccessLog(files.accessLog, log)
+    const accessLog = openAccessLog(files.accessLog, config, log)
     closers.push(() => accessLog.close())
     gateway = new Gateway({
       snapshot: () => control.snapshot(),
@@ -169,6 +171,9 @@ export async function startService(
       plainPort: plain?.port,
       control,
       gateway: running,
+      async reload() {
+        accessLog.reopen()
+      },
       close,
     }
   } catch (error) {
@@ -198,10 +203,16 @@ function readCertificates({ certificates }: ServiceConfig) {
 }
 
 /** @throws ConfigurationError */
-function openAccessLog(file: string, log: Logger): AccessLog {
+function openAccessLog(
+  file: string,
+  { accessLogRotation: { maxSizeMiB, maxAgeHours, keep } }: ServiceConfig,
+  log: Logger,
+): AccessLog {
   try {
-    return new AccessLog(file, (error) =>
-      log.error({ err: error }, 'the access log could not be written'),
+    return new AccessLog(
+      file,
+      (error) => log.error({ err: error }, 'the access log could not be written'),
+      { maxBytes: maxSizeMiB * 1_048_576, maxAgeMs: maxAgeHours * 3_600_000, keep },
     )
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException

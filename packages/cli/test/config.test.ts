@@ -36,6 +36,7 @@ test('what is left out has its default', () => {
     listen: { address: '::', port: 443 },
     trustedProxies: [],
     certificates: [],
+    accessLogRotation: { maxSizeMiB: 100, maxAgeHours: 0, keep: 10 },
     auditRetentionDays: 365,
     logLevel: 'info',
   })
