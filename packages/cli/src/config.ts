@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path'
 import { ConfigurationError, isHostName, type Problem, toProblems } from '@sallyport/domain'
 import { isAlias, LineCounter, parseDocument, visit } from 'yaml'
 import { z } from 'zod'
+import { isLoopbackAddress } from './metrics/loopback.ts'
 
 const port = z.int().min(1).max(65_535)
 
@@ -51,6 +52,16 @@ export const serviceConfigSchema = z.strictObject({
    */
   plainListen: z
     .strictObject({ address: address.default('127.0.0.1'), port: z.int().min(0).max(65_535) })
+    .optional(),
+  /** Numbers for Prometheus, at `/metrics`, for programs of this machine. */
+  metricsListen: z
+    .strictObject({
+      address: z
+        .string()
+        .refine(isLoopbackAddress, { error: 'must be a loopback address such as 127.0.0.1 or ::1' })
+        .default('127.0.0.1'),
+      port: z.int().min(0).max(65_535),
+    })
     .optional(),
   /** Peers whose X-Forwarded-For is believed. */
   trustedProxies: z.array(addressRange).default([]),

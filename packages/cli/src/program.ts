@@ -6,6 +6,7 @@ import { addAuditCommands } from './commands/audit.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
 import { addPeopleCommands } from './commands/people.ts'
 import { addRecordCommands } from './commands/records.ts'
+import { version } from './version.ts'
 
 /** Everything that `sallyport` can do, not yet told what to do. */
 export function createProgram(): Command {
@@ -13,7 +14,7 @@ export function createProgram(): Command {
     .description(
       'Single sign-on access to applications inside, through connectors that only dial out',
     )
-    .version('0.1.0')
+    .version(version)
     .option('-c, --config <file>', 'configuration of the service', 'sallyport.yaml')
     .option('--json', 'print JSON')
   const administration = new Administration(program)

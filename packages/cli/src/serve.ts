@@ -22,6 +22,7 @@ export async function serve(config: ServiceConfig): Promise<void> {
       ready: true,
       port: service.port,
       plainPort: service.plainPort,
+      metricsPort: service.metricsPort,
       pid: process.pid,
     }),
   )

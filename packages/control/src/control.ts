@@ -25,7 +25,12 @@ import type { KeyFile } from './key-file.ts'
 import type { Log } from './log.ts'
 import { Refusals } from './refusals.ts'
 import { keepAuditShort } from './retention.ts'
-import { type ConfiguredCertificate, type ServerPair, WebCertificates } from './web-certificates.ts'
+import {
+  type CertificateFacts,
+  type ConfiguredCertificate,
+  type ServerPair,
+  WebCertificates,
+} from './web-certificates.ts'
 
 const maintenanceIntervalMs = 3_600_000
 /** So long a used token is remembered, and its replay noticed. */
@@ -49,6 +54,8 @@ export interface ControlOptions {
   auditRetentionMs?: number
   /** How many tunnels of a connector are up, for lists. */
   countTunnels?: (connectorId: string) => number
+  /** What `status` says beside what control knows by itself, such as certificates and warnings. */
+  statusFacts?: () => object
   /** Epoch milliseconds. */
   clock?: () => number
   log: Log
@@ -94,6 +101,14 @@ export interface Control {
    * the certificate is renewed, so that what is made of it can be kept.
    */
   serverContext(host: string): ServerPair | undefined
+  /** The certificates of the operator's own, in the order in which they were given. */
+  certificateFacts(): CertificateFacts[]
+  /**
+   * Puts another certificate in the place of one of them.
+   *
+   * @throws ControlError `SERVER_CERTIFICATE_INVALID`; the old one stays then
+   */
+  replaceCertificate(index: number, pem: ConfiguredCertificate): void
   close(): Promise<void>
 }
 
@@ -106,7 +121,7 @@ export interface Control {
  */
 export async function startControl(options: ControlOptions): Promise<Control> {
   const { store, dataDir, keyFile, baseDomain, port, log, hashPassword } = options
-  const { clock = Date.now, countTunnels = () => 0 } = options
+  const { clock = Date.now, countTunnels = () => 0, statusFacts = () => ({}) } = options
   const { auditRetentionMs = defaultRetentionMs } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // One transaction: a start that was interrupted leaves nothing half made.
@@ -151,6 +166,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     clock,
     hashPassword,
     countTunnels,
+    statusFacts,
     facts: {
       tenantId,
       baseDomain,
@@ -211,6 +227,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     handleEnrolment: (request, response) => enrolment.handle(request, response),
     ...facesOf(authorities),
     serverContext: (host) => certificates.find(host),
+    certificateFacts: () => certificates.facts(),
+    replaceCertificate: (index, pem) => certificates.replace(index, pem),
     async close() {
       clearInterval(maintenance)
       await configuration.close()

@@ -36,6 +36,8 @@ export interface IdentityOptions {
   clock?: () => number
   /** Longest life of a session, milliseconds; 12 h unless given. */
   absoluteLifetimeMs?: number
+  /** Hears of each sign-in: `succeeded`, or why not. */
+  onSignIn?: (outcome: string) => void
   log: Log
 }
 
@@ -109,8 +111,10 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     await oidcModel.deleteOidcSession(db, sessionId)
   }
 
+  const audit = new SignInAudit({ db, clock, onSignIn: options.onSignIn ?? (() => {}) })
   const provider = createProvider({
     db,
+    audit,
     tenantId,
     loginOrigin,
     portalOrigin,
@@ -125,7 +129,6 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     endSession,
     onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
   })
-  const audit = new SignInAudit({ db, clock })
   const signInForm = new SignInForm({
     db,
     audit,

@@ -13,7 +13,7 @@ import { type AdapterParts, createAdapter } from './adapter.ts'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
 import { failurePage, providerFailure } from './failures.ts'
-import { recordSignedIn } from './sign-in-audit.ts'
+import type { SignInAudit } from './sign-in-audit.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
 
@@ -38,6 +38,7 @@ export interface ProviderParts extends AdapterParts {
   cookieNames: CookieNames
   cookieSigner: CookieSigner
   binding: BrowserBinding
+  audit: SignInAudit
   absoluteLifetimeMs: number
   endSession(sessionId: string, reason: string): Promise<void>
   onError(error: unknown): void
@@ -234,7 +235,7 @@ async function beginSession(
       clientAddress: visitOf(ctx.req).clientAddress,
       userAgent: ctx.get('user-agent').slice(0, 512),
     })
-    await recordSignedIn(db, ctx.req, {
+    await parts.audit.signedIn(db, ctx.req, {
       sessionId: id,
       userId: login.accountId,
       userName: user?.userName ?? login.accountId,

@@ -12,15 +12,24 @@ export type SignInFailure =
   | 'rate-limited'
   | 'overloaded'
 
+interface SignInAuditOptions {
+  db: Store['db']
+  clock(): number
+  /** Hears of each sign-in: `succeeded`, or why not. */
+  onSignIn(outcome: string): void
+}
+
 /** What identity writes into the audit log: sign-ins, failed ones and why, and sessions that ended. */
 export class SignInAudit {
   readonly #db: Store['db']
   readonly #clock: () => number
+  readonly #onSignIn: (outcome: string) => void
   readonly #notices: AuditNotices
 
-  constructor({ db, clock }: { db: Store['db']; clock(): number }) {
+  constructor({ db, clock, onSignIn }: SignInAuditOptions) {
     this.#db = db
     this.#clock = clock
+    this.#onSignIn = onSignIn
     this.#notices = new AuditNotices({ db, clock })
   }
 
@@ -37,6 +46,7 @@ export class SignInAudit {
     user: { userId: string; userName: string } | undefined,
     reason: SignInFailure,
   ): Promise<void> {
+    this.#onSignIn(reason)
     const { correlationId, clientAddress } = visitOf(request)
     const event = {
       kind: 'sign-in-failed',
@@ -56,6 +66,7 @@ export class SignInAudit {
 
   /** A sign-in that did not begin in this browser, or a form from another site: somebody may be tricked. */
   async refused(request: IncomingMessage, reason: string): Promise<void> {
+    this.#onSignIn(reason)
     const { correlationId, clientAddress } = visitOf(request)
     await this.#notices.record(`${reason} ${addressKey(clientAddress)}`, {
       kind: 'sign-in-refused',
@@ -64,30 +75,31 @@ export class SignInAudit {
       detail: { reason, correlationId, clientAddress },
     })
   }
-}
 
-/** A session that began, in the transaction that made it. */
-export async function recordSignedIn(
-  db: Store['db'],
-  request: IncomingMessage,
-  facts: {
-    sessionId: string
-    userId: string
-    userName: string
-    applicationId: string
-    methods: readonly string[]
-    at: number
-  },
-): Promise<void> {
-  const { sessionId, userId, userName, applicationId, methods, at } = facts
-  const { correlationId, clientAddress } = visitOf(request)
-  await audit.recordAudit(db, {
-    at,
-    kind: 'signed-in',
-    actor: userName,
-    subject: applicationId,
-    detail: { sessionId, userId, methods, correlationId, clientAddress },
-  })
+  /** A session that began, in the transaction that made it. */
+  async signedIn(
+    db: Store['db'],
+    request: IncomingMessage,
+    facts: {
+      sessionId: string
+      userId: string
+      userName: string
+      applicationId: string
+      methods: readonly string[]
+      at: number
+    },
+  ): Promise<void> {
+    this.#onSignIn('succeeded')
+    const { sessionId, userId, userName, applicationId, methods, at } = facts
+    const { correlationId, clientAddress } = visitOf(request)
+    await audit.recordAudit(db, {
+      at,
+      kind: 'signed-in',
+      actor: userName,
+      subject: applicationId,
+      detail: { sessionId, userId, methods, correlationId, clientAddress },
+    })
+  }
 }
 
 /** A session that ended, in the transaction that ended it; `signed-out` when its owner wanted that. */

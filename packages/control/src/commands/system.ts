@@ -75,7 +75,7 @@ export const systemCommands: Record<string, CommandDefinition> = {
   ),
 
   status: query('Says what the service is doing.', nothing, async (context) => {
-    const { db, clock, facts, configuration, countTunnels } = context
+    const { db, clock, facts, configuration, countTunnels, statusFacts } = context
     const connectorRows = await connectors.listConnectors(db)
     const inForce = connectorRows.filter(({ revokedAt }) => revokedAt === undefined)
     const counts = await countRows(db, clock())
@@ -93,6 +93,7 @@ export const systemCommands: Record<string, CommandDefinition> = {
         revoked: connectorRows.length - inForce.length,
       },
       sessions: counts.sessions,
+      ...statusFacts(),
     }
   }),
 }
