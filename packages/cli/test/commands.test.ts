@@ -299,7 +299,7 @@ test('while the service is stopped, the store is asked; while it runs, the servi
 
   const service = await place.serve()
   const running = JSON.parse((await ok(['status'])).stdout) as Record<string, unknown>
-  assert.deepEqual(running, { ...stopped, running: true })
+  assert.deepEqual(running, { ...stopped, running: true, certificates: [], warnings: [] })
   await ok(['app', 'assign', 'hr', '--user', 'ana'])
   assert.match((await ok(['app', 'list'])).stdout, /^NAME .*\nhr .* ana +-\n$/)
 
