@@ -24,6 +24,15 @@ function isAddressRange(text: string): boolean {
   return isIP(ip) !== 0 && Number(bits) <= (isIP(ip) === 6 ? 128 : 32)
 }
 
+function isCollectorUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  return (
+    (url?.protocol === 'http:' || url?.protocol === 'https:') &&
+    !/[@?#]/.test(text) &&
+    url.hostname !== ''
+  )
+}
+
 /** The longest system host is `connect.<base domain>`, and RFC 1035 section 2.3.4 ends a name at 253. */
 const maxBaseDomain = 253 - 'connect.'.length
 
@@ -61,6 +70,17 @@ export const serviceConfigSchema = z.strictObject({
         .refine(isLoopbackAddress, { error: 'must be a loopback address such as 127.0.0.1 or ::1' })
         .default('127.0.0.1'),
       port: z.int().min(0).max(65_535),
+    })
+    .optional(),
+  /** Where a span for each request goes, by OTLP over HTTP. */
+  tracing: z
+    .strictObject({
+      /** A path of its own, or `/v1/traces` of a collector's address. */
+      endpoint: z.string().refine(isCollectorUrl, {
+        error: 'must be a URL such as http://127.0.0.1:4318, without user name, query and fragment',
+      }),
+      /** How many of the requests are followed, of those that no trusted proxy has decided about. */
+      sampleRatio: z.number().min(0).max(1).default(1),
     })
     .optional(),
   /** Peers whose X-Forwarded-For is believed. */

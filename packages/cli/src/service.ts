@@ -33,6 +33,7 @@ import { type ServiceConfig, serviceFiles } from './config.ts'
 import { checkOwner, makeFolder } from './folders.ts'
 import { makeMetrics } from './metrics/make.ts'
 import { explainKeyMismatch, openServiceKey } from './service-key.ts'
+import { startTracing } from './tracing/start.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
 /** A running service. */
@@ -122,6 +123,8 @@ export async function startService(
       configurationVersion: () => control.snapshot().version,
       certificates: () => ownCertificates.status(),
     })
+    const tracing = await startTracing(config, log)
+    closers.push(() => tracing?.close())
     const identity = await startIdentity({
       store,
       tenantId: control.tenantId,
@@ -162,6 +165,7 @@ export async function startService(
             metrics.addRequest(record)
           }
         : (record) => accessLog.write(record),
+      tracing,
       onInternalError: (error, id) => log.error({ err: error, id }, 'internal error'),
     })
     const running = gateway

@@ -113,6 +113,21 @@ for (const [what, line, path] of [
     'accessLogRotation.maxSizeMiB',
   ],
   ['no old log file at all', 'accessLogRotation: { keep: 0 }', 'accessLogRotation.keep'],
+  [
+    'a collector by another protocol',
+    'tracing: { endpoint: "grpc://127.0.0.1:4317" }',
+    'tracing.endpoint',
+  ],
+  [
+    'a collector with a password',
+    'tracing: { endpoint: "http://a:b@127.0.0.1/" }',
+    'tracing.endpoint',
+  ],
+  [
+    'more than all requests',
+    'tracing: { endpoint: "http://a", sampleRatio: 2 }',
+    'tracing.sampleRatio',
+  ],
   ['an audit log for no time', 'auditRetentionDays: 0', 'auditRetentionDays'],
   ['a proxy with a zone', 'trustedProxies: ["fe80::1%eth0"]', 'trustedProxies.0'],
   ['a proxy with two slashes', 'trustedProxies: [10.0.0.0/8/8]', 'trustedProxies.0'],

@@ -49,6 +49,7 @@ import {
   toInformationalFields,
 } from './to-client.ts'
 import { toOriginHead } from './to-origin.ts'
+import type { Trace } from './trace.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
@@ -77,6 +78,7 @@ export class Exchange implements StreamHandler, Translation {
   /** Epoch milliseconds. */
   readonly at: number
   readonly #startedMs: number
+  readonly #trace: Trace | undefined
   clientAddress: string
   host = ''
   target: RequestTarget | undefined
@@ -118,6 +120,10 @@ export class Exchange implements StreamHandler, Translation {
     this.id = gateway.nextId()
     this.#startedMs = performance.now()
     this.at = gateway.options.clock()
+    this.#trace = gateway.options.tracing?.begin(
+      this.at,
+      client.isTrusted ? server.request.fields : undefined,
+    )
     this.clientAddress = client.peerAddress
     server.onClose = (error) => this.clientLeft(error)
   }
@@ -352,7 +358,7 @@ export class Exchange implements StreamHandler, Translation {
               : '',
         upgrade: this.#upgrade,
         expectContinue: server.expectsContinue,
-        signOnLines: this.#signOnLines(compiled),
+        signOnLines: this.#signOnLines(compiled) + (this.#trace?.originLines ?? ''),
       },
       view.fieldFilter,
     )
@@ -683,7 +689,7 @@ export class Exchange implements StreamHandler, Translation {
     this.gateway.release(this)
     const application = this.match?.compiled.application
     const connectorMs = this.#connectorMs
-    this.gateway.options.record({
+    const record: AccessRecord = {
       at: this.at,
       id: this.id,
       host: this.host,
@@ -706,7 +712,9 @@ export class Exchange implements StreamHandler, Translation {
       connectorMs,
       originMs: this.#originMs,
       detail: this.detail,
-    })
+    }
+    this.gateway.options.record(record)
+    this.#trace?.end(record)
   }
 }
 
