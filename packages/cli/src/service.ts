@@ -20,7 +20,7 @@ import {
   type Server as TlsServer,
 } from 'node:tls'
 import { type Control, serveControlSocket, startControl } from '@sallyport/control'
-import { ConfigurationError, type Problem, systemHosts } from '@sallyport/domain'
+import { ConfigurationError, type Problem, systemHosts, toPeerAddress } from '@sallyport/domain'
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
@@ -351,7 +351,7 @@ async function acceptTunnel(
   if (!certificate) throw new Error('connector showed no certificate')
   const connector = await control.authenticateConnector({
     raw: certificate.raw,
-    clientAddress: socket.remoteAddress,
+    clientAddress: toPeerAddress(socket.remoteAddress ?? 'unknown'),
   })
   if (socket.destroyed) return
   let remove: (() => void) | undefined

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { toProblems } from '@sallyport/domain'
+import { toPeerAddress, toProblems } from '@sallyport/domain'
 import type { z } from 'zod'
 import { challengeInput, type Enrolment, enrolInput, renewInput } from './enrolment.ts'
 import { ControlError, type ControlErrorCode } from './errors.ts'
@@ -67,7 +67,7 @@ export class EnrolmentHttp {
       response.setHeader('allow', 'POST')
       return sendError(response, 405, 'METHOD_NOT_ALLOWED', 'use POST')
     }
-    const clientAddress = request.socket.remoteAddress ?? 'unknown'
+    const clientAddress = toPeerAddress(request.socket.remoteAddress ?? 'unknown')
     try {
       const waitMs = this.#limit.take(clientOf(request.socket.remoteAddress), this.#clock())
       if (waitMs > 0) {

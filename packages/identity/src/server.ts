@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { securityHeaders } from '@sallyport/domain'
+import { securityHeaders, toPeerAddress } from '@sallyport/domain'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
@@ -56,7 +56,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
   app.addHook('onRequest', async (request, reply) => {
     beginVisit(request.raw, {
       correlationId: request.id,
-      clientAddress: request.raw.socket.remoteAddress ?? '',
+      clientAddress: toPeerAddress(request.raw.socket.remoteAddress ?? ''),
       interactionUid: undefined,
     })
     setHeaders(reply.raw, everywhere)
