@@ -15,14 +15,17 @@ const STAMP = path.join('node_modules', '.sallyport-install')
 const DEBIAN_PACKAGES = {
   chromium: 'chromium',
   curl: 'curl',
+  debootstrap: 'debootstrap',
   'fonts-liberation': '/usr/share/fonts/truetype/liberation',
   iproute2: 'ip',
+  logrotate: 'logrotate',
   nftables: 'nft',
   'nginx-light': 'nginx',
   'openssh-server': 'sshd',
   openssl: 'openssl',
   procps: 'ps',
   squid: 'squid',
+  systemd: 'systemd-analyze',
   wrk: 'wrk',
 }
 
@@ -33,10 +36,15 @@ const TEST_PACKAGES = [
   'nftables',
   'iproute2',
   'openssl',
+  'logrotate',
+  'systemd',
   'curl',
   'procps',
   'fonts-liberation',
 ]
+
+/** What the long tests need beside. */
+const LONG_TEST_PACKAGES = ['debootstrap']
 
 /**
  * Runs `npm ci` unless node_modules already holds what package-lock.json says.
@@ -243,6 +251,7 @@ function failure(code, message) {
 }
 
 module.exports = {
+  LONG_TEST_PACKAGES,
   ROOT,
   TEST_PACKAGES,
   findNode,

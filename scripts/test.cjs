@@ -8,6 +8,7 @@ const {
   findNode,
   installDebianPackages,
   installPackages,
+  LONG_TEST_PACKAGES,
   launch,
   ROOT,
   runMain,
@@ -42,7 +43,7 @@ const STEPS = [
 
 runMain(async () => {
   installPackages()
-  installDebianPackages(TEST_PACKAGES)
+  installDebianPackages(long ? [...TEST_PACKAGES, ...LONG_TEST_PACKAGES] : TEST_PACKAGES)
   const node = findNode()
   const results = []
   for (const step of STEPS) {

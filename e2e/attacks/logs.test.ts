@@ -7,7 +7,15 @@ import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { ResetCode } from '@sallyport/protocol'
-import { connectTls, lastFirst, rawRequest, type System, startSystem } from '@sallyport/testkit'
+import {
+  connectTls,
+  lastFirst,
+  password,
+  rawRequest,
+  type System,
+  startSystem,
+  submitSignIn,
+} from '@sallyport/testkit'
 import { type HostileConnector, startHostileConnector } from './hostile-connector.ts'
 
 // What strangers can make logs and lists say, and to whom the service listens on the same machine.
@@ -63,6 +71,41 @@ suite('attacks on logs and lists', () => {
     const json = await printed('--json', 'session', 'list')
     isPlain(json)
     assert.match(JSON.stringify(JSON.parse(json)), /\u009b31m/)
+  })
+
+  test('attack 68: nothing that a stranger typed or showed moves the terminal of who reads the audit log', async () => {
+    const client = system.client()
+    const page = await client.open(system.url('app'))
+    await submitSignIn(client, page, 'evil\u001b[31m\u009b31m\u202e', 'wrong')
+    const lines = await printed('audit', 'list', '--action', 'sign-in-failed')
+    assert.match(lines, /user-unknown/)
+    assert.doesNotMatch(lines, /evil/, 'what nobody is called is not written down')
+    isPlain(lines)
+  })
+
+  test('attack 70: each way in, refusal and way out leaves one event with its reason', async () => {
+    const client = system.client()
+    const page = await client.open(system.url('app'))
+    await submitSignIn(client, page, 'ana', 'wrong')
+    const again = await client.open(system.url('app'))
+    await submitSignIn(client, again, 'ana', password)
+    const answer = await client.fetch(system.url('app', '/.sallyport/signout'), {
+      method: 'POST',
+      headers: { origin: system.url('app').slice(0, -1), 'sec-fetch-site': 'same-origin' },
+    })
+    assert.ok(answer.status < 400, answer.body)
+    const events = (await system.execute('audit.list', { user: 'ana', limit: 3 })) as {
+      kind: string
+      detail: Record<string, unknown>
+    }[]
+    assert.deepEqual(events.map(({ kind, detail }) => [kind, detail.reason]).reverse(), [
+      ['sign-in-failed', 'password-wrong'],
+      ['signed-in', undefined],
+      ['signed-out', 'signed-out'],
+    ])
+    const all = JSON.stringify(await system.execute('audit.list', { limit: 1_000 }))
+    assert.ok(!all.includes(password), 'no password')
+    assert.doesNotMatch(all, /sp1\.|BEGIN|argon2/, 'no token, no key, no hash')
   })
 
   test('attack 68: one request is one line of the log, whatever it and the connector say', async () => {

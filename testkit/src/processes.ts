@@ -14,6 +14,7 @@ import { findFreePort, type Scope } from './system.ts'
 
 /** Service and connectors as the processes that an administrator would run, with one open application. */
 export interface ProcessSystem {
+  dir: string
   service: Child
   connectors: Child[]
   execute: Execute
@@ -21,10 +22,19 @@ export interface ProcessSystem {
   target: { host: string; port: number; headers: Record<string, string> }
 }
 
-/** @param origin port on 127.0.0.1 of what is published, without pre-authentication */
+/**
+ * @param options `originPort` on 127.0.0.1 is published, without pre-authentication; `config` has further lines of
+ *   the service's YAML
+ */
 export async function startProcesses(
   scope: Scope,
-  options: { originPort: number; connectors: readonly string[] },
+  options: {
+    originPort: number
+    connectors: readonly string[]
+    config?: string
+    /** Before the service starts. */
+    prepare?(dir: string): void
+  },
 ): Promise<ProcessSystem> {
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-processes-'))
   scope.after(() => rmSync(dir, { recursive: true, force: true }))
@@ -33,8 +43,9 @@ export async function startProcesses(
   const configFile = join(dir, 'sallyport.yaml')
   writeFileSync(
     configFile,
-    `baseDomain: ${domain}\ndataDir: service\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\nlogLevel: error\n`,
+    `baseDomain: ${domain}\ndataDir: service\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\nlogLevel: error\n${options.config ?? ''}`,
   )
+  options.prepare?.(dir)
   const { child: service, plainPort } = await startServiceProcess(configFile)
   scope.after(() => service.stop())
   const execute = controlOf(join(dir, 'service'))
@@ -62,6 +73,7 @@ export async function startProcesses(
     preAuthentication: 'passthrough',
   })
   return {
+    dir,
     service,
     connectors,
     execute,

@@ -1,6 +1,6 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
 import type { AccessRecord } from '@sallyport/gateway'
 import { toAccessLine } from './access-line.ts'
+import { LogFile, noRotation, type Rotation } from './log-file.ts'
 
 const flushMs = 100
 const flushBytes = 65_536
@@ -12,7 +12,7 @@ const nothing: Buffer = Buffer.alloc(0)
  * Writes one JSON line per request, many lines at a time. Whoever crashes loses a tenth of a second of lines.
  */
 export class AccessLog {
-  readonly #descriptor: number
+  readonly #file: LogFile
   readonly #onError: (error: unknown) => void
   /** Lines that wait for others; written through once and then kept for the next ones. */
   #lines = Buffer.allocUnsafeSlow(2 * flushBytes)
@@ -26,8 +26,8 @@ export class AccessLog {
    * @param file `-` for standard output
    * @param onError called once for each failure, however long that lasts
    */
-  constructor(file: string, onError: (error: unknown) => void) {
-    this.#descriptor = file === '-' ? 1 : openSync(file, 'a', 0o600)
+  constructor(file: string, onError: (error: unknown) => void, rotation: Rotation = noRotation) {
+    this.#file = new LogFile(file, rotation, onError)
     this.#onError = onError
   }
 
@@ -57,7 +57,7 @@ export class AccessLog {
     if (this.#waiting.length > 0) bytes = Buffer.concat([this.#waiting, bytes])
     let written = 0
     try {
-      while (written < bytes.length) written += writeSync(this.#descriptor, bytes, written)
+      while (written < bytes.length) written += this.#file.write(bytes, written)
       this.#failing = false
     } catch (error) {
       // A full disk must not stop requests; it must be heard of.
@@ -87,6 +87,12 @@ export class AccessLog {
     clearTimeout(this.#timer)
     if (this.#waiting.length > 0)
       this.#hear(new Error(`${this.#waiting.length} bytes could not be written; lines are lost`))
-    if (this.#descriptor !== 1) closeSync(this.#descriptor)
+    this.#file.close()
+  }
+
+  /** Somebody has renamed the file. */
+  reopen(): void {
+    this.flush()
+    this.#file.reopen()
   }
 }

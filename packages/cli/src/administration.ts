@@ -27,6 +27,13 @@ export class Administration {
     return (await this.#executeThere(name, input)).result
   }
 
+  /** @returns undefined while no service runs; never works on the store */
+  async askService(name: string, input: unknown): Promise<{ result: unknown } | undefined> {
+    const { controlSocket } = serviceFiles(this.config)
+    const answer = await callControlSocket(controlSocket, name, input, findActor())
+    return answer.running ? answer : undefined
+  }
+
   /** @param columns what a person gets to see; programs get all of it */
   async list(
     name: string,

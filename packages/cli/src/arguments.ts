@@ -16,6 +16,28 @@ export function toInteger(min: number, max: number): (text: string) => number {
   }
 }
 
+const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/**
+ * A time: so long ago (`30m`, `2h`, `7d`), or a date with or without a time of day, which is UTC unless it says
+ * otherwise.
+ *
+ * @returns epoch milliseconds
+ */
+export function toInstant(text: string, nowAt: number = Date.now()): number {
+  const [, count, unit] = /^([0-9]{1,6})([smhd])$/.exec(text) ?? []
+  if (count !== undefined) return nowAt - Number(count) * unitMs[unit as keyof typeof unitMs]
+  const [, day, time = '00:00', zone = 'Z'] =
+    /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)(Z|[+-]\d{2}:\d{2})?)?$/.exec(
+      text,
+    ) ?? []
+  const at = Date.parse(`${day}T${time}${zone}`)
+  // A day that no month has is taken for the next one.
+  if (Number.isNaN(at) || new Date(`${day}T00:00Z`).toISOString().slice(0, 10) !== day)
+    throw new InvalidArgumentError('must be such as 30m, 2h, 7d, 2026-01-31 or 2026-01-31T08:00Z')
+  return at
+}
+
 /** `FIELD=JSON`; what is no JSON is a text, because nobody wants to quote quotes for a shell. */
 export function toSetting(text: string): [field: string, value: unknown] {
   const [field, value] = splitAtEquals(text, 'FIELD=VALUE')

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { ConfigurationError, isHostName, toProblems } from '@sallyport/domain'
 import { z } from 'zod'
+import { isLoopbackAddress } from './metrics/loopback.ts'
 import { decodeUtf8, readYaml } from './yaml.ts'
 
 const port = z.int().min(1).max(65_535)
@@ -21,6 +22,15 @@ const addressRange = z.string().refine(isAddressRange, {
 function isAddressRange(text: string): boolean {
   const [, ip = '', bits = '0'] = /^([^/%]+)(?:\/([0-9]{1,3}))?$/.exec(text) ?? []
   return isIP(ip) !== 0 && Number(bits) <= (isIP(ip) === 6 ? 128 : 32)
+}
+
+function isCollectorUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  return (
+    (url?.protocol === 'http:' || url?.protocol === 'https:') &&
+    !/[@?#]/.test(text) &&
+    url.hostname !== ''
+  )
 }
 
 /** The longest system host is `connect.<base domain>`, and RFC 1035 section 2.3.4 ends a name at 253. */
@@ -68,6 +78,43 @@ export const serviceConfigSchema = z.strictObject({
         ),
     })
     .optional(),
+  metricsListen: z
+    .strictObject({
+      address: z
+        .string()
+        .refine(isLoopbackAddress, { error: 'must be a loopback address such as 127.0.0.1 or ::1' })
+        .default('127.0.0.1')
+        .describe('Loopback address where numbers are listened for.'),
+      port: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .describe(
+          'Numbers for Prometheus, at /metrics, for programs of this machine. 0 takes a free port. Default: none.',
+        ),
+    })
+    .optional(),
+  tracing: z
+    .strictObject({
+      endpoint: z
+        .string()
+        .refine(isCollectorUrl, {
+          error:
+            'must be a URL such as http://127.0.0.1:4318, without user name, query and fragment',
+        })
+        .describe(
+          "Where a span for each request goes, by OTLP over HTTP: a path of its own, or /v1/traces of a collector's address. Default: none.",
+        ),
+      sampleRatio: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(1)
+        .describe(
+          'How many of the requests are followed, of those that no trusted proxy has decided about.',
+        ),
+    })
+    .optional(),
   trustedProxies: z
     .array(addressRange)
     .default([])
@@ -93,6 +140,36 @@ export const serviceConfigSchema = z.strictObject({
     .describe(
       'One JSON line for each request; - is standard output. Default: access.log in dataDir.',
     ),
+  accessLogRotation: z
+    .strictObject({
+      maxSizeMiB: z
+        .int()
+        .min(0)
+        .max(1_048_576)
+        .default(100)
+        .describe(
+          'A new access log is begun before the file has more MiB than that; 0: however long it gets.',
+        ),
+      maxAgeHours: z
+        .int()
+        .min(0)
+        .max(8_784)
+        .default(0)
+        .describe('The same by its age; 0: however old it gets.'),
+      keep: z
+        .int()
+        .min(1)
+        .max(1_000)
+        .default(10)
+        .describe('How many files are kept beside the one that is written.'),
+    })
+    .prefault({}),
+  auditRetentionDays: z
+    .int()
+    .min(1)
+    .max(3_650)
+    .default(365)
+    .describe('How long changes and sign-ins stay in the audit log, in days.'),
   logLevel: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

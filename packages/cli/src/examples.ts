@@ -64,7 +64,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'session end': ['sallyport session end 3q2-7wEvqx1H0tqbZl2Fz'],
   'audit list': [
     'sallyport audit list --limit 20',
-    'sallyport audit list --kind user-disabled --json',
+    'sallyport audit list --action user-disabled --json',
   ],
   apply: [
     'sallyport apply -f config --plan',

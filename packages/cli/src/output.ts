@@ -11,8 +11,17 @@ export function toPrintable(text: string): string {
 
 /** JSON for programs, which may be looked at in a terminal all the same. */
 export function toJson(value: unknown): string {
-  // JSON itself escapes the control characters below U+0020 only.
-  return JSON.stringify(value, null, 2).replace(
+  return escapeJson(JSON.stringify(value, null, 2))
+}
+
+/** One value on one line. */
+export function toJsonLine(value: unknown): string {
+  return escapeJson(JSON.stringify(value))
+}
+
+/** JSON itself escapes the control characters below U+0020 only. */
+function escapeJson(json: string): string {
+  return json.replace(
     /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
     toEscape,
   )
@@ -35,21 +44,27 @@ export function toTable(
   rows: readonly Row[],
   columns: readonly string[] = Object.keys(rows[0] ?? {}),
 ): string {
-  const table = [
-    columns.map(toTitle),
-    ...rows.map((row) => columns.map((name) => toCell(name, row[name]))),
-  ]
+  const table = [columns.map(toTitle), ...rows.map((row) => toCells(row, columns))]
   const widths = columns.map((_, column) =>
     Math.max(...table.map((cells) => cells[column]!.length)),
   )
-  return table
-    .map((cells) =>
-      cells
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  return table.map((cells) => toLine(cells, widths)).join('\n')
+}
+
+/** One row, for lists that go on: columns are at least so wide. */
+export function toTableLine(row: Row, columns: Readonly<Record<string, number>>): string {
+  return toLine(toCells(row, Object.keys(columns)), Object.values(columns))
+}
+
+function toCells(row: Row, columns: readonly string[]): string[] {
+  return columns.map((name) => toCell(name, row[name]))
+}
+
+function toLine(cells: readonly string[], widths: readonly number[]): string {
+  return cells
+    .map((cell, column) => cell.padEnd(widths[column]!))
+    .join('  ')
+    .trimEnd()
 }
 
 function toTitle(name: string): string {

@@ -2,12 +2,14 @@ import { Command } from 'commander'
 import { Administration } from './administration.ts'
 import { explainUsage } from './arguments.ts'
 import { addApplicationCommands } from './commands/applications.ts'
+import { addAuditCommands } from './commands/audit.ts'
 import { addBackupCommands } from './commands/backup.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
 import { addObjectCommands } from './commands/objects.ts'
 import { addPeopleCommands } from './commands/people.ts'
 import { addRecordCommands } from './commands/records.ts'
 import { addExamples } from './examples.ts'
+import { version } from './version.ts'
 
 /** Everything that `sallyport` can do, not yet told what to do. */
 export function createProgram(): Command {
@@ -15,7 +17,7 @@ export function createProgram(): Command {
     .description(
       'Single sign-on access to applications inside, through connectors that only dial out',
     )
-    .version('0.1.0')
+    .version(version)
     .option('-c, --config <file>', 'configuration of the service', 'sallyport.yaml')
     .option('--json', 'print JSON')
   const administration = new Administration(program)
@@ -37,6 +39,7 @@ export function createProgram(): Command {
   addRecordCommands(program, administration)
   addObjectCommands(program, administration)
   addBackupCommands(program, administration)
+  addAuditCommands(program, administration)
   addExamples(program)
   explainUsage(program)
   return program

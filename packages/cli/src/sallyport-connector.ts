@@ -17,6 +17,7 @@ import { makeFolder } from './folders.ts'
 import { printLine, toJson, toPrintable } from './output.ts'
 import { closeOnSignal } from './signals.ts'
 import { readSecret } from './standard-input.ts'
+import { version } from './version.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
 const defaultStateDir = '/var/lib/sallyport-connector'
@@ -25,7 +26,7 @@ const program = new Command('sallyport-connector')
   .description(
     'Connects applications inside to a Sallyport service. Only dials out; listens nowhere.',
   )
-  .version('0.1.0')
+  .version(version)
   .option('--state-dir <dir>', 'key, certificate and settings of this connector', defaultStateDir)
 
 function stateDir(): string {
@@ -121,7 +122,13 @@ program
 program
   .command('status')
   .description('ask the connector that runs here; prints JSON')
-  .action(async () => printLine(toJson(await readStatus(stateDir()))))
+  .option('--metrics', 'print numbers in the text format of Prometheus instead')
+  .action(async (options: { metrics?: boolean }) => {
+    const status = await readStatus(stateDir())
+    if (!options.metrics) return printLine(toJson(status))
+    const { toConnectorMetrics } = await import('./metrics/connector.ts')
+    process.stdout.write(await toConnectorMetrics(status))
+  })
 
 function toServiceUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined

@@ -12,12 +12,17 @@ export async function serve(config: ServiceConfig): Promise<void> {
     process.exit(1)
   })
   const service = await startService(config, log)
-  closeOnSignal('sallyport', () => service.close())
+  closeOnSignal(
+    'sallyport',
+    () => service.close(),
+    () => service.reload(),
+  )
   printLine(
     JSON.stringify({
       ready: true,
       port: service.port,
       plainPort: service.plainPort,
+      metricsPort: service.metricsPort,
       pid: process.pid,
     }),
   )

@@ -1,5 +1,5 @@
 import { constants } from 'node:crypto'
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import {
   createServer as createHttpServer,
   type Server as HttpServer,
@@ -20,7 +20,7 @@ import {
   type Server as TlsServer,
 } from 'node:tls'
 import { type Control, serveControlSocket, startControl } from '@sallyport/control'
-import { ConfigurationError, type Problem, systemHosts } from '@sallyport/domain'
+import { ConfigurationError, type Problem, systemHosts, toPeerAddress } from '@sallyport/domain'
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
@@ -28,9 +28,12 @@ import { openStore } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
+import { CertificateFiles, readCertificates } from './certificate-files.ts'
 import { type ServiceConfig, serviceFiles } from './config.ts'
 import { checkOwner, makeFolder } from './folders.ts'
+import { makeMetrics } from './metrics/make.ts'
 import { explainKeyMismatch, openServiceKey } from './service-key.ts'
+import { startTracing } from './tracing/start.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
 /** A running service. */
@@ -38,8 +41,11 @@ export interface Service {
   /** Port of the TLS listener. */
   port: number
   plainPort: number | undefined
+  metricsPort: number | undefined
   control: Control
   gateway: Gateway
+  /** What SIGHUP asks for: opens the access log again, and reads certificates. */
+  reload(): Promise<void>
   close(): Promise<void>
 }
 
@@ -56,7 +62,7 @@ export async function startService(
   log: Logger,
   clock: () => number = Date.now,
 ): Promise<Service> {
-  const certificates = readCertificates(config)
+  const certificates = readCertificates(config.certificates)
   makeFolder(config.dataDir, 'dataDir')
   checkOwner(config.dataDir)
   chmodSync(config.dataDir, 0o700)
@@ -82,6 +88,7 @@ export async function startService(
     })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
+    let certificateFiles: CertificateFiles | undefined
     const control = await startControl({
       store,
       dataDir: config.dataDir,
@@ -90,12 +97,34 @@ export async function startService(
       port: publicPort,
       hashPassword,
       certificates,
+      auditRetentionMs: config.auditRetentionDays * 86_400_000,
       countTunnels: (connectorId) =>
         gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
+      statusFacts: () => ({
+        certificates: certificateFiles?.status() ?? [],
+        warnings: certificateFiles?.warnings() ?? [],
+      }),
       clock,
       log,
     }).catch(explainKeyMismatch(files))
     closers.push(() => control.close())
+    certificateFiles = new CertificateFiles(config.certificates, control, { clock, log })
+    const ownCertificates = certificateFiles
+    closers.push(() => ownCertificates.close())
+    const ports: OpenPort[] = []
+    const metrics = await makeMetrics(config, {
+      connectorGroups: () =>
+        [...control.snapshot().applications.values()].map(
+          ({ application }) => application.connectorGroup,
+        ),
+      tunnels: () => (gateway?.tunnels.all() ?? []).map(({ connectorGroup }) => connectorGroup),
+      openStreams: () => gateway?.open.size ?? 0,
+      clientConnections: () => ports.reduce((sum, { sockets }) => sum + sockets.size, 0),
+      configurationVersion: () => control.snapshot().version,
+      certificates: () => ownCertificates.status(),
+    })
+    const tracing = await startTracing(config, log)
+    closers.push(() => tracing?.close())
     const identity = await startIdentity({
       store,
       tenantId: control.tenantId,
@@ -109,12 +138,13 @@ export async function startService(
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),
       snapshot: () => control.snapshot(),
+      onSignIn: (outcome) => metrics?.addSignIn(outcome),
       clock,
       log,
     })
     closers.push(() => identity.close())
 
-    const accessLog = openAccessLog(files.accessLog, log)
+    const accessLog = openAccessLog(files.accessLog, config, log)
     closers.push(() => accessLog.close())
     gateway = new Gateway({
       snapshot: () => control.snapshot(),
@@ -129,7 +159,13 @@ export async function startService(
       trustedProxies: config.trustedProxies,
       absoluteLifetimeMs: identity.absoluteLifetimeMs,
       clock,
-      record: (record) => accessLog.write(record),
+      record: metrics
+        ? (record) => {
+            accessLog.write(record)
+            metrics.addRequest(record)
+          }
+        : (record) => accessLog.write(record),
+      tracing,
       onInternalError: (error, id) => log.error({ err: error, id }, 'internal error'),
     })
     const running = gateway
@@ -148,7 +184,6 @@ export async function startService(
       closers,
       answering,
     })
-    const ports: OpenPort[] = []
     closers.push(() => closePorts(ports, running, answering))
     const tls = await openPort(listenTls({ route }), 'listen', config.listen)
     ports.push(tls)
@@ -161,13 +196,24 @@ export async function startService(
       plain = await openPort(server, 'plainListen', config.plainListen)
       ports.push(plain)
     }
+    let metricsPort: OpenPort | undefined
+    if (config.metricsListen && metrics) {
+      const server = metrics.createServer((error) => log.error({ err: error }, 'metrics failed'))
+      metricsPort = await openPort(server, 'metricsListen', config.metricsListen)
+      closers.push(() => closePort(metricsPort!))
+    }
     const socket = await serveControlSocket(control, files.controlSocket)
     closers.push(() => socket.close())
     return {
       port: tls.port,
       plainPort: plain?.port,
+      metricsPort: metricsPort?.port,
       control,
       gateway: running,
+      async reload() {
+        accessLog.reopen()
+        ownCertificates.reload()
+      },
       close,
     }
   } catch (error) {
@@ -176,31 +222,17 @@ export async function startService(
   }
 }
 
-/** @throws ConfigurationError with every file that cannot be read */
-function readCertificates({ certificates }: ServiceConfig) {
-  const problems: Problem[] = []
-  const read = (file: string, path: string) => {
-    try {
-      return readFileSync(file, 'utf8')
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      problems.push({ path, message: `${file} cannot be read (${code})` })
-      return ''
-    }
-  }
-  const pairs = certificates.map(({ certificateFile, keyFile }, index) => ({
-    certificatePem: read(certificateFile, `certificates.${index}.certificateFile`),
-    keyPem: read(keyFile, `certificates.${index}.keyFile`),
-  }))
-  if (problems.length > 0) throw new ConfigurationError(problems)
-  return pairs
-}
-
 /** @throws ConfigurationError */
-function openAccessLog(file: string, log: Logger): AccessLog {
+function openAccessLog(
+  file: string,
+  { accessLogRotation: { maxSizeMiB, maxAgeHours, keep } }: ServiceConfig,
+  log: Logger,
+): AccessLog {
   try {
-    return new AccessLog(file, (error) =>
-      log.error({ err: error }, 'the access log could not be written'),
+    return new AccessLog(
+      file,
+      (error) => log.error({ err: error }, 'the access log could not be written'),
+      { maxBytes: maxSizeMiB * 1_048_576, maxAgeMs: maxAgeHours * 3_600_000, keep },
     )
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
@@ -317,7 +349,10 @@ async function acceptTunnel(
 ): Promise<void> {
   const certificate = socket.getPeerX509Certificate()
   if (!certificate) throw new Error('connector showed no certificate')
-  const connector = await control.authenticateConnector({ raw: certificate.raw })
+  const connector = await control.authenticateConnector({
+    raw: certificate.raw,
+    clientAddress: toPeerAddress(socket.remoteAddress ?? 'unknown'),
+  })
   if (socket.destroyed) return
   let remove: (() => void) | undefined
   const session = new TunnelSession(socket, {
@@ -427,7 +462,7 @@ interface OpenPort {
  */
 async function openPort(
   server: Server,
-  name: 'listen' | 'plainListen',
+  name: 'listen' | 'plainListen' | 'metricsListen',
   { port, address }: { port: number; address: string },
 ): Promise<OpenPort> {
   const sockets = new Set<Socket>()
@@ -485,6 +520,12 @@ async function closePorts(
   ])
   for (const { sockets } of ports) for (const socket of sockets) socket.destroy()
   await Promise.all(closed)
+}
+
+function closePort({ server, sockets }: OpenPort): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  for (const socket of sockets) socket.destroy()
+  return closed
 }
 
 function ended(response: ServerResponse, signal: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
-import { reportError } from './failure.ts'
+import { isatty } from 'node:tty'
+import { describeError, reportError } from './failure.ts'
 
 /**
  * A terminal sends Ctrl-C to every process of a group, and npm and our launcher pass it on: within this time
@@ -11,8 +12,13 @@ const sameKeyMs = 1_000
  * at once.
  *
  * @param program name in front of an error of `close`
+ * @param reload what SIGHUP asks for instead, unless a terminal says by it that it is gone
  */
-export function closeOnSignal(program: string, close: () => Promise<void>): void {
+export function closeOnSignal(
+  program: string,
+  close: () => Promise<void>,
+  reload?: () => Promise<void>,
+): void {
   let askedAt: number | undefined
   const onSignal = () => {
     const nowAt = performance.now()
@@ -26,5 +32,16 @@ export function closeOnSignal(program: string, close: () => Promise<void>): void
       (error: unknown) => reportError(program, error),
     )
   }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
+  process.on('SIGHUP', () => {
+    if (reload && !hasTerminal())
+      reload().catch((error: unknown) => {
+        for (const line of describeError(error)) process.stderr.write(`${program}: ${line}\n`)
+      })
+    else onSignal()
+  })
+}
+
+function hasTerminal(): boolean {
+  return [0, 1, 2].some((descriptor) => isatty(descriptor))
 }

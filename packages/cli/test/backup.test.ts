@@ -79,7 +79,7 @@ test('a backup of the running service is restored, and what was there before is 
   )
   const again = await there.serve()
   assert.deepEqual(await names(), ['ana'])
-  assert.match(await ok(['audit', 'list', '--kind', 'database-restored']), /cli:\w+/)
+  assert.match(await ok(['audit', 'list', '--action', 'database-restored']), /cli:\w+/)
   await again.stop()
 })
 

@@ -150,9 +150,19 @@ const table: [args: string[], name: string, input: unknown][] = [
   [['session', 'list', '--user', 'ana', '--limit', '5'], 'session.list', { user: 'ana', limit: 5 }],
   [['session', 'end', 'abc'], 'session.end', { sessionId: 'abc' }],
   [
-    ['audit', 'list', '--kind', 'user-created', '--subject', 'x', '--limit', '7'],
+    [
+      ['audit', 'list', '--action', 'user-created', '--subject', 'x', '--limit', '7'],
+      ['--user', 'ana', '--since', '2026-01-31', '--until', '2026-02-01T08:00:00+01:00'],
+    ].flat(),
     'audit.list',
-    { kind: 'user-created', subject: 'x', limit: 7 },
+    {
+      kind: 'user-created',
+      subject: 'x',
+      user: 'ana',
+      sinceAt: Date.UTC(2026, 0, 31),
+      untilAt: Date.UTC(2026, 1, 1, 7),
+      limit: 7,
+    },
   ],
   [['status'], 'status', {}],
   [
@@ -269,6 +279,8 @@ test('wrong arguments are one line and where the help is, with status 2', async 
     [['token', 'create', '--minutes', '0'], /--minutes.* must be a whole number from 1 to 1440/],
     [['token', 'create', '--minutes', '1e1'], /must be a whole number/],
     [['audit', 'list', '--limit', '-1'], /must be a whole number/],
+    [['audit', 'list', '--since', '2026-02-30'], /--since.* must be such as 30m, 2h, 7d, 2026-/],
+    [['audit', 'list', '--until', 'noon'], /--until.* must be such as/],
     [['serve', 'now'], /too many arguments/],
   ]
   await inPairs(wrong, async ([args, said]) => {
@@ -342,7 +354,7 @@ test('while the service is stopped, the store is asked; while it runs, the servi
 
   const service = await place.serve()
   const running = JSON.parse((await ok(['status'])).stdout) as Record<string, unknown>
-  assert.deepEqual(running, { ...stopped, running: true })
+  assert.deepEqual(running, { ...stopped, running: true, certificates: [], warnings: [] })
   await ok(['app', 'assign', 'hr', '--user', 'ana'])
   assert.match((await ok(['app', 'list'])).stdout, /^NAME .*\nhr .* ana +-\n$/)
 
@@ -378,7 +390,7 @@ test('while the service is stopped, the store is asked; while it runs, the servi
     assert.equal(status, 1)
     assert.match(stderr, said, 'the same without the service')
   }
-  assert.match((await ok(['audit', 'list', '--kind', 'application-assigned'])).stdout, /cli:\w+/)
+  assert.match((await ok(['audit', 'list', '--action', 'application-assigned'])).stdout, /cli:\w+/)
 })
 
 test('a command waits for a service that is just starting, and for other commands', async (t) => {

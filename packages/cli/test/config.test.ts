@@ -36,6 +36,8 @@ test('what is left out has its default', () => {
     listen: { address: '::', port: 443 },
     trustedProxies: [],
     certificates: [],
+    accessLogRotation: { maxSizeMiB: 100, maxAgeHours: 0, keep: 10 },
+    auditRetentionDays: 365,
     logLevel: 'info',
   })
 })
@@ -99,6 +101,34 @@ for (const [what, line, path] of [
   ['an endless port', 'listen: { port: .inf }', 'listen.port'],
   ['a text for listen', 'listen: "::"', 'listen'],
   ['a negative plain port', 'plainListen: { port: -1 }', 'plainListen.port'],
+  [
+    'metrics for all the world',
+    'metricsListen: { address: "::", port: 1 }',
+    'metricsListen.address',
+  ],
+  ['metrics by name', 'metricsListen: { address: localhost, port: 1 }', 'metricsListen.address'],
+  [
+    'a log file of half a MiB',
+    'accessLogRotation: { maxSizeMiB: 0.5 }',
+    'accessLogRotation.maxSizeMiB',
+  ],
+  ['no old log file at all', 'accessLogRotation: { keep: 0 }', 'accessLogRotation.keep'],
+  [
+    'a collector by another protocol',
+    'tracing: { endpoint: "grpc://127.0.0.1:4317" }',
+    'tracing.endpoint',
+  ],
+  [
+    'a collector with a password',
+    'tracing: { endpoint: "http://a:b@127.0.0.1/" }',
+    'tracing.endpoint',
+  ],
+  [
+    'more than all requests',
+    'tracing: { endpoint: "http://a", sampleRatio: 2 }',
+    'tracing.sampleRatio',
+  ],
+  ['an audit log for no time', 'auditRetentionDays: 0', 'auditRetentionDays'],
   ['a proxy with a zone', 'trustedProxies: ["fe80::1%eth0"]', 'trustedProxies.0'],
   ['a proxy with two slashes', 'trustedProxies: [10.0.0.0/8/8]', 'trustedProxies.0'],
   ['a proxy range without bits', 'trustedProxies: [10.0.0.0/]', 'trustedProxies.0'],

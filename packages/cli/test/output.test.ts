@@ -4,7 +4,7 @@ import { ConnectorError, parseAllowRules } from '@sallyport/connector'
 import { ControlError } from '@sallyport/control'
 import { ConfigurationError } from '@sallyport/domain'
 import { CommandError, describeError } from '../src/failure.ts'
-import { toJson, toPrintable, toTable } from '../src/output.ts'
+import { toJson, toJsonLine, toPrintable, toTable, toTableLine } from '../src/output.ts'
 
 test('rows stand in columns, in the order asked for, with times a person reads', () => {
   const rows = [
@@ -86,4 +86,15 @@ test('what was foreseen is one line without a stack, a mistake of ours keeps its
     assert.match(describeError(error).join('\n'), /wrong\n\s+at /)
   assert.deepEqual(describeError('thrown text'), ['thrown text'])
   assert.deepEqual(describeError(undefined), ['undefined'])
+})
+
+test('what a list that goes on shows of a stranger is one line without control characters', () => {
+  const row = { at: 0, actor: 'evil\u001b[2J\n\u009b31m\u202e', detail: { reason: 'a\r\nb\u2028' } }
+  for (const line of [toTableLine(row, { at: 20, actor: 8, detail: 0 }), toJsonLine(row)])
+    assert.doesNotMatch(line, /[\p{Cc}\p{Cf}\u2028]/u)
+  assert.deepEqual(JSON.parse(toJsonLine(row)), row)
+  assert.match(
+    toTableLine({ at: 0, actor: 'ana', detail: {} }, { at: 22, actor: 5, detail: 0 }),
+    /^1970-01-01 00:00:00Z {4}ana {4}-$/,
+  )
 })

@@ -24,6 +24,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     assert.equal(await child.exited, 0)
   })
 
+test('SIGHUP asks for a reload where there is one and no terminal; what fails then is said', async (t) => {
+  const child = await program(t, 'reloads')
+  for (const said of ['reloading 1\n', 'reloading 2\n']) {
+    const line = once(child.process.stdout!, 'data') as Promise<[Buffer]>
+    child.process.kill('SIGHUP')
+    assert.equal(String((await line)[0]), said)
+  }
+  child.process.kill('SIGTERM')
+  assert.equal(await child.exited, 0)
+  assert.equal(child.errorText, 'program: certificates.0: cannot be read')
+})
+
 test('what goes wrong while closing is one line and status 1', async (t) => {
   const child = await program(t, 'fails')
   child.process.kill('SIGTERM')

@@ -13,6 +13,8 @@ export interface CommandContext {
   hashPassword(password: string): Promise<string>
   /** How many tunnels of a connector are up. */
   countTunnels(connectorId: string): number
+  /** What `status` says beside what is known here. */
+  statusFacts(): object
   readonly facts: {
     readonly tenantId: string
     readonly baseDomain: string

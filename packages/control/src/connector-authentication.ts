@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto'
-import { audit, connectors, type Store } from '@sallyport/store'
+import { AuditNotices, connectors, type Store } from '@sallyport/store'
 import { adoptCertificate, isAdoptable } from './adoption.ts'
 import { type CertificateAuthority, thumbprint } from './certificate-authority.ts'
 import { ControlError } from './errors.ts'
 import type { Log } from './log.ts'
+import { Refusals } from './refusals.ts'
 
 /** What a tunnel's certificate proves. */
 export interface AuthenticatedConnector {
@@ -11,6 +12,13 @@ export interface AuthenticatedConnector {
   /** Name of the connector group. */
   connectorGroup: string
   name: string
+}
+
+/** The other end of a tunnel that is to be opened. */
+export interface TunnelPeer {
+  /** Its certificate, DER. */
+  raw: Buffer
+  clientAddress?: string | undefined
 }
 
 /** A certificate of the connector CA that names a connector. */
@@ -29,29 +37,41 @@ export interface ConnectorAuthenticationOptions {
   log: Log
 }
 
-/** A superseded certificate is noticed once in this time, however often it is tried. */
-const noticeIntervalMs = 60_000
-
 /** Who a connector is, by its certificate. */
 export class ConnectorAuthentication {
   readonly #options: ConnectorAuthenticationOptions
-  readonly #noticed = new Map<string, number>()
+  readonly #notices: AuditNotices
+  readonly #refusals: Refusals
 
   constructor(options: ConnectorAuthenticationOptions) {
     this.#options = options
+    this.#notices = new AuditNotices({ db: options.store.db, clock: options.clock })
+    this.#refusals = new Refusals(this.#notices)
   }
 
   /**
    * Checks the certificate of a tunnel. The first use of a renewed certificate puts it in force; the
    * one before is good for nothing from then on.
    *
-   * @param certificate DER, as the TLS socket gives it
+   * @param certificate DER, as the TLS socket gives it, and where it comes from; who is refused is recorded
    * @throws ControlError `CERTIFICATE_INVALID`, `CERTIFICATE_EXPIRED`, `CERTIFICATE_SUPERSEDED`,
    *   `CONNECTOR_UNKNOWN`, `CONNECTOR_REVOKED`
    */
-  async authenticate({ raw }: { raw: Buffer }): Promise<AuthenticatedConnector> {
-    const { store, clock } = this.#options
+  async authenticate({
+    raw,
+    clientAddress = 'unknown',
+  }: TunnelPeer): Promise<AuthenticatedConnector> {
     const proof = this.#read(raw)
+    try {
+      return await this.#admit(proof)
+    } catch (error) {
+      await this.#refusals.record(error, { clientAddress, subject: proof.connectorId })
+      throw error
+    }
+  }
+
+  async #admit(proof: ConnectorProof): Promise<AuthenticatedConnector> {
+    const { store, clock } = this.#options
     const { certificate, connectorId } = proof
     const nowAt = clock()
     if (nowAt < certificate.validFromDate.getTime() || nowAt >= certificate.validToDate.getTime())
@@ -155,19 +175,17 @@ export class ConnectorAuthentication {
   }
 
   async #noticeSuperseded(connector: connectors.Connector, serial: string): Promise<void> {
-    const { store, clock, log } = this.#options
-    const nowAt = clock()
-    const last = this.#noticed.get(connector.id)
-    if (last !== undefined && nowAt - last < noticeIntervalMs) return
-    this.#noticed.set(connector.id, nowAt)
-    log.warn({ connector: connector.name, serial }, 'superseded connector certificate was used')
-    await audit.recordAudit(store.db, {
-      at: nowAt,
+    const noticed = await this.#notices.record(connector.id, {
       kind: 'connector-certificate-superseded-used',
       actor: `connector:${connector.id}`,
       subject: connector.id,
       detail: { name: connector.name, serial },
     })
+    if (noticed)
+      this.#options.log.warn(
+        { connector: connector.name, serial },
+        'superseded connector certificate was used',
+      )
   }
 }
 

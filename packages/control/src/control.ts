@@ -2,22 +2,40 @@ import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '@sallyport/domain'
-import { connectorGroups, enrolmentTokens, type Store, settings } from '@sallyport/store'
+import {
+  AuditNotices,
+  connectorGroups,
+  enrolmentTokens,
+  type Store,
+  settings,
+} from '@sallyport/store'
 import { type Authorities, loadAuthorities } from './authorities.ts'
 import { type CommandTable, unknownCommand } from './command.ts'
 import { createCommands } from './commands/table.ts'
 import { Configuration, type Db } from './configuration.ts'
-import { type AuthenticatedConnector, ConnectorAuthentication } from './connector-authentication.ts'
+import {
+  type AuthenticatedConnector,
+  ConnectorAuthentication,
+  type TunnelPeer,
+} from './connector-authentication.ts'
 import { Enrolment } from './enrolment.ts'
 import { EnrolmentHttp } from './enrolment-http.ts'
 import { ControlError } from './errors.ts'
 import type { KeyFile } from './key-file.ts'
 import type { Log } from './log.ts'
-import { type ConfiguredCertificate, type ServerPair, WebCertificates } from './web-certificates.ts'
+import { Refusals } from './refusals.ts'
+import { keepAuditShort } from './retention.ts'
+import {
+  type CertificateFacts,
+  type ConfiguredCertificate,
+  type ServerPair,
+  WebCertificates,
+} from './web-certificates.ts'
 
 const maintenanceIntervalMs = 3_600_000
 /** So long a used token is remembered, and its replay noticed. */
 const tokenHistoryMs = 30 * 86_400_000
+const defaultRetentionMs = 365 * 86_400_000
 
 export interface ControlOptions {
   /** Stays the caller's to close, after control. */
@@ -32,8 +50,12 @@ export interface ControlOptions {
   hashPassword(password: string): Promise<string>
   /** Server certificates of the operator's own; they go before those of the built-in authority. */
   certificates?: readonly ConfiguredCertificate[]
+  /** How long audit events are kept, milliseconds; a year unless given. */
+  auditRetentionMs?: number
   /** How many tunnels of a connector are up, for lists. */
   countTunnels?: (connectorId: string) => number
+  /** What `status` says beside what control knows by itself, such as certificates and warnings. */
+  statusFacts?: () => object
   /** Epoch milliseconds. */
   clock?: () => number
   log: Log
@@ -65,7 +87,7 @@ export interface Control {
    * @throws ControlError `CERTIFICATE_INVALID`, `CERTIFICATE_EXPIRED`, `CERTIFICATE_SUPERSEDED`,
    *   `CONNECTOR_UNKNOWN`, `CONNECTOR_REVOKED`
    */
-  authenticateConnector(certificate: { raw: Buffer }): Promise<AuthenticatedConnector>
+  authenticateConnector(certificate: TunnelPeer): Promise<AuthenticatedConnector>
   /** Answers requests on `connect.<base>` with ALPN `sallyport-enroll/1`. */
   handleEnrolment(request: IncomingMessage, response: ServerResponse): void
   /** Trust anchor for connectors, and theirs for `connect.<base>`. `fingerprint` is base64url SHA-256. */
@@ -79,6 +101,14 @@ export interface Control {
    * the certificate is renewed, so that what is made of it can be kept.
    */
   serverContext(host: string): ServerPair | undefined
+  /** The certificates of the operator's own, in the order in which they were given. */
+  certificateFacts(): CertificateFacts[]
+  /**
+   * Puts another certificate in the place of one of them.
+   *
+   * @throws ControlError `SERVER_CERTIFICATE_INVALID`; the old one stays then
+   */
+  replaceCertificate(index: number, pem: ConfiguredCertificate): void
   close(): Promise<void>
 }
 
@@ -91,7 +121,8 @@ export interface Control {
  */
 export async function startControl(options: ControlOptions): Promise<Control> {
   const { store, dataDir, keyFile, baseDomain, port, log, hashPassword } = options
-  const { clock = Date.now, countTunnels = () => 0 } = options
+  const { clock = Date.now, countTunnels = () => 0, statusFacts = () => ({}) } = options
+  const { auditRetentionMs = defaultRetentionMs } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // One transaction: a start that was interrupted leaves nothing half made.
   const { tenantId, authorities } = await store.db.transaction().execute(async (db) => ({
@@ -136,6 +167,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     dataDir,
     hashPassword,
     countTunnels,
+    statusFacts,
     facts: {
       tenantId,
       baseDomain,
@@ -163,14 +195,19 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       clock,
       log,
     }),
+    new Refusals(new AuditNotices({ db: store.db, clock })),
     clock,
     log,
   )
+  let trimming: Promise<unknown> = Promise.resolve()
   const maintenance = setInterval(() => {
     prepareCertificates()
     enrolmentTokens
       .deleteEnrolmentTokensBefore(store.db, clock() - tokenHistoryMs)
       .catch((error: unknown) => log.error({ err: error }, 'old tokens could not be removed'))
+    trimming = keepAuditShort(store.db, auditRetentionMs, clock()).catch((error: unknown) =>
+      log.error({ err: error }, 'old audit events could not be removed'),
+    )
   }, maintenanceIntervalMs)
   maintenance.unref()
 
@@ -191,10 +228,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     handleEnrolment: (request, response) => enrolment.handle(request, response),
     ...facesOf(authorities),
     serverContext: (host) => certificates.find(host),
+    certificateFacts: () => certificates.facts(),
+    replaceCertificate: (index, pem) => certificates.replace(index, pem),
     async close() {
       clearInterval(maintenance)
       await configuration.close()
       await preparing
+      await trimming
     },
   }
 }

@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { toProblems } from '@sallyport/domain'
+import { toPeerAddress, toProblems } from '@sallyport/domain'
 import type { z } from 'zod'
 import { challengeInput, type Enrolment, enrolInput, renewInput } from './enrolment.ts'
 import { ControlError, type ControlErrorCode } from './errors.ts'
 import { readJson, sendJson } from './json-http.ts'
 import type { Log } from './log.ts'
 import { clientOf, RateLimit } from './rate-limit.ts'
+import type { Refusals } from './refusals.ts'
 
 const limitBytes = 65_536
 /** Certificates cost milliseconds each; more than this at once would starve everything else. */
@@ -38,9 +39,11 @@ export class EnrolmentHttp {
   readonly #limit = new RateLimit({ burst: 60, intervalMs: 1_000 })
   readonly #clock: () => number
   readonly #log: Log
+  readonly #refusals: Refusals
   #running = 0
 
-  constructor(enrolment: Enrolment, clock: () => number, log: Log) {
+  constructor(enrolment: Enrolment, refusals: Refusals, clock: () => number, log: Log) {
+    this.#refusals = refusals
     this.#clock = clock
     this.#log = log
     this.#endpoints = new Map<string, Endpoint>([
@@ -64,7 +67,7 @@ export class EnrolmentHttp {
       response.setHeader('allow', 'POST')
       return sendError(response, 405, 'METHOD_NOT_ALLOWED', 'use POST')
     }
-    const clientAddress = request.socket.remoteAddress ?? 'unknown'
+    const clientAddress = toPeerAddress(request.socket.remoteAddress ?? 'unknown')
     try {
       const waitMs = this.#limit.take(clientOf(request.socket.remoteAddress), this.#clock())
       if (waitMs > 0) {
@@ -74,6 +77,7 @@ export class EnrolmentHttp {
       const input = parse(endpoint.input, await readJson(request, limitBytes))
       sendJson(response, 200, await this.#oneOfFew(() => endpoint.run(input, clientAddress)))
     } catch (error) {
+      await this.#refusals.record(error, { clientAddress, subject: 'enrolment' })
       // The client left: there is nobody to answer.
       if (response.destroyed) return
       const statusCode = error instanceof ControlError ? statusCodes[error.code] : undefined

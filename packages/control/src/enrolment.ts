@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID, verify } from 'node:crypto'
 import { Pkcs10CertificateRequest } from '@peculiar/x509'
-import { audit, connectors, enrolmentTokens, type Store } from '@sallyport/store'
+import { AuditNotices, connectors, enrolmentTokens, type Store } from '@sallyport/store'
 import { z } from 'zod'
 import { type CertificateAuthority, ExtendedKeyUsage } from './certificate-authority.ts'
 import type { Configuration } from './configuration.ts'
@@ -17,7 +17,6 @@ const renewalGraceMs = 90 * dayMs
 const challengeLifetimeMs = 60_000
 const challengePurpose = 'renewal challenge'
 const limitUsedChallenges = 10_000
-const replayNoticeMs = 60_000
 
 export interface EnrolmentOptions {
   store: Store
@@ -54,10 +53,11 @@ export const renewInput = z.strictObject({
 export class Enrolment {
   readonly #options: EnrolmentOptions
   readonly #usedChallenges = new Map<string, number>()
-  readonly #noticed = new Map<string, number>()
+  readonly #notices: AuditNotices
 
   constructor(options: EnrolmentOptions) {
     this.#options = options
+    this.#notices = new AuditNotices({ db: options.store.db, clock: options.clock })
   }
 
   /**
@@ -232,22 +232,17 @@ export class Enrolment {
     token: enrolmentTokens.EnrolmentToken,
     clientAddress: string,
   ): Promise<ControlError> {
-    const { store, clock, log } = this.#options
-    const nowAt = clock()
-    const last = this.#noticed.get(token.id)
-    if (last === undefined || nowAt - last >= replayNoticeMs) {
-      this.#noticed.delete(token.id)
-      this.#noticed.set(token.id, nowAt)
-      if (this.#noticed.size > 1_000) this.#noticed.delete(this.#noticed.keys().next().value!)
-      log.warn({ tokenId: token.id, clientAddress }, 'a used enrolment token was shown again')
-      await audit.recordAudit(store.db, {
-        at: nowAt,
-        kind: 'enrolment-token-replayed',
-        actor: `address:${clientAddress}`,
-        subject: token.id,
-        detail: { connectorGroup: token.groupName, connectorId: token.connectorId, clientAddress },
-      })
-    }
+    const noticed = await this.#notices.record(token.id, {
+      kind: 'enrolment-token-replayed',
+      actor: `address:${clientAddress}`,
+      subject: token.id,
+      detail: { connectorGroup: token.groupName, connectorId: token.connectorId, clientAddress },
+    })
+    if (noticed)
+      this.#options.log.warn(
+        { tokenId: token.id, clientAddress },
+        'a used enrolment token was shown again',
+      )
     return new ControlError(
       'TOKEN_USED',
       'the enrolment token was used before; if that was not you, revoke the connector that used it',

@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createSecureContext } from 'node:tls'
 import type { Snapshot } from '@sallyport/domain'
 import { loadPair } from './authorities.ts'
 import { type CertificateAuthority, ExtendedKeyUsage } from './certificate-authority.ts'
@@ -23,6 +24,20 @@ export interface ConfiguredCertificate {
   keyPem: string
 }
 
+/** A configured certificate, for lists. */
+export interface CertificateFacts {
+  hosts: string[]
+  /** Lower-case hex. */
+  serial: string
+  /** Epoch milliseconds. */
+  notAfterAt: number
+}
+
+interface Configured {
+  certificate: X509Certificate
+  pair: ServerPair
+}
+
 interface WebCertificatesOptions {
   db: Db
   keyFile: KeyFile
@@ -35,7 +50,7 @@ interface WebCertificatesOptions {
 /** Which certificate each host shows to browsers. */
 export class WebCertificates {
   readonly #options: WebCertificatesOptions
-  readonly #configured: readonly { certificate: X509Certificate; pair: ServerPair }[]
+  readonly #configured: Configured[]
   /** By the domain whose hosts, one label below, it covers. */
   readonly #issued = new Map<string, { pair: ServerPair; notAfterAt: number }>()
 
@@ -43,6 +58,35 @@ export class WebCertificates {
   constructor(options: WebCertificatesOptions) {
     this.#options = options
     this.#configured = options.configured.map(readConfigured)
+  }
+
+  /**
+   * Puts another certificate in the place of a configured one; connections that are open keep the old one.
+   *
+   * @throws ControlError `SERVER_CERTIFICATE_INVALID`; the old one stays then
+   */
+  replace(index: number, pem: ConfiguredCertificate): void {
+    const next = readConfigured(pem, index)
+    const nowAt = this.#options.clock()
+    const old = this.#configured[index]
+    if (!old) throw new RangeError(`there is no certificate ${index}`)
+    if (!isValidAt(next, nowAt) && isValidAt(old, nowAt))
+      throw refuse('SERVER_CERTIFICATE_INVALID', {
+        path: `certificates.${index}.certificateFile`,
+        message: `is valid from ${next.certificate.validFrom} to ${next.certificate.validTo}, and not now`,
+      })
+    this.#configured[index] = next
+  }
+
+  /** What is configured, in its order. */
+  facts(): CertificateFacts[] {
+    return this.#configured.map(({ certificate }) => ({
+      hosts: [...(certificate.subjectAltName ?? '').matchAll(/\bDNS:([^,\s"]+)/g)].map(
+        ([, host]) => host!,
+      ),
+      serial: certificate.serialNumber.toLowerCase(),
+      notAfterAt: certificate.validToDate.getTime(),
+    }))
   }
 
   /** The same object for the same certificate, until that is renewed. */
@@ -94,7 +138,14 @@ export class WebCertificates {
   }
 }
 
-function readConfigured({ certificatePem, keyPem }: ConfiguredCertificate, index: number) {
+function isValidAt({ certificate }: Configured, at: number): boolean {
+  return certificate.validFromDate.getTime() <= at && at < certificate.validToDate.getTime()
+}
+
+function readConfigured(
+  { certificatePem, keyPem }: ConfiguredCertificate,
+  index: number,
+): Configured {
   const path = `certificates.${index}`
   const read = <T>(field: string, parse: () => T): T => {
     try {
@@ -114,5 +165,7 @@ function readConfigured({ certificatePem, keyPem }: ConfiguredCertificate, index
       path: `${path}.keyFile`,
       message: 'is not the key of the first certificate in certificateFile',
     })
+  // What OpenSSL takes when a browser comes must not be found out then: a chain that is damaged, a key that is too short.
+  read('certificateFile', () => createSecureContext({ key: keyPem, cert: certificatePem }))
   return { certificate, pair: { key: keyPem, cert: certificatePem } }
 }

@@ -2,6 +2,7 @@
  * The nouns of Sallyport, their schemas, and the decisions over them. Pure: no clock, no store, no
  * network, no randomness. Everything else depends on this package; it depends on nothing but zod.
  */
+export * from './address.ts'
 export * from './application.ts'
 export * from './decide.ts'
 export * from './pages/index.ts'

@@ -47,6 +47,7 @@ import {
   toInformationalFields,
 } from './to-client.ts'
 import { toOriginLines } from './to-origin.ts'
+import type { Trace } from './trace.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
@@ -75,6 +76,7 @@ export class Exchange implements StreamHandler, Translation {
   /** Epoch milliseconds. */
   readonly at: number
   readonly #startedMs: number
+  readonly #trace: Trace | undefined
   clientAddress: string
   host = ''
   #fields: ClientFields | undefined
@@ -119,6 +121,10 @@ export class Exchange implements StreamHandler, Translation {
     this.id = gateway.nextId()
     this.#startedMs = performance.now()
     this.at = gateway.options.clock()
+    this.#trace = gateway.options.tracing?.begin(
+      this.at,
+      client.isTrusted ? server.request.fields : undefined,
+    )
     this.clientAddress = client.peerAddress
     server.onClose = (error) => this.clientLeft(error)
   }
@@ -354,7 +360,7 @@ export class Exchange implements StreamHandler, Translation {
       ),
     )
     const { path, query } = this.target!
-    const head = `${request.method} ${toInternalPath(compiled, path)}${query} HTTP/1.1${lines}`
+    const head = `${request.method} ${toInternalPath(compiled, path)}${query} HTTP/1.1${lines}${this.#trace?.originLines ?? ''}`
     this.#requestEnded = !this.#upgrade && !hasBody
     this.checkedAt = this.at
     gateway.open.add(this)
@@ -703,7 +709,7 @@ export class Exchange implements StreamHandler, Translation {
     this.gateway.release(this)
     const application = this.match?.compiled.application
     const connectorMs = this.#connectorMs
-    this.gateway.options.record({
+    const record: AccessRecord = {
       at: this.at,
       id: this.id,
       host: this.host,
@@ -726,7 +732,9 @@ export class Exchange implements StreamHandler, Translation {
       connectorMs,
       originMs: this.#originMs,
       detail: this.detail,
-    })
+    }
+    this.gateway.options.record(record)
+    this.#trace?.end(record)
   }
 }
 

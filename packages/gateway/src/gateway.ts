@@ -14,6 +14,7 @@ import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-
 import { type SessionSource, Sessions } from './sessions.ts'
 import { SignIn, type SignInProvider } from './sign-in.ts'
 import { SignOn } from './sign-on.ts'
+import { type Tracing, traceFields } from './trace.ts'
 import { type ConnectedTunnel, TunnelPool } from './tunnels.ts'
 import { View } from './view.ts'
 
@@ -52,6 +53,8 @@ export interface GatewayOptions {
   absoluteLifetimeMs: number
   clock(): number
   record(record: AccessRecord): void
+  /** Absent: no request is followed, and what clients say of traces goes to origins as it is. */
+  tracing?: Tracing | undefined
   /** A mistake of ours; the request was answered 500. */
   onInternalError(error: unknown, id: string): void
   http?: ServerOptions
@@ -84,6 +87,8 @@ export class Gateway {
   readonly #timer: NodeJS.Timeout
   #ticks = 0
   #idCount = 0
+  /** Fields that no client may send, beside those that never may. */
+  readonly #ownFields: ReadonlySet<string>
   #view: View
   /** The Snapshot that open streams were last decided by. */
   #decidedBy: Snapshot
@@ -102,7 +107,8 @@ export class Gateway {
     this.cookieNames = cookieNames(options.port)
     this.signIn = new SignIn(options.identity, options.cookieKeys, this.cookieNames)
     this.trustedProxies = new TrustedProxies(options.trustedProxies)
-    this.#view = new View(options.snapshot())
+    this.#ownFields = options.tracing ? traceFields : new Set()
+    this.#view = new View(options.snapshot(), this.#ownFields)
     this.#decidedBy = this.#view.snapshot
     this.#timer = setInterval(() => this.#tick(), tickMs)
     this.#timer.unref()
@@ -155,7 +161,7 @@ export class Gateway {
   /** The Snapshot in force, with what is worked out from it. */
   view(): View {
     const snapshot = this.options.snapshot()
-    if (snapshot !== this.#view.snapshot) this.#view = new View(snapshot)
+    if (snapshot !== this.#view.snapshot) this.#view = new View(snapshot, this.#ownFields)
     return this.#view
   }
 

@@ -18,3 +18,4 @@ export {
 } from './gateway.ts'
 export type { RingKey } from './seal.ts'
 export { listenTls, type TlsRoute } from './tls-port.ts'
+export type { Trace, Tracing } from './trace.ts'

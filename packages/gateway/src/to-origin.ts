@@ -71,10 +71,16 @@ const neverNominated: ReadonlySet<string> = new Set([
 /** Knows for each field name of a client what becomes of it. */
 export class FieldFilter {
   readonly #identityHeaders: ReadonlySet<string>
+  readonly #ownFields: ReadonlySet<string>
   readonly #head = new ByFieldName((name) => this.#classify(name))
 
-  constructor(snapshot: Pick<Snapshot, 'identityHeaders'>) {
+  /** @param ownFields lower case; dropped too */
+  constructor(
+    snapshot: Pick<Snapshot, 'identityHeaders'>,
+    ownFields: ReadonlySet<string> = new Set(),
+  ) {
     this.#identityHeaders = snapshot.identityHeaders
+    this.#ownFields = ownFields
   }
 
   treatmentOf(name: string): Treatment {
@@ -85,7 +91,7 @@ export class FieldFilter {
     const lower = name.toLowerCase()
     // `X_Forwarded_For` is another field to us and the same one to a CGI origin.
     const canonical = canonicalFieldName(name)
-    if (this.#identityHeaders.has(canonical)) return 'drop'
+    if (this.#identityHeaders.has(canonical) || this.#ownFields.has(canonical)) return 'drop'
     const treatment = treatments.get(canonical)
     if (treatment) return canonical === lower ? treatment : 'drop'
     return canonical.startsWith('sallyport-') || canonical.startsWith('x-forwarded-')

@@ -32,9 +32,10 @@ export class View {
   readonly #ofExactHosts = new Map<CompiledApplication, Destination>()
   readonly #ofLabels = new Map<string, Destination>()
 
-  constructor(snapshot: Snapshot) {
+  /** @param ownFields lower case; fields that clients have no say in, beside those that are so always */
+  constructor(snapshot: Snapshot, ownFields?: ReadonlySet<string>) {
     this.snapshot = snapshot
-    this.fieldFilter = new FieldFilter(snapshot)
+    this.fieldFilter = new FieldFilter(snapshot, ownFields)
     this.portal = { compiled: portalApplication(snapshot), label: undefined }
   }
 

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
-import { oidcModel, type Store, sessions } from '@sallyport/store'
+import { atomically, oidcModel, type Store, sessions } from '@sallyport/store'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames } from './cookies.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
@@ -9,6 +9,7 @@ import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
 import { createServer } from './server.ts'
 import { SignInForm } from './sign-in.ts'
+import { recordSessionEnd, SignInAudit } from './sign-in-audit.ts'
 import { loadSigningKeys } from './signing-keys.ts'
 import { tenantNames } from './tenant-path.ts'
 import type { Log } from './visit.ts'
@@ -35,6 +36,8 @@ export interface IdentityOptions {
   clock?: () => number
   /** Longest life of a session, milliseconds; 12 h unless given. */
   absoluteLifetimeMs?: number
+  /** Hears of each sign-in: `succeeded`, or why not. */
+  onSignIn?: (outcome: string) => void
   log: Log
 }
 
@@ -99,13 +102,19 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
 
   async function endSession(sessionId: string, reason: string): Promise<void> {
     const nowAt = clock()
-    const ended = await sessions.endSession(db, sessionId, reason, nowAt)
+    const ended = await atomically(db, async (inner) => {
+      const userId = await sessions.endSession(inner, sessionId, reason, nowAt)
+      if (userId) await recordSessionEnd(inner, { sessionId, userId, reason, at: nowAt })
+      return userId !== undefined
+    })
     if (ended) feed.publish({ kind: 'session-ended', sessionId, at: nowAt })
     await oidcModel.deleteOidcSession(db, sessionId)
   }
 
+  const audit = new SignInAudit({ db, clock, onSignIn: options.onSignIn ?? (() => {}) })
   const provider = createProvider({
     db,
+    audit,
     tenantId,
     loginOrigin,
     portalOrigin,
@@ -122,6 +131,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   })
   const signInForm = new SignInForm({
     db,
+    audit,
     provider,
     snapshot,
     binding,
@@ -134,6 +144,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   const server = await createServer({
     provider,
     signInForm,
+    audit,
     binding,
     tenants: tenantNames(tenantId, options.baseDomain),
     tenantId,

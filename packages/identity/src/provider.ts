@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
 import { signedOutPage, signOutPage } from '@sallyport/domain'
-import { type Store, sessions, users } from '@sallyport/store'
+import { atomically, type Store, sessions, users } from '@sallyport/store'
 import Provider, {
   type Account,
   type Grant,
@@ -13,6 +13,7 @@ import { type AdapterParts, createAdapter } from './adapter.ts'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
 import { failurePage, providerFailure } from './failures.ts'
+import type { SignInAudit } from './sign-in-audit.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
 
@@ -37,6 +38,7 @@ export interface ProviderParts extends AdapterParts {
   cookieNames: CookieNames
   cookieSigner: CookieSigner
   binding: BrowserBinding
+  audit: SignInAudit
   absoluteLifetimeMs: number
   endSession(sessionId: string, reason: string): Promise<void>
   onError(error: unknown): void
@@ -221,15 +223,26 @@ async function beginSession(
   parts: ProviderParts,
 ): Promise<void> {
   const id = randomBytes(32).toString('base64url')
-  await sessions.createSession(parts.db, {
-    id,
-    userId: login.accountId,
-    signInEpoch: login.signInEpoch,
-    methods: login.amr,
-    signedInAt: login.signedInAt,
-    absoluteExpiresAt: login.signedInAt + parts.absoluteLifetimeMs,
-    clientAddress: visitOf(ctx.req).clientAddress,
-    userAgent: ctx.get('user-agent').slice(0, 512),
+  const user = await users.findUserById(parts.db, login.accountId)
+  await atomically(parts.db, async (db) => {
+    await sessions.createSession(db, {
+      id,
+      userId: login.accountId,
+      signInEpoch: login.signInEpoch,
+      methods: login.amr,
+      signedInAt: login.signedInAt,
+      absoluteExpiresAt: login.signedInAt + parts.absoluteLifetimeMs,
+      clientAddress: visitOf(ctx.req).clientAddress,
+      userAgent: ctx.get('user-agent').slice(0, 512),
+    })
+    await parts.audit.signedIn(db, ctx.req, {
+      sessionId: id,
+      userId: login.accountId,
+      userName: user?.userName ?? login.accountId,
+      applicationId: ctx.oidc.client!.clientId,
+      methods: login.amr,
+      at: parts.clock(),
+    })
   })
   const session = ctx.oidc.session!
   session.uid = id

@@ -1,18 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { securityHeaders } from '@sallyport/domain'
+import { securityHeaders, toPeerAddress } from '@sallyport/domain'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type FailureCode, failurePage } from './failures.ts'
 import { addressKey, RateLimit } from './rate-limit.ts'
 import type { SignInAnswer, SignInForm } from './sign-in.ts'
+import type { SignInAudit } from './sign-in-audit.ts'
 import { type ProviderPath, parseProviderPath } from './tenant-path.ts'
 import { beginVisit, type Log, visitOf } from './visit.ts'
 
 export interface ServerParts {
   provider: Provider
   signInForm: SignInForm
+  audit: SignInAudit
   binding: BrowserBinding
   tenants: ReadonlySet<string>
   tenantId: string
@@ -45,16 +47,22 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
     return reply.code(statusCode).type('text/html; charset=utf-8').send(body)
   }
 
+  /** Somebody may be tricked, or tries to: it is recorded beside being refused. */
+  async function refuse(reply: FastifyReply, code: FailureCode): Promise<FastifyReply> {
+    await parts.audit.refused(reply.request.raw, code)
+    return answerFailure(reply, code)
+  }
+
   app.addHook('onRequest', async (request, reply) => {
     beginVisit(request.raw, {
       correlationId: request.id,
-      clientAddress: request.raw.socket.remoteAddress ?? '',
+      clientAddress: toPeerAddress(request.raw.socket.remoteAddress ?? ''),
       interactionUid: undefined,
     })
     setHeaders(reply.raw, everywhere)
     if (!isOwnHost(request, loginOrigin)) return answerFailure(reply, 'host-mismatch')
     if (!isSafe(request, tenants, tenantId) && !isSameOrigin(request.raw, loginOrigin))
-      return answerFailure(reply, 'cross-site')
+      return refuse(reply, 'cross-site')
     return undefined
   })
   app.setNotFoundHandler((_, reply) => answerFailure(reply, 'not-found'))
@@ -78,7 +86,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
     pages.addHook('preHandler', async (request, reply) => {
       const { uid } = request.params as { uid: string }
       if (!(await parts.binding.isBound(request.raw, uid)))
-        return answerFailure(reply, 'sign-in-elsewhere')
+        return refuse(reply, 'sign-in-elsewhere')
       visitOf(request.raw).interactionUid = uid
       // The redirects that follow the form leave this host for the application.
       setHeaders(reply.raw, securityHeaders({ formAction: 'any' }))
@@ -110,13 +118,12 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
       if (!path) return answerFailure(reply, 'not-found')
       if (path.endpoint === 'authorize') {
         const key = addressKey(visitOf(request.raw).clientAddress)
-        if (authorizations.take(key, parts.clock()) > 0)
-          return answerFailure(reply, 'too-many-requests')
+        if (authorizations.take(key, parts.clock()) > 0) return refuse(reply, 'too-many-requests')
       }
       if (path.endpoint === 'resume') {
         const uid = path.interactionUid!
         if (!(await parts.binding.isBound(request.raw, uid)))
-          return answerFailure(reply, 'sign-in-elsewhere')
+          return refuse(reply, 'sign-in-elsewhere')
         visitOf(request.raw).interactionUid = uid
       }
       reply.hijack()

@@ -7,7 +7,7 @@ import {
   type Snapshot,
   signInPage,
 } from '@sallyport/domain'
-import { audit, type Store, sessions, users } from '@sallyport/store'
+import { type Store, sessions, users } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
@@ -17,6 +17,7 @@ import type { FailureCode } from './failures.ts'
 import { hashPassword, isOutdatedHash, verifyPassword } from './password.ts'
 import type { SignInResult } from './provider.ts'
 import { addressKey, RateLimit } from './rate-limit.ts'
+import type { SignInAudit, SignInFailure } from './sign-in-audit.ts'
 import { visitOf } from './visit.ts'
 
 export interface SignInParts {
@@ -26,6 +27,7 @@ export interface SignInParts {
   binding: BrowserBinding
   cookieNames: CookieNames
   cookieSigner: CookieSigner
+  audit: SignInAudit
   portalOrigin: string
   clock(): number
   endSession(sessionId: string, reason: string): Promise<void>
@@ -100,16 +102,23 @@ export class SignInForm {
     })
     const buckets = this.#buckets(request, userName)
     const waitMs = Math.max(...buckets.map(([limit, key]) => limit.take(key, clock())))
-    if (waitMs > 0) return again('limited', Math.ceil(waitMs / 1000))
-    let user: users.Credentials | undefined
+    const user = await users.findCredentials(this.#parts.db, userName)
+    const failed = (reason: SignInFailure) =>
+      this.#parts.audit.failed(request, String(pending.params.client_id), user, reason)
+    if (waitMs > 0) {
+      await failed('rate-limited')
+      return again('limited', Math.ceil(waitMs / 1000))
+    }
+    let failure: SignInFailure | undefined
     try {
-      user = await this.#checkPassword(userName, password)
+      failure = await this.#checkPassword(user, password)
     } catch (error) {
       if (!(error instanceof IdentityError && error.code === 'OVERLOADED')) throw error
+      await failed('overloaded')
       return again('busy')
     }
-    if (!user) {
-      await this.#record(request, pending, 'sign-in-failed', userName)
+    if (!user || failure) {
+      await failed(failure ?? 'user-unknown')
       return again('invalid')
     }
     for (const [limit, key] of buckets) limit.giveBack(key)
@@ -131,20 +140,24 @@ export class SignInForm {
     }
   }
 
-  /** One answer for no such user, disabled, no password and wrong password, after the same work. */
-  async #checkPassword(userName: string, password: string): Promise<users.Credentials | undefined> {
-    const { db } = this.#parts
-    const user = await users.findCredentials(db, userName)
+  /** One answer for no such user, disabled, no password and wrong password, after the same work; why, for the audit log. */
+  async #checkPassword(
+    user: users.Credentials | undefined,
+    password: string,
+  ): Promise<SignInFailure | undefined> {
     const matches = await verifyPassword(user?.passwordHash, password)
-    if (!user?.enabled || !matches) return undefined
-    if (user.passwordHash !== undefined && isOutdatedHash(user.passwordHash))
+    if (!user) return 'user-unknown'
+    if (!user.enabled) return 'user-disabled'
+    if (user.passwordHash === undefined) return 'password-missing'
+    if (!matches) return 'password-wrong'
+    if (isOutdatedHash(user.passwordHash))
       await users.replacePasswordHash(
-        db,
+        this.#parts.db,
         user.userId,
         user.passwordHash,
         await hashPassword(password),
       )
-    return user
+    return undefined
   }
 
   async #complete(
@@ -166,7 +179,6 @@ export class SignInForm {
       signInEpoch: user.signInEpoch,
       signedInAt: nowAt,
     }
-    await this.#record(request, pending, 'signed-in', user.userName)
     const browser = this.#browserKey(request, user.userName)
     if (browser !== undefined)
       setCookie(response, cookieNames.known, cookieSigner.sign('known', browser), 90 * 86_400)
@@ -218,21 +230,5 @@ export class SignInForm {
   #facts(pending: PendingSignIn, more: Partial<SignInPage>): SignInPage {
     const application = this.#parts.snapshot().findApplicationById(String(pending.params.client_id))
     return { applicationName: application?.application.displayName, ...more }
-  }
-
-  async #record(
-    request: IncomingMessage,
-    pending: PendingSignIn,
-    kind: 'signed-in' | 'sign-in-failed',
-    userName: string,
-  ): Promise<void> {
-    const { correlationId, clientAddress } = visitOf(request)
-    await audit.recordAudit(this.#parts.db, {
-      at: this.#parts.clock(),
-      kind,
-      actor: userName,
-      subject: String(pending.params.client_id),
-      detail: { correlationId, clientAddress },
-    })
   }
 }

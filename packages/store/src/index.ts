@@ -5,6 +5,7 @@
  */
 export * as applications from './applications.ts'
 export * as audit from './audit.ts'
+export { AuditNotices, type AuditNoticesOptions } from './audit-notices.ts'
 export {
   copyDatabase,
   readBackupFacts,

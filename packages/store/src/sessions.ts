@@ -98,22 +98,22 @@ function selectLive(db: Kysely<Database>, id: string, nowAt: number) {
 
 /**
  * @param reason `signed-out`, `replaced`, `administrator`
- * @returns whether it was this call that ended it
+ * @returns whose session it was, if it was this call that ended it
  */
 export async function endSession(
   db: Kysely<Database>,
   id: string,
   reason: string,
   nowAt: number,
-): Promise<boolean> {
+): Promise<string | undefined> {
   const row = await db
     .updateTable('session')
     .set({ endedAt: nowAt, endReason: reason })
     .where('id', '=', id)
     .where('endedAt', 'is', null)
-    .returning('id')
+    .returning('userId')
     .executeTakeFirst()
-  return row !== undefined
+  return row?.userId
 }
 
 /** Sessions, newest first. `liveAt` leaves out those that do not stand at that instant. */

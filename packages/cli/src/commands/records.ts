@@ -1,9 +1,6 @@
 import type { Command } from 'commander'
 import type { Administration } from '../administration.ts'
 import { toInteger } from '../arguments.ts'
-import type { Row } from '../output.ts'
-
-const pageLimit = 1_000
 
 export function addRecordCommands(program: Command, administration: Administration): void {
   const session = program.command('session').description('who is signed in')
@@ -34,40 +31,4 @@ export function addRecordCommands(program: Command, administration: Administrati
     .action((id: string) =>
       administration.change('session.end', { sessionId: id }, () => `session ${id} ended`),
     )
-
-  program
-    .command('audit')
-    .description('what was changed, when and by whom')
-    .command('list')
-    .description('newest first')
-    .option('--kind <kind>', 'of this kind only, such as user-created')
-    .option('--subject <id>', 'of this user, application, connector... only')
-    .option('--limit <n>', 'at most so many', toInteger(1, 1_000_000), 100)
-    .action(async ({ limit, ...filter }: { kind?: string; subject?: string; limit: number }) =>
-      administration.print(
-        await listAudit(administration, filter, limit),
-        ['at', 'kind', 'actor', 'subject', 'detail'],
-        'Nothing was changed.',
-      ),
-    )
-}
-
-/** Page by page: the service gives so many at once and no more. */
-async function listAudit(
-  administration: Administration,
-  filter: { kind?: string; subject?: string },
-  limit: number,
-): Promise<Row[]> {
-  const rows: Row[] = []
-  for (;;) {
-    const last = rows.at(-1)
-    const pageSize = Math.min(limit - rows.length, pageLimit)
-    const page = (await administration.execute('audit.list', {
-      ...filter,
-      ...(last ? { before: { at: last.at, id: last.id } } : {}),
-      limit: pageSize,
-    })) as Row[]
-    rows.push(...page)
-    if (page.length < pageSize || rows.length === limit) return rows
-  }
 }

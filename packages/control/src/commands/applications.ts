@@ -59,7 +59,10 @@ export const applicationCommands: Record<string, CommandDefinition> = {
       if ((await applications.updateApplication(change.db, updated, change.nowAt)) !== 'updated')
         throw nameTaken(updated.name)
       publish(change)
-      await change.audit('application-updated', updated.id, { fields: Object.keys(input.set) })
+      await change.audit('application-updated', updated.id, {
+        name: updated.name,
+        fields: Object.keys(input.set),
+      })
       return updated
     },
   ),
@@ -111,7 +114,9 @@ export const applicationCommands: Record<string, CommandDefinition> = {
       if (!(await applications.assign(change.db, application.id, principal))) return
       publish(change)
       await change.audit('application-assigned', application.id, {
+        name: application.name,
         principal: principal.id,
+        principalName: principal.name,
         kind: principal.kind,
       })
     },
@@ -130,7 +135,9 @@ export const applicationCommands: Record<string, CommandDefinition> = {
         })
       publish(change)
       await change.audit('application-unassigned', application.id, {
+        name: application.name,
         principal: principal.id,
+        principalName: principal.name,
         kind: principal.kind,
       })
     },

@@ -75,7 +75,7 @@ export const groupCommands: Record<string, CommandDefinition> = {
     'Makes a user or a group a member of a group.',
     membership,
     async ({ db, nowAt, publish, audit }, input) => {
-      const { id } = await findGroup(db, input.group, 'group')
+      const { id, name } = await findGroup(db, input.group, 'group')
       const member = await findPrincipal(db, input.user, input.memberGroup, 'memberGroup')
       if (member.id === id)
         throw refuse('INPUT_INVALID', {
@@ -83,7 +83,12 @@ export const groupCommands: Record<string, CommandDefinition> = {
           message: 'a group cannot be a member of itself',
         })
       publish(found(await groups.addMember(db, id, member, nowAt), 'group', 'was deleted'))
-      await audit('group-member-added', id, { member: member.id, kind: member.kind })
+      await audit('group-member-added', id, {
+        name,
+        member: member.id,
+        memberName: member.name,
+        kind: member.kind,
+      })
     },
   ),
 
@@ -101,7 +106,12 @@ export const groupCommands: Record<string, CommandDefinition> = {
           `${member.name} is no direct member of ${name}; see: sallyport group show`,
         ),
       )
-      await audit('group-member-removed', id, { member: member.id, kind: member.kind })
+      await audit('group-member-removed', id, {
+        name,
+        member: member.id,
+        memberName: member.name,
+        kind: member.kind,
+      })
     },
   ),
 }

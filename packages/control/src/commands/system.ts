@@ -1,4 +1,4 @@
-import { audit, connectors, countRows, oidcModel, sessions } from '@sallyport/store'
+import { audit, connectors, countRows, oidcModel, sessions, users } from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, nothing, query, reference } from '../command.ts'
 import { refuse } from '../errors.ts'
@@ -37,7 +37,8 @@ export const systemCommands: Record<string, CommandDefinition> = {
     'Ends a session: its owner must sign in again everywhere.',
     z.strictObject({ sessionId: reference }),
     async ({ db, nowAt, publish, audit }, { sessionId }) => {
-      if (!(await sessions.endSession(db, sessionId, 'administrator', nowAt)))
+      const userId = await sessions.endSession(db, sessionId, 'administrator', nowAt)
+      if (userId === undefined)
         throw refuse('NOT_FOUND', {
           path: 'sessionId',
           message: 'there is no such session in force; see: sallyport session list',
@@ -45,25 +46,36 @@ export const systemCommands: Record<string, CommandDefinition> = {
       // Its grants and tokens would outlive it.
       await oidcModel.deleteOidcSession(db, sessionId)
       publish([{ kind: 'session-ended', sessionId, at: nowAt }])
-      await audit('session-ended', sessionId)
+      const userName = (await users.findUserById(db, userId))?.userName
+      await audit('session-ended', sessionId, { reason: 'administrator', userId, userName })
     },
   ),
 
   'audit.list': query(
-    'Lists what was changed and by whom, newest first.',
+    'Lists changes and sign-ins: what, when and by whom, newest first.',
     z
       .strictObject({
-        kind: z.string().optional(),
-        subject: z.string().optional(),
+        kind: z.string().max(64).optional(),
+        subject: z.string().max(256).optional(),
+        /** Name or ID; what they did and what was done to them. */
+        user: reference.optional(),
+        sinceAt: z.int().optional(),
+        untilAt: z.int().optional(),
         before: z.strictObject({ at: z.int(), id: z.string() }).optional(),
         limit: z.int().min(1).max(1_000).default(100),
       })
       .prefault({}),
-    async ({ db }, filter) => audit.listAudit(db, filter),
+    async ({ db }, { user, ...filter }) => {
+      if (user === undefined) return audit.listAudit(db, filter)
+      // Somebody who was deleted is still asked about.
+      const known = (await users.findUserById(db, user)) ?? (await users.findUserByName(db, user))
+      const person = { userName: known?.userName ?? users.toUserName(user), id: known?.id }
+      return audit.listAudit(db, { ...filter, person })
+    },
   ),
 
   status: query('Says what the service is doing.', nothing, async (context) => {
-    const { db, clock, facts, configuration, countTunnels } = context
+    const { db, clock, facts, configuration, countTunnels, statusFacts } = context
     const connectorRows = await connectors.listConnectors(db)
     const inForce = connectorRows.filter(({ revokedAt }) => revokedAt === undefined)
     const counts = await countRows(db, clock())
@@ -81,6 +93,7 @@ export const systemCommands: Record<string, CommandDefinition> = {
         revoked: connectorRows.length - inForce.length,
       },
       sessions: counts.sessions,
+      ...statusFacts(),
     }
   }),
 }

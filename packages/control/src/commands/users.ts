@@ -73,14 +73,14 @@ export const userCommands: Record<string, CommandDefinition> = {
       displayName: displayText.optional(),
       mail: mailAddress.nullable().optional(),
     }),
-    async ({ db, nowAt, publish, audit }, { userName, displayName, mail }) => {
-      const { id } = await findUser(db, userName, 'userName')
+    async ({ db, nowAt, publish, audit }, { displayName, mail, ...input }) => {
+      const { id, userName } = await findUser(db, input.userName, 'userName')
       const changes = {
         ...(displayName === undefined ? {} : { displayName }),
         ...(mail === undefined ? {} : { mail }),
       }
       publish(known(await users.updateUser(db, id, changes, nowAt)))
-      await audit('user-updated', id, { fields: Object.keys(changes) })
+      await audit('user-updated', id, { userName, fields: Object.keys(changes) })
     },
   ),
 
@@ -90,31 +90,31 @@ export const userCommands: Record<string, CommandDefinition> = {
     async ({ db, hashPassword }, input) => {
       const { id, userName } = await findUser(db, input.userName, 'userName')
       checkPassword(input.password, userName)
-      return { id, passwordHash: await hashPassword(input.password) }
+      return { id, userName, passwordHash: await hashPassword(input.password) }
     },
-    async ({ db, nowAt, publish, audit }, { id, passwordHash }) => {
+    async ({ db, nowAt, publish, audit }, { id, userName, passwordHash }) => {
       publish(known(await users.setPassword(db, id, passwordHash, nowAt)))
-      await audit('user-password-set', id)
+      await audit('user-password-set', id, { userName })
     },
   ),
 
   'user.disable': change(
     'Disables a user, and ends every session of the user.',
     user,
-    async ({ db, nowAt, publish, audit }, { userName }) => {
-      const { id } = await findUser(db, userName, 'userName')
+    async ({ db, nowAt, publish, audit }, input) => {
+      const { id, userName } = await findUser(db, input.userName, 'userName')
       publish(known(await users.setEnabled(db, id, false, nowAt)))
-      await audit('user-disabled', id)
+      await audit('user-disabled', id, { userName })
     },
   ),
 
   'user.enable': change(
     'Enables a user again.',
     user,
-    async ({ db, nowAt, publish, audit }, { userName }) => {
-      const { id } = await findUser(db, userName, 'userName')
+    async ({ db, nowAt, publish, audit }, input) => {
+      const { id, userName } = await findUser(db, input.userName, 'userName')
       publish(known(await users.setEnabled(db, id, true, nowAt)))
-      await audit('user-enabled', id)
+      await audit('user-enabled', id, { userName })
     },
   ),
 

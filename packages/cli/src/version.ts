@@ -1,0 +1,2 @@
+/** Of both programs. */
+export const version = '0.1.0'
