@@ -56,6 +56,8 @@ export const serviceConfigSchema = z.strictObject({
   trustedProxies: z.array(addressRange).default([]),
   /** Certificates of your own, PEM; hosts that none of them covers get one of the built-in authority. */
   certificates: z.array(z.strictObject({ certificateFile: file, keyFile: file })).default([]),
+  /** Applications that need a sign-in answer 503 when nobody could say for so long whose access has ended. */
+  feedSilenceLimitMs: z.int().min(10_000).max(3_600_000).default(60_000),
   /** Key that seals secrets in the database; kept outside of it. Default: `key` in the data folder. */
   keyFile: file.optional(),
   /** One JSON line for each request. Default: `access.log` in the data folder; `-` is standard output. */

@@ -24,7 +24,7 @@ import { ConfigurationError, type Problem, systemHosts } from '@sallyport/domain
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
-import { openStore } from '@sallyport/store'
+import { accessState, openStore } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
@@ -119,6 +119,14 @@ export async function startService(
     gateway = new Gateway({
       snapshot: () => control.snapshot(),
       identity,
+      feed: {
+        prove: () => store.prove(),
+        async catchUp() {
+          await control.reload()
+          return accessState.readDenySet(store.db, clock())
+        },
+      },
+      feedSilenceLimitMs: config.feedSilenceLimitMs,
       portal: async ({ method, path, session, id }) => {
         if ((method !== 'GET' && method !== 'HEAD') || path !== '/')
           return identity.portalNotFound(id)
@@ -131,10 +139,14 @@ export async function startService(
       clock,
       record: (record) => accessLog.write(record),
       onInternalError: (error, id) => log.error({ err: error, id }, 'internal error'),
+      onFeedError: (error) => log.error({ err: error }, 'the store did not answer'),
+      onFeedChange: (isSilent) => log[isSilent ? 'error' : 'info']({}, feedMessages[`${isSilent}`]),
     })
     const running = gateway
     closers.push(() => running.close())
     closers.push(store.feed.subscribe((event) => running.apply(event)))
+    // Before anybody can connect: a gateway that does not know what has ended lets nobody in.
+    await running.start()
 
     // What people may import into a browser: it is constrained to the base domain.
     writeFileSync(files.webCa, control.webCa.certificatePem)
@@ -208,6 +220,11 @@ function openAccessLog(file: string, log: Logger): AccessLog {
       { path: 'accessLog', message: `${file} cannot be written (${code})` },
     ])
   }
+}
+
+const feedMessages = {
+  true: 'it is not known whose access has ended: applications that need a sign-in answer 503',
+  false: 'what has ended is known: applications answer',
 }
 
 interface RouteParts {

@@ -36,6 +36,7 @@ test('what is left out has its default', () => {
     listen: { address: '::', port: 443 },
     trustedProxies: [],
     certificates: [],
+    feedSilenceLimitMs: 60_000,
     logLevel: 'info',
   })
 })
@@ -110,6 +111,8 @@ for (const [what, line, path] of [
     'certificates: [{ certificateFile: a, keyFile: b, passphrase: c }]',
     'certificates.0.passphrase',
   ],
+  ['a feed that may be silent for a moment only', 'feedSilenceLimitMs: 9999', 'feedSilenceLimitMs'],
+  ['one that may be silent for hours', 'feedSilenceLimitMs: 3600001', 'feedSilenceLimitMs'],
   ['an upper-case level', 'logLevel: INFO', 'logLevel'],
   ['a key of Object.prototype', '__proto__: { listen: 1 }', '__proto__'],
   ['a merge key', '<<: { logLevel: info }', '<<'],

@@ -50,6 +50,8 @@ export interface Control {
   /** The configuration in force. */
   snapshot(): Snapshot
   onSnapshot(listener: (snapshot: Snapshot) => void): () => void
+  /** Reads the stored configuration, for whoever may have missed that it changed. */
+  reload(): Promise<void>
   readonly commands: CommandTable
   /**
    * Carries out a command. What it changes is in force, and published, when this returns.
@@ -177,6 +179,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     tenantId,
     snapshot: () => configuration.snapshot,
     onSnapshot: (listener) => configuration.onSnapshot(listener),
+    reload: () => configuration.reload(),
     commands,
     async execute(name, input, actor) {
       const command = commands.get(name)

@@ -11,6 +11,7 @@ export type Reason =
   | 'reserved-path'
   | 'cross-site'
   | 'sign-in-invalid'
+  | 'feed-silent'
 
 /** Why there is no usable session. */
 export type SignInReason =
@@ -30,6 +31,8 @@ export interface Signals {
   nowAt: number
   /** Why `session` is undefined, if it is. */
   sessionReason: SignInReason
+  /** Nobody has said for too long whether access has ended: then nobody has any. */
+  feedIsSilent: boolean
 }
 
 /**
@@ -47,6 +50,7 @@ export function decide(
   if (!compiled) return { kind: 'deny', reason: 'application-not-found' }
   const { application } = compiled
   if (application.preAuthentication === 'passthrough') return { kind: 'allow', compiled }
+  if (signals.feedIsSilent) return { kind: 'deny', reason: 'feed-silent' }
   if (!session) return { kind: 'sign-in', compiled, reason: signals.sessionReason }
   if (signals.nowAt >= session.expiresAt || signals.nowAt >= session.absoluteExpiresAt)
     return { kind: 'sign-in', compiled, reason: 'session-expired' }

@@ -243,7 +243,7 @@ export class Exchange implements StreamHandler, Translation {
   }
 
   #signals(sessionReason: SignInReason) {
-    return { nowAt: this.at, sessionReason }
+    return { nowAt: this.at, sessionReason, feedIsSilent: this.gateway.feed.isSilent() }
   }
 
   /** @param sessionReason why there is no session, if there is none */
@@ -288,7 +288,11 @@ export class Exchange implements StreamHandler, Translation {
     const decision = decide(
       this.#findAgain(),
       session && !ended ? { ...session, expiresAt: session.absoluteExpiresAt } : undefined,
-      { nowAt, sessionReason: session ? 'session-ended' : 'session-missing' },
+      {
+        nowAt,
+        sessionReason: session ? 'session-ended' : 'session-missing',
+        feedIsSilent: this.gateway.feed.isSilent(),
+      },
     )
     if (decision.kind === 'allow') return
     this.#stream?.reset(ResetCode.CANCELLED, decision.reason)

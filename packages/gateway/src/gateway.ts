@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import type { AccessEvent, IdentitySession, Session, Snapshot } from '@sallyport/domain'
+import type { AccessEvent, DenySet, IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import type { Http1Error, ServerOptions } from '@sallyport/http1'
 import type { TunnelSession } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
@@ -8,6 +8,7 @@ import { TrustedProxies } from './addresses.ts'
 import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
 import type { Exchange } from './exchange.ts'
+import { type AccessFeed, FeedWatch } from './feed-watch.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
@@ -40,6 +41,9 @@ export interface GatewayOptions {
   /** The configuration in force; asked for each request, so it must be at hand. */
   snapshot(): Snapshot
   identity: IdentityProvider
+  feed: AccessFeed
+  /** Nobody is let in when the feed has proved nothing for so long, milliseconds. */
+  feedSilenceLimitMs: number
   /** The portal runs in this process. */
   portal(request: PortalRequest): Promise<LocalAnswer>
   cookieKeys: readonly RingKey[]
@@ -50,11 +54,19 @@ export interface GatewayOptions {
   /** Longest life of a sign-in, milliseconds. */
   absoluteLifetimeMs: number
   clock(): number
+  /** Milliseconds of a clock that nobody sets; that of the process unless given. */
+  monotonicMs?(): number
   record(record: AccessRecord): void
   /** A mistake of ours; the request was answered 500. */
   onInternalError(error: unknown, id: string): void
+  /** Whether access has ended cannot be known any more, or can again. */
+  onFeedChange?(isSilent: boolean): void
+  /** The feed proved nothing this time; it is asked again. */
+  onFeedError?(error: unknown): void
   http?: ServerOptions
 }
+
+const monotonicMs = () => performance.now()
 
 /** The session of an open stream is read again at half the life of a session cookie. */
 const rereadMs = sessionLifetimeMs / 2
@@ -70,6 +82,7 @@ export class Gateway {
   readonly options: GatewayOptions
   readonly tunnels = new TunnelPool()
   readonly sessions: Sessions
+  readonly feed: FeedWatch
   readonly sessionCookies: SessionCookies
   readonly signIn: SignIn
   readonly signOn = new SignOn()
@@ -98,6 +111,15 @@ export class Gateway {
     this.options = options
     this.#http = options.http ?? {}
     this.sessions = new Sessions(options.identity)
+    this.feed = new FeedWatch({
+      feed: options.feed,
+      limitMs: options.feedSilenceLimitMs,
+      clock: () => options.clock(),
+      monotonicMs: () => (options.monotonicMs ?? monotonicMs)(),
+      apply: (denySet) => this.#catchUp(denySet),
+      onChange: (isSilent) => this.#feedChanged(isSilent),
+      onError: (error) => options.onFeedError?.(error),
+    })
     this.sessionCookies = new SessionCookies(options.cookieKeys)
     this.cookieNames = cookieNames(options.port)
     this.signIn = new SignIn(options.identity, options.cookieKeys, this.cookieNames)
@@ -130,10 +152,18 @@ export class Gateway {
     return () => this.tunnels.delete(tunnel)
   }
 
-  /** Takes in an event of the feed. */
+  /** Reads what has ended. Until then nobody is let in who needs a session. @throws what the feed rejects with */
+  async start(): Promise<void> {
+    await this.feed.start()
+  }
+
+  /** Takes in an event of the feed. To be subscribed before `start`. */
   apply(event: AccessEvent): void {
     this.sessions.apply(event)
     switch (event.kind) {
+      case 'feed-interrupted':
+        this.feed.interrupted()
+        break
       case 'connector-revoked':
         this.tunnels.revoke(event.connectorId)
         break
@@ -196,6 +226,22 @@ export class Gateway {
     })
   }
 
+  /** Takes in what may have been missed; nothing that is remembered of people counts any more. */
+  #catchUp(denySet: DenySet): void {
+    this.sessions.learn(denySet)
+    for (const connectorId of denySet.revokedConnectorIds) this.tunnels.revoke(connectorId)
+    this.#decideBySnapshot()
+    for (const exchange of this.open) if (exchange.session) void this.#readAgain(exchange)
+  }
+
+  #feedChanged(isSilent: boolean): void {
+    if (isSilent) {
+      const nowAt = this.options.clock()
+      for (const exchange of this.open) if (exchange.session) exchange.decideAgain(nowAt)
+    }
+    this.options.onFeedChange?.(isSilent)
+  }
+
   /** Another process may have changed the configuration: then the event comes before the Snapshot. */
   #decideBySnapshot(): void {
     const snapshot = this.options.snapshot()
@@ -206,6 +252,7 @@ export class Gateway {
   }
 
   #tick(): void {
+    this.feed.tick()
     this.#decideBySnapshot()
     this.#ticks += 1
     if (this.#ticks % ticksPerSweep === 0) this.sweep()

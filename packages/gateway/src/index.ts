@@ -8,6 +8,7 @@ export type { AccessRecord } from './access-record.ts'
 export { type ClientHello, ClientHelloError, parseClientHello } from './client-hello.ts'
 export { cookieNames } from './cookies.ts'
 export { type FailureCode, failures } from './failures.ts'
+export type { AccessFeed } from './feed-watch.ts'
 export {
   type ConnectedTunnel,
   Gateway,

@@ -1,4 +1,4 @@
-import type { AccessEvent, Claims, IdentitySession, Session } from '@sallyport/domain'
+import type { AccessEvent, Claims, DenySet, IdentitySession, Session } from '@sallyport/domain'
 import type { SessionFacts } from './session-cookie.ts'
 
 /** A session's claims, as long as nothing said that they changed. */
@@ -125,6 +125,15 @@ export class Sessions {
     } else if (event.kind === 'claims-changed') {
       this.#forgetUser(event.userId)
     }
+  }
+
+  /** Takes in all that has ended, and keeps no claims: what changed them may have been missed. */
+  learn({ endedSessions, epochs }: DenySet): void {
+    for (const { sessionId, at } of endedSessions) this.#endedAt.set(sessionId, at)
+    for (const epoch of epochs) this.apply({ kind: 'user-epoch', ...epoch })
+    for (const reading of this.#reading.values()) reading.isStale = true
+    this.#known.clear()
+    this.#knownOfUser.clear()
   }
 
   /** A session that has ended never comes back, so nobody need be asked about it again. */

@@ -9,6 +9,7 @@ import {
   type AssignedApplication,
   applicationSchema,
   compileSnapshot,
+  type DenySet,
   type IdentitySession,
   type Snapshot,
 } from '@sallyport/domain'
@@ -118,12 +119,38 @@ export class Identity {
   }
 }
 
+/** What a gateway hears events by: it proves and gives at once, unless a test says otherwise. */
+export class Feed {
+  denySet: DenySet = { endedSessions: [], epochs: [], revokedConnectorIds: [] }
+  isDown = false
+  proofs = 0
+  readings = 0
+  /** What the next reading waits for, after it was read. */
+  gate: Promise<void> | undefined
+
+  async prove(): Promise<void> {
+    this.proofs += 1
+    if (this.isDown) throw new Error('feed is down')
+  }
+
+  async catchUp(): Promise<DenySet> {
+    this.readings += 1
+    const { denySet } = this
+    await this.gate
+    return denySet
+  }
+}
+
 export interface TestGatewayOptions {
   applications: AssignedApplication[]
   port?: number
   trustedProxies?: string[]
   http?: ServerOptions
   portal?: GatewayOptions['portal']
+  /** What has ended is not read yet. */
+  isStopped?: boolean
+  /** Tests that move the clock by hours are not about the feed. */
+  feedSilenceLimitMs?: number
 }
 
 /** A gateway in memory: its configuration and identity are literals, its clients and connectors are driven by hand. */
@@ -133,20 +160,31 @@ export class TestGateway {
   readonly records: AccessRecord[] = []
   readonly internalErrors: unknown[] = []
   readonly connectors: TestConnector[] = []
+  readonly feed = new Feed()
+  readonly started: Promise<void>
+  readonly feedChanges: boolean[] = []
+  readonly feedErrors: unknown[] = []
   snapshot: Snapshot
   nowAt = startAt
   readonly #t: TestContext
   readonly #port: number
+  readonly #isStopped: boolean
   #waiting: (() => void)[] = []
 
   constructor(t: TestContext, options: TestGatewayOptions) {
     this.#t = t
     this.#port = options.port ?? 443
+    this.#isStopped = options.isStopped ?? false
     this.snapshot = this.compile(options.applications)
     const identity = this.identity as unknown as GatewayOptions['identity']
     this.gateway = new Gateway({
       snapshot: () => this.snapshot,
       identity,
+      feed: this.feed,
+      feedSilenceLimitMs: options.feedSilenceLimitMs ?? Number.POSITIVE_INFINITY,
+      monotonicMs: () => this.nowAt - startAt,
+      onFeedChange: (isSilent) => this.feedChanges.push(isSilent),
+      onFeedError: (error) => this.feedErrors.push(error),
       portal:
         options.portal ??
         (async ({ session }): Promise<LocalAnswer> => ({
@@ -166,6 +204,7 @@ export class TestGateway {
       onInternalError: (error) => this.internalErrors.push(error),
       ...(options.http ? { http: options.http } : {}),
     })
+    this.started = options.isStopped ? Promise.resolve() : this.gateway.start()
     t.after(async () => {
       await this.gateway.close()
       // Whatever else a test looks at: nothing may be let out of a handler into a tunnel.
@@ -196,7 +235,11 @@ export class TestGateway {
   /** A connection of a client, in memory. */
   connect(serverName?: string): Wire {
     const [near, far] = duplexPair()
-    this.gateway.serveClient(Object.assign(far, { remoteAddress: '192.0.2.1' }), serverName)
+    const serve = () =>
+      this.gateway.serveClient(Object.assign(far, { remoteAddress: '192.0.2.1' }), serverName)
+    // The first of a test that has not waited yet.
+    if (this.gateway.feed.isSilent() && !this.#isStopped) void this.started.then(serve)
+    else serve()
     this.#t.after(() => near.destroy())
     return new Wire(near)
   }
