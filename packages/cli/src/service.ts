@@ -21,7 +21,13 @@ import {
 } from 'node:tls'
 import { type Control, serveControlSocket, startControl } from '@sallyport/control'
 import { ConfigurationError, type Problem, systemHosts } from '@sallyport/domain'
-import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
+import {
+  type ClientHello,
+  Gateway,
+  listenTls,
+  sessionLifetimeMs,
+  type TlsRoute,
+} from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
 import { accessState, openStore } from '@sallyport/store'
@@ -103,7 +109,7 @@ export async function startService(
       loginOrigin: url(hosts.login),
       portalOrigin: url(hosts.apps),
       keys: {
-        cookies: [keyFile.derive('identity cookies')],
+        cookies: (lifetimeMs) => control.cookieKeys(lifetimeMs),
         clientSecret: keyFile.derive('client secrets'),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
@@ -132,7 +138,8 @@ export async function startService(
           return identity.portalNotFound(id)
         return identity.portalAnswer(session)
       },
-      cookieKeys: [{ id: '1', secret: keyFile.derive('session cookies') }],
+      // Twice: another gateway may have sealed with a key of which it heard late that it is superseded.
+      cookieKeys: () => control.cookieKeys(2 * sessionLifetimeMs),
       port: publicPort,
       trustedProxies: config.trustedProxies,
       absoluteLifetimeMs: identity.absoluteLifetimeMs,

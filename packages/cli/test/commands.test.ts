@@ -128,6 +128,9 @@ const table: [args: string[], name: string, input: unknown][] = [
   ],
   [['session', 'list', '--user', 'ana', '--limit', '5'], 'session.list', { user: 'ana', limit: 5 }],
   [['session', 'end', 'abc'], 'session.end', { sessionId: 'abc' }],
+  [['session', 'end-all', 'ana'], 'session.end-all', { userName: 'ana' }],
+  [['key', 'list'], 'key.list', {}],
+  [['key', 'rotate', '--forget-older'], 'key.rotate', { forgetOlder: true }],
   [
     ['audit', 'list', '--kind', 'user-created', '--subject', 'x', '--limit', '7'],
     'audit.list',

@@ -8,6 +8,7 @@ import { type CommandTable, unknownCommand } from './command.ts'
 import { createCommands } from './commands/table.ts'
 import { Configuration, type Db } from './configuration.ts'
 import { type AuthenticatedConnector, ConnectorAuthentication } from './connector-authentication.ts'
+import { type CookieKey, CookieKeys, deleteLapsedKeys } from './cookie-keys.ts'
 import { Enrolment } from './enrolment.ts'
 import { EnrolmentHttp } from './enrolment-http.ts'
 import { ControlError } from './errors.ts'
@@ -50,8 +51,12 @@ export interface Control {
   /** The configuration in force. */
   snapshot(): Snapshot
   onSnapshot(listener: (snapshot: Snapshot) => void): () => void
-  /** Reads the stored configuration, for whoever may have missed that it changed. */
+  /** Reads the stored configuration and keys, for whoever may have missed that they changed. */
   reload(): Promise<void>
+  /**
+   * The keys of cookies that live at most so long, the one that seals first; the same array until they change.
+   */
+  cookieKeys(lifetimeMs: number): readonly CookieKey[]
   readonly commands: CommandTable
   /**
    * Carries out a command. What it changes is in force, and published, when this returns.
@@ -96,10 +101,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const { clock = Date.now, countTunnels = () => 0 } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // One transaction: a start that was interrupted leaves nothing half made.
-  const { tenantId, authorities } = await store.db.transaction().execute(async (db) => ({
-    tenantId: await readIdentity(db, baseDomain, clock()),
-    authorities: await loadAuthorities(db, keyFile, baseDomain, clock()),
-  }))
+  const { tenantId, authorities, cookieKeys } = await store.db
+    .transaction()
+    .execute(async (db) => ({
+      tenantId: await readIdentity(db, baseDomain, clock()),
+      authorities: await loadAuthorities(db, keyFile, baseDomain, clock()),
+      cookieKeys: await CookieKeys.load(db, keyFile, clock),
+    }))
   const certificates = new WebCertificates({
     db: store.db,
     keyFile,
@@ -134,6 +142,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const commands = createCommands({
     db: store.db,
     configuration,
+    cookieKeys,
+    keyFile,
     clock,
     hashPassword,
     countTunnels,
@@ -167,8 +177,18 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     clock,
     log,
   )
+  // Another process may have made the key: cookies sealed with it come here too.
+  const unsubscribe = store.feed.subscribe(({ kind }) => {
+    if (kind === 'keys-changed' || kind === 'feed-interrupted')
+      cookieKeys
+        .reload(store.db)
+        .catch((error: unknown) => log.error({ err: error }, 'keys of cookies could not be read'))
+  })
   const maintenance = setInterval(() => {
     prepareCertificates()
+    deleteLapsedKeys(store.db, clock()).catch((error: unknown) =>
+      log.error({ err: error }, 'old keys could not be removed'),
+    )
     enrolmentTokens
       .deleteEnrolmentTokensBefore(store.db, clock() - tokenHistoryMs)
       .catch((error: unknown) => log.error({ err: error }, 'old tokens could not be removed'))
@@ -179,7 +199,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     tenantId,
     snapshot: () => configuration.snapshot,
     onSnapshot: (listener) => configuration.onSnapshot(listener),
-    reload: () => configuration.reload(),
+    async reload() {
+      await cookieKeys.reload(store.db)
+      await configuration.reload()
+    },
+    cookieKeys: (lifetimeMs) => cookieKeys.ring(lifetimeMs),
     commands,
     async execute(name, input, actor) {
       const command = commands.get(name)
@@ -195,6 +219,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     serverContext: (host) => certificates.find(host),
     async close() {
       clearInterval(maintenance)
+      unsubscribe()
       await configuration.close()
       await preparing
     },

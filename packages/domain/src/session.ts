@@ -53,6 +53,8 @@ export type AccessEvent =
   /** Names, mail or groups changed: cached claims are stale. */
   | { kind: 'claims-changed'; userId: string; at: number }
   | { kind: 'configuration-changed'; at: number }
+  /** Cookies are sealed with another key from now on. */
+  | { kind: 'keys-changed'; at: number }
   | { kind: 'connector-revoked'; connectorId: string; at: number }
 
 /** What has ended although a cookie may still claim it, and which tunnels must not be. */

@@ -46,7 +46,8 @@ export interface GatewayOptions {
   feedSilenceLimitMs: number
   /** The portal runs in this process. */
   portal(request: PortalRequest): Promise<LocalAnswer>
-  cookieKeys: readonly RingKey[]
+  /** The keys in force, the one that seals first; asked every second, and the same array until they change. */
+  cookieKeys(): readonly RingKey[]
   /** The port that external URLs hold. */
   port: number
   /** Addresses and ranges whose `X-Forwarded-For` counts. */
@@ -98,6 +99,7 @@ export class Gateway {
   #ticks = 0
   #idCount = 0
   #view: View
+  #ring: readonly RingKey[]
   /** The Snapshot that open streams were last decided by. */
   #decidedBy: Snapshot
   #cannotRead = false
@@ -120,9 +122,10 @@ export class Gateway {
       onChange: (isSilent) => this.#feedChanged(isSilent),
       onError: (error) => options.onFeedError?.(error),
     })
-    this.sessionCookies = new SessionCookies(options.cookieKeys)
+    this.#ring = options.cookieKeys()
+    this.sessionCookies = new SessionCookies(this.#ring)
     this.cookieNames = cookieNames(options.port)
-    this.signIn = new SignIn(options.identity, options.cookieKeys, this.cookieNames)
+    this.signIn = new SignIn(options.identity, this.#ring, this.cookieNames)
     this.trustedProxies = new TrustedProxies(options.trustedProxies)
     this.#view = new View(options.snapshot())
     this.#decidedBy = this.#view.snapshot
@@ -251,8 +254,18 @@ export class Gateway {
     for (const exchange of this.open) exchange.decideAgain(nowAt)
   }
 
+  /** Takes the keys that are in force now. */
+  useKeys(): void {
+    const ring = this.options.cookieKeys()
+    if (ring === this.#ring) return
+    this.#ring = ring
+    this.sessionCookies.useKeys(ring)
+    this.signIn.useKeys(ring)
+  }
+
   #tick(): void {
     this.feed.tick()
+    this.useKeys()
     this.#decideBySnapshot()
     this.#ticks += 1
     if (this.#ticks % ticksPerSweep === 0) this.sweep()

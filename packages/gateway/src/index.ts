@@ -18,4 +18,5 @@ export {
   type PortalRequest,
 } from './gateway.ts'
 export type { RingKey } from './seal.ts'
+export { sessionLifetimeMs } from './session-cookie.ts'
 export { listenTls, type TlsRoute } from './tls-port.ts'

@@ -28,6 +28,12 @@ export class SessionCookies {
     this.#limit = limit
   }
 
+  /** What was opened with a key that is in the ring no more has to be opened again, and is not. */
+  useKeys(ring: readonly RingKey[]): void {
+    this.#sealer.useKeys(ring)
+    this.#opened.clear()
+  }
+
   /** @returns the cookie's value, bound to the host */
   seal(
     session: IdentitySession,

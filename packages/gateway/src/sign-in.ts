@@ -54,6 +54,10 @@ export class SignIn {
     this.#names = names
   }
 
+  useKeys(ring: readonly RingKey[]): void {
+    this.#sealer.useKeys(ring)
+  }
+
   /**
    * @param to path and query that the person wanted
    * @param nonceCookie what the browser has, so that several tabs share one nonce

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { oidcModel, type Store, sessions } from '@sallyport/store'
 import { BrowserBinding } from './browser-binding.ts'
-import { CookieSigner, cookieNames } from './cookies.ts'
+import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
 import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
@@ -22,8 +22,8 @@ export interface IdentityOptions {
   loginOrigin: string
   portalOrigin: string
   keys: {
-    /** The first signs cookies, all of them verify; 32 bytes each. */
-    cookies: readonly Buffer[]
+    /** For cookies that live at most so long: the first signs, all of them verify. */
+    cookies(lifetimeMs: number): readonly { secret: Buffer }[]
     /** Client secrets are derived from it: nothing to store, nothing to leak from the store. */
     clientSecret: Buffer
   }
@@ -90,7 +90,10 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   const clock = options.clock ?? Date.now
   const absoluteLifetimeMs = options.absoluteLifetimeMs ?? defaultLifetimeMs
   const names = cookieNames(loginOrigin)
-  const cookieSigner = new CookieSigner(options.keys.cookies)
+  // An hour more: another process may have signed with a key of which it heard late that it is superseded.
+  const cookieSigner = new CookieSigner((purpose) =>
+    options.keys.cookies(purpose === 'known' ? knownBrowserMs : absoluteLifetimeMs + 3_600_000),
+  )
   const binding = new BrowserBinding(db, names)
 
   function clientSecret(applicationId: string): string {

@@ -11,7 +11,13 @@ import { audit, type Store, sessions, users } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
-import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
+import {
+  type CookieNames,
+  type CookieSigner,
+  knownBrowserMs,
+  readCookie,
+  setCookie,
+} from './cookies.ts'
 import { IdentityError } from './errors.ts'
 import type { FailureCode } from './failures.ts'
 import { hashPassword, isOutdatedHash, verifyPassword } from './password.ts'
@@ -169,7 +175,12 @@ export class SignInForm {
     await this.#record(request, pending, 'signed-in', user.userName)
     const browser = this.#browserKey(request, user.userName)
     if (browser !== undefined)
-      setCookie(response, cookieNames.known, cookieSigner.sign('known', browser), 90 * 86_400)
+      setCookie(
+        response,
+        cookieNames.known,
+        cookieSigner.sign('known', browser),
+        knownBrowserMs / 1000,
+      )
     await this.#resume(request, response, pending, { login })
   }
 

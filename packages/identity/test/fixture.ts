@@ -86,7 +86,8 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
   const events: AccessEvent[] = []
   const errors: unknown[] = []
   store.feed.subscribe((event) => events.push(event))
-  const keys = { cookies: [randomBytes(32)], clientSecret: Buffer.alloc(32, 7) }
+  const cookieKeys = [{ secret: randomBytes(32) }]
+  const keys = { cookies: () => cookieKeys, clientSecret: Buffer.alloc(32, 7) }
   const start = () =>
     startIdentity({
       store,

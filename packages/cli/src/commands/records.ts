@@ -34,6 +34,16 @@ export function addRecordCommands(program: Command, administration: Administrati
     .action((id: string) =>
       administration.change('session.end', { sessionId: id }, () => `session ${id} ended`),
     )
+  session
+    .command('end-all <userName>')
+    .description('end every session of a user')
+    .action((userName: string) =>
+      administration.change(
+        'session.end-all',
+        { userName },
+        () => `every session of ${userName} ended`,
+      ),
+    )
 
   program
     .command('audit')

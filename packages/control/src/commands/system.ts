@@ -1,4 +1,4 @@
-import { audit, connectors, countRows, oidcModel, sessions } from '@sallyport/store'
+import { audit, connectors, countRows, oidcModel, sessions, users } from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, nothing, query, reference } from '../command.ts'
 import { refuse } from '../errors.ts'
@@ -46,6 +46,16 @@ export const systemCommands: Record<string, CommandDefinition> = {
       await oidcModel.deleteOidcSession(db, sessionId)
       publish([{ kind: 'session-ended', sessionId, at: nowAt }])
       await audit('session-ended', sessionId)
+    },
+  ),
+
+  'session.end-all': change(
+    'Ends every session of a user, who may sign in again.',
+    z.strictObject({ userName: reference }),
+    async ({ db, nowAt, publish, audit }, { userName }) => {
+      const { id } = await findUser(db, userName, 'userName')
+      publish((await users.endAllSessions(db, id, nowAt))!)
+      await audit('sessions-ended', id)
     },
   ),
 

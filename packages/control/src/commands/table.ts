@@ -2,6 +2,7 @@ import type { CommandContext, CommandDefinition, CommandTable } from '../command
 import { applicationCommands } from './applications.ts'
 import { connectorCommands } from './connectors.ts'
 import { groupCommands } from './groups.ts'
+import { keyCommands } from './keys.ts'
 import { systemCommands } from './system.ts'
 import { userCommands } from './users.ts'
 
@@ -10,6 +11,7 @@ const definitions: Record<string, CommandDefinition> = {
   ...groupCommands,
   ...applicationCommands,
   ...connectorCommands,
+  ...keyCommands,
   ...systemCommands,
 }
 

@@ -161,6 +161,7 @@ export class TestGateway {
   readonly internalErrors: unknown[] = []
   readonly connectors: TestConnector[] = []
   readonly feed = new Feed()
+  cookieKeys = [{ id: '1', secret: Buffer.alloc(32, 1) }]
   readonly started: Promise<void>
   readonly feedChanges: boolean[] = []
   readonly feedErrors: unknown[] = []
@@ -192,7 +193,7 @@ export class TestGateway {
           fields: ['Content-Type', 'text/html'],
           body: `portal of ${session.userId}`,
         })),
-      cookieKeys: [{ id: '1', secret: Buffer.alloc(32, 1) }],
+      cookieKeys: () => this.cookieKeys,
       port: this.#port,
       trustedProxies: options.trustedProxies ?? [],
       absoluteLifetimeMs: 12 * hourMs,
