@@ -104,6 +104,7 @@ export class Gateway {
   #decidedBy: Snapshot
   #cannotRead = false
   #changedUsers = new Set<string>()
+  readonly #toRetry = new Set<Exchange>()
   #look: NodeJS.Immediate | undefined
   #drained: Promise<void> | undefined
   #onReleased: (() => void) | undefined
@@ -263,8 +264,17 @@ export class Gateway {
     this.signIn.useKeys(ring)
   }
 
+  /** Asks again about the streams of which identity could not be asked. */
+  retry(): void {
+    if (this.#toRetry.size === 0) return
+    const again = [...this.#toRetry]
+    this.#toRetry.clear()
+    for (const exchange of again) if (this.open.has(exchange)) void this.#readAgain(exchange)
+  }
+
   #tick(): void {
     this.feed.tick()
+    this.retry()
     this.useKeys()
     this.#decideBySnapshot()
     this.#ticks += 1
@@ -300,8 +310,9 @@ export class Gateway {
         })
       exchange.decideAgain(this.options.clock())
     } catch (error) {
-      // Identity could not be asked: the stream stays, at most until its absolute limit, and the next sweep asks again.
+      // Identity could not be asked: the stream stays as long as the feed is heard, and is asked about every second.
       exchange.checkedAt = 0
+      this.#toRetry.add(exchange)
       if (!this.#cannotRead) this.options.onInternalError(error, exchange.id)
       this.#cannotRead = true
     }
@@ -342,6 +353,7 @@ export class Gateway {
   /** A request has come to its end. */
   release(exchange: Exchange): void {
     this.open.delete(exchange)
+    this.#toRetry.delete(exchange)
     this.#onReleased?.()
   }
 
