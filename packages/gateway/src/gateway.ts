@@ -21,6 +21,8 @@ import { View } from './view.ts'
 export interface IdentityProvider extends SignInProvider, SessionSource {
   /** Ends a sign-in and every session that came of it. */
   endSession(sessionId: string, reason: string): Promise<void>
+  /** The sessions were in use in the minute before the instant. */
+  noteUse(sessionIds: readonly string[], at: number): Promise<void>
 }
 
 export interface PortalRequest {
@@ -74,6 +76,8 @@ const rereadMs = sessionLifetimeMs / 2
 const tickMs = 1_000
 /** Every so many ticks open streams are looked at for limits of time. */
 const ticksPerSweep = 15
+/** And so many identity hears which sessions were in use. */
+const ticksPerReport = 60
 
 /**
  * The data plane: takes connections of clients and tunnels of connectors, and joins them request by
@@ -279,6 +283,17 @@ export class Gateway {
     this.#decideBySnapshot()
     this.#ticks += 1
     if (this.#ticks % ticksPerSweep === 0) this.sweep()
+    if (this.#ticks % ticksPerReport === 0) this.reportUse()
+  }
+
+  /** Says which sessions were in use; an open stream is use. */
+  reportUse(): void {
+    const used = new Set(this.sessions.takeUsed())
+    for (const { session } of this.open) if (session) used.add(session.sessionId)
+    if (used.size === 0) return
+    this.options.identity
+      .noteUse([...used], this.options.clock())
+      .catch((error: unknown) => this.options.onFeedError?.(error))
   }
 
   /** Ends what has come to a limit of time, and reads sessions again that were not for long. */

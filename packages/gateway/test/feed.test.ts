@@ -210,3 +210,19 @@ test('neither a clock that is set back nor a machine that slept hides a silence'
   options.monotonicMs = () => 61_000
   assert.equal(system.gateway.feed.isSilent(), true)
 })
+
+test('identity hears which sessions were in use, those of open streams among them', async (t) => {
+  const system = new TestGateway(t, { applications: [app('hr')] })
+  const connector = system.addConnector()
+  const wire = system.connect()
+  wire.send(request('/', host, { Cookie: system.cookie(person('ana'), host) }))
+  await connector.stream(0)
+  system.gateway.reportUse()
+  assert.deepEqual(system.identity.used, ['session of ana'])
+  system.gateway.reportUse()
+  assert.deepEqual(system.identity.used, ['session of ana', 'session of ana'])
+  connector.streams[0]!.answer(200)
+  await wire.response()
+  system.gateway.reportUse()
+  assert.equal(system.identity.used.length, 2)
+})

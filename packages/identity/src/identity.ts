@@ -4,6 +4,7 @@ import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { oidcModel, type Store, sessions } from '@sallyport/store'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
+import { OwnSessions } from './own-sessions.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
 import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
@@ -72,6 +73,8 @@ export interface Identity {
   readSession(sessionId: string, nowAt?: number): Promise<IdentitySession | undefined>
   /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
   endSession(sessionId: string, reason: string): Promise<void>
+  /** Notes for lists that the sessions were in use at the instant. */
+  noteUse(sessionIds: readonly string[], at: number): Promise<void>
   /** The portal's one page. @param notice a sentence above the tiles */
   portalAnswer(session: Session, notice?: string): PageAnswer
   portalNotFound(correlationId: string): PageAnswer
@@ -134,9 +137,11 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     clock,
     endSession,
   })
+  const ownSessions = new OwnSessions({ db, provider, portalOrigin, clock, endSession })
   const server = await createServer({
     provider,
     signInForm,
+    ownSessions,
     binding,
     tenants: tenantNames(tenantId, options.baseDomain),
     tenantId,
@@ -163,7 +168,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       redeemCode(request, { provider, server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
     endSession,
-    portalAnswer: (session, notice) => answerPortal(snapshot(), session, notice),
+    noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
+    portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),
     portalNotFound: answerPortalNotFound,
     async close() {
       clearInterval(sweeper)

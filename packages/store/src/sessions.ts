@@ -15,6 +15,7 @@ export interface SessionRow {
   endReason: string | undefined
   clientAddress: string | undefined
   userAgent: string | undefined
+  lastUsedAt: number | undefined
 }
 
 export async function createSession(
@@ -40,6 +41,7 @@ export async function createSession(
       endReason: null,
       clientAddress: input.clientAddress ?? null,
       userAgent: input.userAgent ?? null,
+      lastUsedAt: input.signedInAt,
     })
     .execute()
 }
@@ -97,7 +99,7 @@ function selectLive(db: Kysely<Database>, id: string, nowAt: number) {
 }
 
 /**
- * @param reason `signed-out`, `replaced`, `administrator`
+ * @param reason `signed-out`, `signed-out-elsewhere`, `replaced`, `administrator`
  * @returns whether it was this call that ended it
  */
 export async function endSession(
@@ -114,6 +116,24 @@ export async function endSession(
     .returning('id')
     .executeTakeFirst()
   return row !== undefined
+}
+
+/** So many parameters fit into one statement of any database. */
+const limitParameters = 500
+
+/** Notes that the sessions were in use at the instant; one that says a later one is left as it is. */
+export async function noteUse(
+  db: Kysely<Database>,
+  ids: readonly string[],
+  at: number,
+): Promise<void> {
+  for (let start = 0; start < ids.length; start += limitParameters)
+    await db
+      .updateTable('session')
+      .set({ lastUsedAt: at })
+      .where('id', 'in', ids.slice(start, start + limitParameters))
+      .where((eb) => eb.or([eb('lastUsedAt', 'is', null), eb('lastUsedAt', '<', at)]))
+      .execute()
 }
 
 /** Sessions, newest first. `liveAt` leaves out those that do not stand at that instant. */
@@ -158,6 +178,7 @@ function toSessionRow(
     endReason: row.endReason ?? undefined,
     clientAddress: row.clientAddress ?? undefined,
     userAgent: row.userAgent ?? undefined,
+    lastUsedAt: row.lastUsedAt ?? undefined,
   }
 }
 

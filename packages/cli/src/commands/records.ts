@@ -19,6 +19,7 @@ export function addRecordCommands(program: Command, administration: Administrati
         [
           'userName',
           'signedInAt',
+          'lastUsedAt',
           'absoluteExpiresAt',
           'methods',
           'clientAddress',

@@ -24,6 +24,7 @@ export const systemCommands: Record<string, CommandDefinition> = {
       return rows.map((row) => ({
         userName: row.userName ?? null,
         signedInAt: row.signedInAt,
+        lastUsedAt: row.lastUsedAt ?? null,
         absoluteExpiresAt: row.absoluteExpiresAt,
         methods: row.methods,
         clientAddress: row.clientAddress ?? null,

@@ -113,6 +113,12 @@ export class Identity {
     return known.session
   }
 
+  readonly used: string[] = []
+  async noteUse(sessionIds: readonly string[]): Promise<void> {
+    if (this.isDown) throw new Error('identity is down')
+    this.used.push(...sessionIds)
+  }
+
   async endSession(sessionId: string): Promise<void> {
     this.ended.push(sessionId)
     this.sessions.delete(sessionId)
