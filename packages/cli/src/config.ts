@@ -54,6 +54,8 @@ export const serviceConfigSchema = z.strictObject({
     .optional(),
   /** Peers whose X-Forwarded-For is believed. */
   trustedProxies: z.array(addressRange).default([]),
+  /** Addresses inside that back-channel logout may reach, beside those of the internet. */
+  logoutAllow: z.array(addressRange).default([]),
   /** Certificates of your own, PEM; hosts that none of them covers get one of the built-in authority. */
   certificates: z.array(z.strictObject({ certificateFile: file, keyFile: file })).default([]),
   /** Applications that need a sign-in answer 503 when nobody could say for so long whose access has ended. */

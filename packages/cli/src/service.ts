@@ -15,6 +15,7 @@ import {
 import {
   createSecureContext,
   createServer as createTlsServer,
+  getCACertificates,
   type TLSSocket,
   type TlsOptions,
   type Server as TlsServer,
@@ -115,6 +116,11 @@ export async function startService(
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),
       snapshot: () => control.snapshot(),
+      logout: {
+        allow: config.logoutAllow,
+        // Applications may have a certificate of ours.
+        authorities: [...getCACertificates('default'), control.webCa.certificatePem],
+      },
       clock,
       log,
     })

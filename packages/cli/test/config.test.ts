@@ -35,6 +35,7 @@ test('what is left out has its default', () => {
     dataDir: 'data',
     listen: { address: '::', port: 443 },
     trustedProxies: [],
+    logoutAllow: [],
     certificates: [],
     feedSilenceLimitMs: 60_000,
     logLevel: 'info',

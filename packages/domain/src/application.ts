@@ -43,6 +43,16 @@ function internalUrlProblem(value: string): string | undefined {
   return pathProblem(url, value)
 }
 
+function logoutUrlProblem(value: string): string | undefined {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (!url) return 'must be an absolute URL such as https://hr.example.com/logout'
+  if (url.protocol !== 'https:') return 'must begin with https://'
+  if (url.username || url.password) return 'must not hold a user name or password'
+  if (url.hash || value.includes('#')) return 'must not hold a fragment'
+  if (value.length > 2_048) return 'must have at most 2048 characters'
+  return undefined
+}
+
 function pathProblem(url: URL, value: string): string | undefined {
   if (!url.pathname.endsWith('/')) return 'must end with /'
   // What URL() quietly rewrites (dot segments, backslashes, spaces) would be matched differently
@@ -167,6 +177,10 @@ export const applicationSchema = z.strictObject({
    * so that what one application protects another may leave open.
    */
   allowMixedPreAuthentication: z.boolean().default(false),
+  /**
+   * Is told when a session ends in which the application was used (`logoutUrl`; OpenID Connect Back-Channel Logout 1.0).
+   */
+  backChannelLogoutUrl: checked(logoutUrlProblem).optional(),
   /** Whether assigned people see a tile in the portal. */
   visible: z.boolean().default(true),
 })

@@ -1,9 +1,11 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
-import { oidcModel, type Store, sessions } from '@sallyport/store'
+import { atomically, oidcModel, type Store, sessions } from '@sallyport/store'
+import { BackChannelLogout } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
+import type { LogoutDestinations } from './logout-request.ts'
 import { OwnSessions } from './own-sessions.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
 import { createProvider } from './provider.ts'
@@ -32,6 +34,8 @@ export interface IdentityOptions {
   open(purpose: string, sealed: string): Buffer
   /** The configuration in force. */
   snapshot(): Snapshot
+  /** Where applications may be told that a session has ended. */
+  logout: LogoutDestinations
   /** Epoch milliseconds. */
   clock?: () => number
   /** Longest life of a session, milliseconds; 12 h unless given. */
@@ -105,9 +109,11 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
 
   async function endSession(sessionId: string, reason: string): Promise<void> {
     const nowAt = clock()
-    const ended = await sessions.endSession(db, sessionId, reason, nowAt)
+    const ended = await atomically(db, async (db) => {
+      await oidcModel.deleteOidcSession(db, sessionId, nowAt)
+      return sessions.endSession(db, sessionId, reason, nowAt)
+    })
     if (ended) feed.publish({ kind: 'session-ended', sessionId, at: nowAt })
-    await oidcModel.deleteOidcSession(db, sessionId)
   }
 
   const provider = createProvider({
@@ -124,8 +130,10 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     binding,
     absoluteLifetimeMs,
     endSession,
+    logout: options.logout,
     onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
   })
+  const backChannel = new BackChannelLogout({ store, provider, snapshot, clock, log })
   const signInForm = new SignInForm({
     db,
     provider,
@@ -174,6 +182,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     async close() {
       clearInterval(sweeper)
       await server.close()
+      await backChannel.close()
       await sweeping
     },
   }

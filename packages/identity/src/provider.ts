@@ -10,9 +10,11 @@ import Provider, {
   type KoaContextWithOIDC,
 } from 'oidc-provider'
 import { type AdapterParts, createAdapter } from './adapter.ts'
+import { postponeLogouts } from './back-channel-logout.ts'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
 import { failurePage, providerFailure } from './failures.ts'
+import { createLogoutFetch, type LogoutDestinations } from './logout-request.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
 
@@ -39,6 +41,7 @@ export interface ProviderParts extends AdapterParts {
   binding: BrowserBinding
   absoluteLifetimeMs: number
   endSession(sessionId: string, reason: string): Promise<void>
+  logout: LogoutDestinations
   onError(error: unknown): void
 }
 
@@ -59,16 +62,20 @@ export function createProvider(parts: ProviderParts): Provider {
     allowOmittingSingleRegisteredRedirectUri: false,
     issueRefreshToken: () => false,
     clientBasedCORS: () => false,
-    // Nothing here has a reason to call anybody.
-    fetch: async (input) => {
-      throw new TypeError(`the OpenID provider tried to reach ${String(input)}`)
-    },
+    // There is nobody else to call.
+    fetch: createLogoutFetch(parts.logout, (url) =>
+      [...parts.snapshot().applications.values()].some(
+        ({ application: { backChannelLogoutUrl } }) =>
+          backChannelLogoutUrl !== undefined && new URL(backChannelLogoutUrl).href === url,
+      ),
+    ) as typeof fetch,
     features: {
       devInteractions: { enabled: false },
       userinfo: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       dPoP: { enabled: false },
       resourceIndicators: { enabled: false },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (ctx) => askSignOut(ctx, parts),
@@ -129,6 +136,7 @@ export function createProvider(parts: ProviderParts): Provider {
     if (this.accountId !== undefined) await parts.endSession(this.uid, 'signed-out')
     await destroy.call(this)
   }
+  postponeLogouts(provider)
   useOwnOrigin(provider, loginOrigin)
   useOwnCookies(provider, parts)
   provider.use(async (ctx, next) => {

@@ -14,7 +14,12 @@ import {
   type Snapshot,
 } from '@sallyport/domain'
 import { groups, openStore, type Store, secrets, users } from '@sallyport/store'
-import { hashPassword, type Identity, startIdentity } from '../src/index.ts'
+import {
+  hashPassword,
+  type Identity,
+  type LogoutDestinations,
+  startIdentity,
+} from '../src/index.ts'
 
 export const loginOrigin = 'https://login.example.test'
 export const tenantId = '0f1e2d3c-4b5a-4968-8776-655443322110'
@@ -39,7 +44,9 @@ export interface Fixture {
   errors: unknown[]
   hr: Published
   wiki: Published
-  publish(name: string): Published
+  publish(name: string, more?: Partial<ApplicationInput>): Published
+  /** Where logout tokens may go; read when identity starts. */
+  logout: LogoutDestinations
   addUser(userName: string, enabled?: boolean): Promise<string>
   browser(): Browser
   /** A new identity over the same store, as after a restart; the one before is closed. */
@@ -88,6 +95,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
   store.feed.subscribe((event) => events.push(event))
   const cookieKeys = [{ secret: randomBytes(32) }]
   const keys = { cookies: () => cookieKeys, clientSecret: Buffer.alloc(32, 7) }
+  const logout: LogoutDestinations = { allow: [], authorities: [] }
   const start = () =>
     startIdentity({
       store,
@@ -99,6 +107,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       seal: (_, bytes) => bytes.toString('base64'),
       open: (_, sealed) => Buffer.from(sealed, 'base64'),
       snapshot: () => snapshot,
+      logout,
       clock: () => time.nowAt,
       log: { error: (facts) => errors.push(facts) },
     })
@@ -115,6 +124,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     hr,
     wiki,
     publish,
+    logout,
     async addUser(userName, enabled = true) {
       const user = await users.createUser(
         store.db,

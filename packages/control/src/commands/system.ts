@@ -44,7 +44,7 @@ export const systemCommands: Record<string, CommandDefinition> = {
           message: 'there is no such session in force; see: sallyport session list',
         })
       // Its grants and tokens would outlive it.
-      await oidcModel.deleteOidcSession(db, sessionId)
+      await oidcModel.deleteOidcSession(db, sessionId, nowAt)
       publish([{ kind: 'session-ended', sessionId, at: nowAt }])
       await audit('session-ended', sessionId)
     },
