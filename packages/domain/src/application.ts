@@ -170,6 +170,11 @@ export const applicationSchema = z.strictObject({
   forwardedFor: z.enum(['append', 'replace']).default('append'),
   /** How long the origin may take to begin its answer, in milliseconds (`applicationServerTimeout`). */
   backendTimeoutMs: z.int().min(1).max(86_400_000).default(85_000),
+  /**
+   * Without a request to the host for so long, milliseconds, people prove again who they are. Applications that share a host
+   * share the shortest. Not set: no such limit.
+   */
+  idleLimitMs: z.int().min(60_000).max(43_200_000).optional(),
   /** Validate the origin's TLS certificate (`isBackendCertificateValidationEnabled`). */
   validateBackendCertificate: z.boolean().default(true),
   /**

@@ -18,6 +18,7 @@ export type SignInReason =
   | 'session-missing'
   | 'session-invalid'
   | 'session-expired'
+  | 'session-idle'
   | 'session-ended'
 
 /** What becomes of a request. */

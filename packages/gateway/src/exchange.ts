@@ -40,7 +40,7 @@ import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { handleReserved } from './reserved.ts'
-import { type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
+import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
 import {
   type Translation,
   takeTiming,
@@ -199,9 +199,14 @@ export class Exchange implements StreamHandler, Translation {
       this.#decide(undefined, facts)
       return
     }
+    const idleLimitMs = view.idleLimitOf(this.match.compiled)
+    if (idleLimitMs !== undefined && this.at - facts.sealedAt > idleLimitMs) {
+      this.#decide(undefined, 'session-idle')
+      return
+    }
     const session = gateway.sessions.find(facts)
-    // Past half its life the cookie is sealed again, which asks identity and not a cache.
-    if (session && this.at - facts.sealedAt < sessionLifetimeMs / 2)
+    // An old cookie is sealed again, which asks identity and not a cache.
+    if (session && this.at - facts.sealedAt < resealAfterMs(idleLimitMs))
       this.#decide(session, 'session-missing')
     else this.#whenDone(this.#readSession(facts))
   }
@@ -234,7 +239,8 @@ export class Exchange implements StreamHandler, Translation {
       this.#decide(undefined, 'session-ended')
       return
     }
-    if (this.at - facts.sealedAt >= sessionLifetimeMs / 2)
+    const idleLimitMs = this.match && gateway.view().idleLimitOf(this.match.compiled)
+    if (this.at - facts.sealedAt >= resealAfterMs(idleLimitMs))
       this.#setCookie = gateway.sessionCookie(found, this.host).setCookie
     this.#decide(
       gateway.sessions.find(facts) ?? gateway.sessions.join(facts, found),
