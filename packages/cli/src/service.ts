@@ -31,7 +31,7 @@ import {
 } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
-import { accessState, openStore } from '@sallyport/store'
+import { accessState, openStore, type Store } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
@@ -47,6 +47,7 @@ export interface Service {
   plainPort: number | undefined
   control: Control
   gateway: Gateway
+  store: Store
   close(): Promise<void>
 }
 
@@ -193,6 +194,7 @@ export async function startService(
       plainPort: plain?.port,
       control,
       gateway: running,
+      store,
       close,
     }
   } catch (error) {
