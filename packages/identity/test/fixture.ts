@@ -48,7 +48,8 @@ export interface Fixture {
   /** Where logout tokens may go; read when identity starts. */
   logout: LogoutDestinations
   addUser(userName: string, enabled?: boolean): Promise<string>
-  browser(): Browser
+  /** @param address of 127.0.0.0/8 that it comes from */
+  browser(address?: string): Browser
   /** A new identity over the same store, as after a restart; the one before is closed. */
   restart(): Promise<void>
 }
@@ -139,7 +140,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       )
       return user!.id
     },
-    browser: () => new Browser(port),
+    browser: (address) => new Browser(port, address),
     async restart() {
       await fixture.identity.close()
       fixture.identity = await start()
@@ -167,8 +168,11 @@ export class Browser {
   readonly cookies = new Map<string, string>()
   readonly #port: number
 
-  constructor(port: number) {
+  readonly #address: string
+
+  constructor(port: number, address = '127.0.0.1') {
     this.#port = port
+    this.#address = address
   }
 
   get(url: string, headers: Record<string, string> = {}): Promise<Answer> {
@@ -202,6 +206,7 @@ export class Browser {
       const sent = request(
         {
           host: '127.0.0.1',
+          localAddress: this.#address,
           port: this.#port,
           method,
           path: url.startsWith('/') ? url : pathname + search,

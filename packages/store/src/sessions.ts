@@ -118,6 +118,20 @@ export async function endSession(
   return row !== undefined
 }
 
+/** Addresses that a user has signed in from, of the sessions that are kept; the latest ones. */
+export async function listAddresses(db: Kysely<Database>, userName: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('session')
+    .innerJoin('user', 'user.id', 'session.userId')
+    .select('session.clientAddress')
+    .where('user.userName', '=', userName)
+    .where('session.clientAddress', 'is not', null)
+    .orderBy('session.signedInAt', 'desc')
+    .limit(200)
+    .execute()
+  return [...new Set(rows.map(({ clientAddress }) => clientAddress!))]
+}
+
 /** So many parameters fit into one statement of any database. */
 const limitParameters = 500
 
