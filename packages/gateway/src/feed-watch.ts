@@ -46,6 +46,7 @@ export class FeedWatch {
   #wasSilent = true
   #askedMs = Number.NEGATIVE_INFINITY
   #hasComplained = false
+  #isClosed = false
 
   constructor(options: FeedWatchOptions) {
     this.#options = options
@@ -79,6 +80,11 @@ export class FeedWatch {
     if (this.#options.monotonicMs() - this.#askedMs >= proofIntervalMs) this.#ask()
   }
 
+  /** What is still asked for when everything stops is no loss. */
+  close(): void {
+    this.#isClosed = true
+  }
+
   #tell(): void {
     const isSilent = this.isSilent()
     if (isSilent === this.#wasSilent) return
@@ -100,7 +106,7 @@ export class FeedWatch {
       },
       (error: unknown) => {
         // Once for each loss: it is asked again every few seconds.
-        if (!this.#hasComplained) this.#options.onError(error)
+        if (!this.#hasComplained && !this.#isClosed) this.#options.onError(error)
         this.#hasComplained = true
       },
     )

@@ -400,6 +400,7 @@ export class Gateway {
   /** Ends everything that is open; resolves when every request has been recorded. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    this.feed.close()
     clearImmediate(this.#look)
     for (const exchange of this.open) exchange.abandon()
     for (const tunnel of this.tunnels.all()) tunnel.session.close()
