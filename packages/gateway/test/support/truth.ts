@@ -16,6 +16,8 @@ interface SessionRow {
 }
 
 export const absoluteLifetimeMs = 12 * 3_600_000
+/** Nobody asks for what was longer ago. */
+const limitHistoryMs = 600_000
 
 /** Who may open what: the model that gateways are compared with, and the directory that they ask. */
 export class Truth {
@@ -25,8 +27,10 @@ export class Truth {
   readonly groups = new Map<string, Set<string>>()
   readonly sessions = new Map<string, SessionRow>()
   applications: AssignedApplication[] = []
-  /** When each pair of session and application was last seen to be allowed. */
-  readonly #lastAllowedAt = new Map<string, number>()
+  readonly #lastStoodAt = new Map<string, number>()
+  /** What was in force, and until when. */
+  #pastApplications: { value: AssignedApplication[]; untilAt: number }[] = []
+  #pastPrincipals: { userId: string; value: string[]; untilAt: number }[] = []
   readonly #publish: (event: AccessEvent) => void
   #count = 0
 
@@ -91,24 +95,48 @@ export class Truth {
 
   isAllowed(sessionId: string, applicationName: string): boolean {
     const row = this.sessions.get(sessionId)
-    const found = this.applications.find(({ application }) => application.name === applicationName)
-    if (!row || !found || !this.#stands(row)) return false
-    return [row.userId, ...this.groupsOf(row.userId)].some((id) => found.principalIds.includes(id))
+    if (!row || !this.#stands(row)) return false
+    const principals = [row.userId, ...this.groupsOf(row.userId)]
+    return isAssigned(this.applications, applicationName, principals)
   }
 
-  /** Whether it is allowed now, or was at any instant in the time before. */
+  /**
+   * Whether it is allowed now, or was in the time before. Who is assigned, who is in which group, and which sessions stand may be known as of
+   * different instants of that time: somebody may have come into a group while the group's assignment ended.
+   */
   wasAllowed(sessionId: string, applicationName: string, withinMs: number): boolean {
-    if (this.isAllowed(sessionId, applicationName)) return true
-    const lastAt = this.#lastAllowedAt.get(`${sessionId} ${applicationName}`)
-    return lastAt !== undefined && this.nowAt - lastAt <= withinMs
+    const row = this.sessions.get(sessionId)
+    if (!row) return false
+    const stoodAt = this.#stands(row) ? this.nowAt : (this.#lastStoodAt.get(sessionId) ?? 0)
+    if (this.nowAt - stoodAt > withinMs) return false
+    const isRecent = ({ untilAt }: { untilAt: number }) => this.nowAt - untilAt <= withinMs
+    const assignments = this.#pastApplications.filter(isRecent).map(({ value }) => value)
+    const principals = this.#pastPrincipals
+      .filter((past) => past.userId === row.userId && isRecent(past))
+      .map(({ value }) => value)
+    principals.push([row.userId, ...this.groupsOf(row.userId)])
+    return [this.applications, ...assignments].some((applications) =>
+      principals.some((ids) => isAssigned(applications, applicationName, ids)),
+    )
   }
 
-  /** To be called before anything changes: what is allowed until then was allowed at this instant. */
+  /** To be called before anything changes: what is so until then was so at this instant. */
   note(): void {
-    for (const { id } of this.sessions.values())
-      for (const { application } of this.applications)
-        if (this.isAllowed(id, application.name))
-          this.#lastAllowedAt.set(`${id} ${application.name}`, this.nowAt)
+    for (const row of this.sessions.values())
+      if (this.#stands(row)) this.#lastStoodAt.set(row.id, this.nowAt)
+  }
+
+  /** Memberships are about to change. */
+  #noteGroups(): void {
+    this.note()
+    const oldestAt = this.nowAt - limitHistoryMs
+    this.#pastPrincipals = this.#pastPrincipals.filter(({ untilAt }) => untilAt >= oldestAt)
+    for (const userId of this.users.keys())
+      this.#pastPrincipals.push({
+        userId,
+        value: [userId, ...this.groupsOf(userId)],
+        untilAt: this.nowAt,
+      })
   }
 
   #stands({ userId, epoch, endedAt, absoluteExpiresAt }: SessionRow): boolean {
@@ -161,7 +189,7 @@ export class Truth {
   deleteUser(userId: string): void {
     const user = this.users.get(userId)
     if (!user) return
-    this.note()
+    this.#noteGroups()
     this.users.delete(userId)
     for (const members of this.groups.values()) members.delete(userId)
     for (const row of this.sessions.values()) if (row.userId === userId) row.endedAt ??= this.nowAt
@@ -178,7 +206,7 @@ export class Truth {
   setMember(group: string, member: string, isMember: boolean): void {
     const members = this.groups.get(group)
     if (!members || members.has(member) === isMember) return
-    this.note()
+    this.#noteGroups()
     const below = () =>
       [...this.users.keys()].filter((id) => id === member || this.groupsOf(id).includes(member))
     const concerned = below()
@@ -190,7 +218,7 @@ export class Truth {
 
   deleteGroup(group: string): void {
     if (!this.groups.has(group)) return
-    this.note()
+    this.#noteGroups()
     const concerned = [...this.users.keys()].filter((id) => this.groupsOf(id).includes(group))
     this.groups.delete(group)
     for (const members of this.groups.values()) members.delete(group)
@@ -207,7 +235,17 @@ export class Truth {
   /** Assignments, or applications, become others. */
   configure(applications: AssignedApplication[]): void {
     this.note()
+    this.#pastApplications.push({ value: this.applications, untilAt: this.nowAt })
     this.applications = applications
     this.#publish({ kind: 'configuration-changed', at: this.nowAt })
   }
+}
+
+function isAssigned(
+  applications: readonly AssignedApplication[],
+  name: string,
+  principalIds: readonly string[],
+): boolean {
+  const found = applications.find(({ application }) => application.name === name)
+  return found?.principalIds.some((id) => principalIds.includes(id)) ?? false
 }

@@ -271,6 +271,14 @@ class World {
       : feedSilenceLimitMs + settleMs
   }
 
+  #explain(gateway: FarGateway, sessionId: string, applicationName: string): string {
+    const { nowAt } = this.#truth
+    const within = [10_000, 30_000, 60_000, 120_000].find((ms) =>
+      this.#truth.wasAllowed(sessionId, applicationName, ms),
+    )
+    return `now ${nowAt - startAt}, allowed within ${within} ms, link ${gateway.isLinkUp}, directory ${gateway.isDirectoryUp}, undisturbed since ${gateway.undisturbedSince - startAt}, silent ${gateway.gateway.feed.isSilent()}`
+  }
+
   /** Whatever is open at a gateway is allowed, or was a moment ago. */
   #look(): void {
     for (const gateway of this.#gateways) {
@@ -281,7 +289,7 @@ class World {
         assert.ok(session, 'an open exchange without a session')
         assert.ok(
           this.#truth.wasAllowed(session.sessionId, name, this.#bound(gateway)),
-          `${session.sessionId} is at ${name} of gateway ${this.#gateways.indexOf(gateway)}`,
+          `${session.sessionId} is at ${name} of gateway ${this.#gateways.indexOf(gateway)}, ${this.#explain(gateway, session.sessionId, name)}`,
         )
       }
     }
@@ -303,7 +311,7 @@ class World {
         this.counts.allowed += 1
         assert.ok(
           this.#truth.wasAllowed(sessionId, applicationName, this.#bound(gateway)),
-          `${sessionId} was let in to ${applicationName}`,
+          `${sessionId} was let in to ${applicationName}, ${this.#explain(gateway, sessionId, applicationName)}`,
         )
       }
       const renewed = /\r\nSet-Cookie: (__Host-sallyport=[^;]+)/i.exec(match[0])
