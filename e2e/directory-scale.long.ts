@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { verifyPassword } from '@sallyport/identity'
 import {
   type Client,
   connectTls,
@@ -197,7 +198,6 @@ async function measureSignIns(system: System, count: number): Promise<number[]> 
 }
 
 async function measureHash(system: System): Promise<number> {
-  const { verifyPassword } = await import('@sallyport/identity')
   const { passwordHash } = await system.service.store.db
     .selectFrom('user')
     .select('passwordHash')
