@@ -95,7 +95,7 @@ suite('what people live through in a browser', () => {
     await page.keyboard.type(password)
     await press(page, 'Enter')
     await page.waitForURL(portal)
-    await press(page, 'Tab', 'Tab', 'Tab', 'Enter')
+    await press(page, 'Tab', 'Tab', 'Tab', 'Tab', 'Enter')
     await page.waitForURL(intranet)
     await page.goBack()
     await page.waitForURL(portal)
@@ -106,6 +106,41 @@ suite('what people live through in a browser', () => {
     await page.getByRole('heading', { name: 'You are signed out' }).waitFor()
     await press(page, 'Tab', 'Enter')
     await page.getByLabel('User name').waitFor()
+  })
+
+  test('somebody sees from the portal where else she is signed in, and ends it, without script', async (t) => {
+    const other = await signedIn(await profile(t), intranet)
+    const context = await newContext(browser, { javaScriptEnabled: false })
+    t.after(() => context.close())
+    const page = await signedIn(context, portal)
+    await page.getByRole('link', { name: 'Your sessions' }).click()
+    await page.getByRole('heading', { name: 'Where you are signed in' }).waitFor()
+    const rows = page.locator('.row')
+    const count = await rows.count()
+    assert.ok(count >= 2)
+    assert.match(await rows.first().innerText(), /Chrome on Linux\s*This browser/)
+    assert.match(
+      await rows.nth(1).innerText(),
+      /From 127\.0\.0\.1\. Signed in .* UTC, last used just now/,
+    )
+    await rows.nth(1).getByRole('button').click()
+    await page.getByText('One session has ended.').waitFor()
+    assert.equal(await page.locator('.row').count(), count - 1)
+    if (count > 2) {
+      await page.getByRole('button', { name: 'Sign out everywhere else' }).click()
+      await page.getByText('ended.').waitFor()
+    }
+    assert.equal(await page.locator('.row').count(), 1)
+    assert.equal(await page.getByRole('button').count(), 0)
+    // The other browser is asked for the password, this one is not.
+    await other.goto(intranet)
+    await other.getByLabel('User name').waitFor()
+    await page.goto(portal)
+    await page.getByRole('heading', { name: 'Your applications' }).waitFor()
+    await page.goto(`${system.url('login')}sessions`)
+    await page.getByRole('link', { name: 'Sign out here' }).click()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'You are signed out' }).waitFor()
   })
 
   for (const javaScriptEnabled of [true, false])

@@ -119,6 +119,12 @@ export const serviceConfigSchema = z.strictObject({
     .array(addressRange)
     .default([])
     .describe('Peers (IP addresses and CIDR ranges) whose X-Forwarded-For is believed.'),
+  logoutAllow: z
+    .array(addressRange)
+    .default([])
+    .describe(
+      'Addresses inside (and CIDR ranges) that back-channel logout may reach, beside those of the internet.',
+    ),
   certificates: z
     .array(
       z.strictObject({
@@ -129,6 +135,14 @@ export const serviceConfigSchema = z.strictObject({
     .default([])
     .describe(
       'Certificates of your own. Hosts that none of them covers get one of the built-in authority.',
+    ),
+  feedSilenceLimitMs: z
+    .int()
+    .min(10_000)
+    .max(3_600_000)
+    .default(60_000)
+    .describe(
+      'Milliseconds: applications that need a sign-in answer 503 when nobody could say for so long whose access has ended.',
     ),
   keyFile: file
     .optional()

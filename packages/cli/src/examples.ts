@@ -62,6 +62,9 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'token delete': ['sallyport token delete 0f6e2f0c-53a5-4c0e-8f4f-0c8f3a0a1b2c'],
   'session list': ['sallyport session list', 'sallyport session list --user ana'],
   'session end': ['sallyport session end 3q2-7wEvqx1H0tqbZl2Fz'],
+  'session end-all': ['sallyport session end-all ana'],
+  'key list': ['sallyport key list'],
+  'key rotate': ['sallyport key rotate', 'sallyport key rotate --forget-older'],
   'audit list': [
     'sallyport audit list --limit 20',
     'sallyport audit list --action user-disabled --json',

@@ -5,6 +5,7 @@ import { addApplicationCommands } from './commands/applications.ts'
 import { addAuditCommands } from './commands/audit.ts'
 import { addBackupCommands } from './commands/backup.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
+import { addKeyCommands } from './commands/keys.ts'
 import { addObjectCommands } from './commands/objects.ts'
 import { addPeopleCommands } from './commands/people.ts'
 import { addRecordCommands } from './commands/records.ts'
@@ -37,6 +38,7 @@ export function createProgram(): Command {
   addApplicationCommands(program, administration)
   addConnectorCommands(program, administration)
   addRecordCommands(program, administration)
+  addKeyCommands(program, administration)
   addObjectCommands(program, administration)
   addBackupCommands(program, administration)
   addAuditCommands(program, administration)

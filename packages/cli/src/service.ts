@@ -15,16 +15,23 @@ import {
 import {
   createSecureContext,
   createServer as createTlsServer,
+  getCACertificates,
   type TLSSocket,
   type TlsOptions,
   type Server as TlsServer,
 } from 'node:tls'
 import { type Control, serveControlSocket, startControl } from '@sallyport/control'
 import { ConfigurationError, type Problem, systemHosts, toPeerAddress } from '@sallyport/domain'
-import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
+import {
+  type ClientHello,
+  Gateway,
+  listenTls,
+  sessionLifetimeMs,
+  type TlsRoute,
+} from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
-import { openStore } from '@sallyport/store'
+import { accessState, openStore, type Store } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
@@ -46,6 +53,7 @@ export interface Service {
   gateway: Gateway
   /** What SIGHUP asks for: opens the access log again, and reads certificates. */
   reload(): Promise<void>
+  store: Store
   close(): Promise<void>
 }
 
@@ -132,13 +140,18 @@ export async function startService(
       loginOrigin: url(hosts.login),
       portalOrigin: url(hosts.apps),
       keys: {
-        cookies: [keyFile.derive('identity cookies')],
+        cookies: (lifetimeMs) => control.cookieKeys(lifetimeMs),
         clientSecret: keyFile.derive('client secrets'),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),
       snapshot: () => control.snapshot(),
       onSignIn: (outcome) => metrics?.addSignIn(outcome),
+      logout: {
+        allow: config.logoutAllow,
+        // Applications may have a certificate of ours.
+        authorities: [...getCACertificates('default'), control.webCa.certificatePem],
+      },
       clock,
       log,
     })
@@ -149,12 +162,21 @@ export async function startService(
     gateway = new Gateway({
       snapshot: () => control.snapshot(),
       identity,
+      feed: {
+        prove: () => store.prove(),
+        async catchUp() {
+          await control.reload()
+          return accessState.readDenySet(store.db, clock())
+        },
+      },
+      feedSilenceLimitMs: config.feedSilenceLimitMs,
       portal: async ({ method, path, session, id }) => {
         if ((method !== 'GET' && method !== 'HEAD') || path !== '/')
           return identity.portalNotFound(id)
         return identity.portalAnswer(session)
       },
-      cookieKeys: [{ id: '1', secret: keyFile.derive('session cookies') }],
+      // Twice: another gateway may have sealed with a key of which it heard late that it is superseded.
+      cookieKeys: () => control.cookieKeys(2 * sessionLifetimeMs),
       port: publicPort,
       trustedProxies: config.trustedProxies,
       absoluteLifetimeMs: identity.absoluteLifetimeMs,
@@ -167,10 +189,14 @@ export async function startService(
         : (record) => accessLog.write(record),
       tracing,
       onInternalError: (error, id) => log.error({ err: error, id }, 'internal error'),
+      onFeedError: (error) => log.error({ err: error }, 'the store did not answer'),
+      onFeedChange: (isSilent) => log[isSilent ? 'error' : 'info']({}, feedMessages[`${isSilent}`]),
     })
     const running = gateway
     closers.push(() => running.close())
     closers.push(store.feed.subscribe((event) => running.apply(event)))
+    // Before anybody can connect: a gateway that does not know what has ended lets nobody in.
+    await running.start()
 
     // What people may import into a browser: it is constrained to the base domain.
     writeFileSync(files.webCa, control.webCa.certificatePem)
@@ -214,6 +240,7 @@ export async function startService(
         accessLog.reopen()
         ownCertificates.reload()
       },
+      store,
       close,
     }
   } catch (error) {
@@ -240,6 +267,11 @@ function openAccessLog(
       { path: 'accessLog', message: `${file} cannot be written (${code})` },
     ])
   }
+}
+
+const feedMessages = {
+  true: 'it is not known whose access has ended: applications that need a sign-in answer 503',
+  false: 'what has ended is known: applications answer',
 }
 
 interface RouteParts {

@@ -149,6 +149,9 @@ const table: [args: string[], name: string, input: unknown][] = [
   [['token', 'delete', 'abc'], 'token.delete', { id: 'abc' }],
   [['session', 'list', '--user', 'ana', '--limit', '5'], 'session.list', { user: 'ana', limit: 5 }],
   [['session', 'end', 'abc'], 'session.end', { sessionId: 'abc' }],
+  [['session', 'end-all', 'ana'], 'session.end-all', { userName: 'ana' }],
+  [['key', 'list'], 'key.list', {}],
+  [['key', 'rotate', '--forget-older'], 'key.rotate', { forgetOlder: true }],
   [
     [
       ['audit', 'list', '--action', 'user-created', '--subject', 'x', '--limit', '7'],

@@ -35,9 +35,11 @@ test('what is left out has its default', () => {
     dataDir: 'data',
     listen: { address: '::', port: 443 },
     trustedProxies: [],
+    logoutAllow: [],
     certificates: [],
     accessLogRotation: { maxSizeMiB: 100, maxAgeHours: 0, keep: 10 },
     auditRetentionDays: 365,
+    feedSilenceLimitMs: 60_000,
     logLevel: 'info',
   })
 })
@@ -140,6 +142,8 @@ for (const [what, line, path] of [
     'certificates: [{ certificateFile: a, keyFile: b, passphrase: c }]',
     'certificates.0.passphrase',
   ],
+  ['a feed that may be silent for a moment only', 'feedSilenceLimitMs: 9999', 'feedSilenceLimitMs'],
+  ['one that may be silent for hours', 'feedSilenceLimitMs: 3600001', 'feedSilenceLimitMs'],
   ['an upper-case level', 'logLevel: INFO', 'logLevel'],
   ['a key of Object.prototype', '__proto__: { listen: 1 }', '__proto__'],
   ['a merge key', '<<: { logLevel: info }', '<<'],

@@ -1,12 +1,16 @@
 import { type Problem, toProblems } from '@sallyport/domain'
 import { z } from 'zod'
 import type { Change, Configuration, Db } from './configuration.ts'
+import type { CookieKeys } from './cookie-keys.ts'
 import { ControlError, refuse } from './errors.ts'
+import type { KeyFile } from './key-file.ts'
 
 /** What commands work with. */
 export interface CommandContext {
   readonly db: Db
   readonly configuration: Configuration
+  readonly cookieKeys: CookieKeys
+  readonly keyFile: KeyFile
   readonly clock: () => number
   /** Folder of the database and of what goes with it. */
   readonly dataDir: string

@@ -56,7 +56,7 @@ export class Configuration {
     this.#accepted = compiled.problems
     this.#unsubscribe = options.store.feed.subscribe((event) => {
       // Somebody else changed it: another process, or a caller of the store.
-      if (event.kind === 'configuration-changed' && !this.#ownEvents.has(event)) this.#reload()
+      if (event.kind === 'configuration-changed' && !this.#ownEvents.has(event)) void this.reload()
     })
   }
 
@@ -163,7 +163,8 @@ export class Configuration {
     }
   }
 
-  #reload(): void {
+  /** Reads what is stored, and puts it into force if it is valid. */
+  reload(): Promise<void> {
     this.#reloading = this.#reloading.then(async () => {
       const { store, log } = this.#options
       try {
@@ -178,6 +179,7 @@ export class Configuration {
         log.error({ err: error }, 'the configuration could not be read; the old one stays')
       }
     })
+    return this.#reloading
   }
 }
 

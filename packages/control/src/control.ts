@@ -18,6 +18,7 @@ import {
   ConnectorAuthentication,
   type TunnelPeer,
 } from './connector-authentication.ts'
+import { type CookieKey, CookieKeys, deleteLapsedKeys } from './cookie-keys.ts'
 import { Enrolment } from './enrolment.ts'
 import { EnrolmentHttp } from './enrolment-http.ts'
 import { ControlError } from './errors.ts'
@@ -72,6 +73,12 @@ export interface Control {
   /** The configuration in force. */
   snapshot(): Snapshot
   onSnapshot(listener: (snapshot: Snapshot) => void): () => void
+  /** Reads the stored configuration and keys, for whoever may have missed that they changed. */
+  reload(): Promise<void>
+  /**
+   * The keys of cookies that live at most so long, the one that seals first; the same array until they change.
+   */
+  cookieKeys(lifetimeMs: number): readonly CookieKey[]
   readonly commands: CommandTable
   /**
    * Carries out a command. What it changes is in force, and published, when this returns.
@@ -125,10 +132,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const { auditRetentionMs = defaultRetentionMs } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // One transaction: a start that was interrupted leaves nothing half made.
-  const { tenantId, authorities } = await store.db.transaction().execute(async (db) => ({
-    tenantId: await readIdentity(db, baseDomain, clock()),
-    authorities: await loadAuthorities(db, keyFile, baseDomain, clock()),
-  }))
+  const { tenantId, authorities, cookieKeys } = await store.db
+    .transaction()
+    .execute(async (db) => ({
+      tenantId: await readIdentity(db, baseDomain, clock()),
+      authorities: await loadAuthorities(db, keyFile, baseDomain, clock()),
+      cookieKeys: await CookieKeys.load(db, keyFile, clock),
+    }))
   const certificates = new WebCertificates({
     db: store.db,
     keyFile,
@@ -163,6 +173,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const commands = createCommands({
     db: store.db,
     configuration,
+    cookieKeys,
+    keyFile,
     clock,
     dataDir,
     hashPassword,
@@ -200,8 +212,18 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     log,
   )
   let trimming: Promise<unknown> = Promise.resolve()
+  // Another process may have made the key: cookies sealed with it come here too.
+  const unsubscribe = store.feed.subscribe(({ kind }) => {
+    if (kind === 'keys-changed' || kind === 'feed-interrupted')
+      cookieKeys
+        .reload(store.db)
+        .catch((error: unknown) => log.error({ err: error }, 'keys of cookies could not be read'))
+  })
   const maintenance = setInterval(() => {
     prepareCertificates()
+    deleteLapsedKeys(store.db, clock()).catch((error: unknown) =>
+      log.error({ err: error }, 'old keys could not be removed'),
+    )
     enrolmentTokens
       .deleteEnrolmentTokensBefore(store.db, clock() - tokenHistoryMs)
       .catch((error: unknown) => log.error({ err: error }, 'old tokens could not be removed'))
@@ -215,6 +237,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     tenantId,
     snapshot: () => configuration.snapshot,
     onSnapshot: (listener) => configuration.onSnapshot(listener),
+    async reload() {
+      await cookieKeys.reload(store.db)
+      await configuration.reload()
+    },
+    cookieKeys: (lifetimeMs) => cookieKeys.ring(lifetimeMs),
     commands,
     async execute(name, input, actor) {
       const command = commands.get(name)
@@ -232,6 +259,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     replaceCertificate: (index, pem) => certificates.replace(index, pem),
     async close() {
       clearInterval(maintenance)
+      unsubscribe()
       await configuration.close()
       await preparing
       await trimming

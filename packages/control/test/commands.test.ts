@@ -497,6 +497,36 @@ test('a session ends once, with its grants, and everybody is told', async (t) =>
   )
 })
 
+test('all sessions of a person end together, and nobody else is touched', async (t) => {
+  const service = await startTestControl(t)
+  const { execute, store } = service
+  for (const userName of ['ana', 'ben']) {
+    const { id } = await execute<{ id: string }>('user.create', { userName })
+    for (const device of ['laptop', 'phone'])
+      await sessions.createSession(store.db, {
+        id: `${userName} ${device}`,
+        userId: id,
+        signInEpoch: 1,
+        methods: ['pwd'],
+        signedInAt: service.now(),
+        absoluteExpiresAt: service.now() + 3_600_000,
+        clientAddress: undefined,
+        userAgent: undefined,
+      })
+  }
+  const events = await eventsOf(service, 'session.end-all', { userName: 'ana' })
+  assert.deepEqual(
+    events.map((event) => [event.kind, 'signInEpoch' in event && event.signInEpoch]),
+    [['user-epoch', 2]],
+  )
+  const listed = await execute<{ userName: string }[]>('session.list')
+  assert.deepEqual(
+    listed.map(({ userName }) => userName),
+    ['ben', 'ben'],
+  )
+  assert.equal((await refusal(execute('session.end-all', { userName: 'eva' }))).code, 'NOT_FOUND')
+})
+
 test('the audit log is read page by page, newest first', async (t) => {
   const { execute } = await startTestControl(t)
   for (const name of ['a', 'b', 'c', 'd', 'e']) await execute('group.create', { name })

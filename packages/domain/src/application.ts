@@ -43,6 +43,16 @@ function internalUrlProblem(value: string): string | undefined {
   return pathProblem(url, value)
 }
 
+function logoutUrlProblem(value: string): string | undefined {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (!url) return 'must be an absolute URL such as https://hr.example.com/logout'
+  if (url.protocol !== 'https:') return 'must begin with https://'
+  if (url.username || url.password) return 'must not hold a user name or password'
+  if (url.hash || value.includes('#')) return 'must not hold a fragment'
+  if (value.length > 2_048) return 'must have at most 2048 characters'
+  return undefined
+}
+
 function pathProblem(url: URL, value: string): string | undefined {
   if (!url.pathname.endsWith('/')) return 'must end with /'
   // What URL() quietly rewrites (dot segments, backslashes, spaces) would be matched differently
@@ -196,6 +206,14 @@ export const applicationSchema = z.strictObject({
     .max(86_400_000)
     .default(85_000)
     .describe('Milliseconds that the origin may take to begin its answer.'),
+  idleLimitMs: z
+    .int()
+    .min(60_000)
+    .max(43_200_000)
+    .optional()
+    .describe(
+      'Milliseconds without a request to the host after which people prove again who they are. Applications that share a host share the shortest. Default: no such limit.',
+    ),
   validateBackendCertificate: z
     .boolean()
     .default(true)
@@ -205,6 +223,11 @@ export const applicationSchema = z.strictObject({
     .default(false)
     .describe(
       'Accepts that this host or origin is also published with the other kind of pre-authentication, so that what one application protects another may leave open.',
+    ),
+  backChannelLogoutUrl: checked(logoutUrlProblem)
+    .optional()
+    .describe(
+      'Is told when a session ends in which the application was used (OpenID Connect Back-Channel Logout 1.0). Default: none.',
     ),
   visible: z.boolean().default(true).describe('Whether people see a tile in the portal.'),
 })

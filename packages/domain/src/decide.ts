@@ -11,12 +11,14 @@ export type Reason =
   | 'reserved-path'
   | 'cross-site'
   | 'sign-in-invalid'
+  | 'feed-silent'
 
 /** Why there is no usable session. */
 export type SignInReason =
   | 'session-missing'
   | 'session-invalid'
   | 'session-expired'
+  | 'session-idle'
   | 'session-ended'
 
 /** What becomes of a request. */
@@ -30,6 +32,8 @@ export interface Signals {
   nowAt: number
   /** Why `session` is undefined, if it is. */
   sessionReason: SignInReason
+  /** Nobody has said for too long whether access has ended: then nobody has any. */
+  feedIsSilent: boolean
 }
 
 /**
@@ -47,6 +51,7 @@ export function decide(
   if (!compiled) return { kind: 'deny', reason: 'application-not-found' }
   const { application } = compiled
   if (application.preAuthentication === 'passthrough') return { kind: 'allow', compiled }
+  if (signals.feedIsSilent) return { kind: 'deny', reason: 'feed-silent' }
   if (!session) return { kind: 'sign-in', compiled, reason: signals.sessionReason }
   if (signals.nowAt >= session.expiresAt || signals.nowAt >= session.absoluteExpiresAt)
     return { kind: 'sign-in', compiled, reason: 'session-expired' }

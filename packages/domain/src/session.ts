@@ -42,12 +42,28 @@ export interface Session {
 
 /** What the store's feed tells every gateway. */
 export type AccessEvent =
+  /**
+   * The feed was lost and is there again: events may have been missed, and whoever keeps what they said must
+   * read it anew. Comes before everything that the feed brings from now on.
+   */
+  | { kind: 'feed-interrupted'; at: number }
   | { kind: 'session-ended'; sessionId: string; at: number }
   /** Every session of the user with a lower epoch has ended. */
   | { kind: 'user-epoch'; userId: string; signInEpoch: number; at: number }
   /** Names, mail or groups changed: cached claims are stale. */
   | { kind: 'claims-changed'; userId: string; at: number }
   | { kind: 'configuration-changed'; at: number }
+  /** Cookies are sealed with another key from now on. */
+  | { kind: 'keys-changed'; at: number }
   | { kind: 'connector-revoked'; connectorId: string; at: number }
   /** The connector serves the applications of this group from now on. */
   | { kind: 'connector-moved'; connectorId: string; connectorGroup: string; at: number }
+
+/** What has ended although a cookie may still claim it, and which tunnels must not be. */
+export interface DenySet {
+  /** Sessions that ended before their absolute limit, which still lies ahead. `at`: when they ended. */
+  endedSessions: readonly { sessionId: string; at: number }[]
+  /** Of users who have sessions with a lower epoch. `at`: when this was read. */
+  epochs: readonly { userId: string; signInEpoch: number; at: number }[]
+  revokedConnectorIds: readonly string[]
+}

@@ -44,7 +44,7 @@ function sessionOf(more: Partial<Session> = {}): Session {
   }
 }
 
-const signals = { nowAt, sessionReason: 'session-missing' } as const
+const signals = { nowAt, sessionReason: 'session-missing', feedIsSilent: false } as const
 
 /** The whole table: application, session, what becomes of it. */
 const cases: [string, CompiledApplication | undefined, Session | undefined, string][] = [
@@ -96,7 +96,25 @@ for (const [name, application, session, expected] of cases)
 
 test('a session that is missing for a reason is missing for that reason', () => {
   for (const sessionReason of ['session-invalid', 'session-expired', 'session-ended'] as const) {
-    const decision = decide(compiled({}, ['ana']), undefined, { nowAt, sessionReason })
+    const decision = decide(compiled({}, ['ana']), undefined, {
+      ...signals,
+      sessionReason,
+    })
     assert.equal(decision.kind === 'sign-in' && decision.reason, sessionReason)
   }
+})
+
+test('while nobody says whose access has ended only passthrough goes on', () => {
+  const silent = { ...signals, feedIsSilent: true }
+  for (const session of [undefined, sessionOf()])
+    assert.deepEqual(decide(compiled({}, ['ana']), session, silent), {
+      kind: 'deny',
+      reason: 'feed-silent',
+    })
+  const open = compiled({ preAuthentication: 'passthrough' }, [])
+  assert.equal(decide(open, undefined, silent).kind, 'allow')
+  assert.deepEqual(decide(undefined, undefined, silent), {
+    kind: 'deny',
+    reason: 'application-not-found',
+  })
 })

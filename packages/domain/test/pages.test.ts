@@ -3,12 +3,14 @@ import { createHash } from 'node:crypto'
 import test from 'node:test'
 import {
   alreadySignedInPage,
+  describeDevice,
   errorPage,
   html,
   linkUrl,
   notSignedInPage,
   portalPage,
   securityHeaders,
+  sessionsPage,
   signedOutPage,
   signInAgainPage,
   signInDonePage,
@@ -32,8 +34,25 @@ const pages: Record<string, string> = {
     displayName: evil,
     userName: evil,
     notice: evil,
+    sessionsUrl: 'https://login.example.test/sessions',
     signOutUrl: '/.sallyport/signout',
     applications: [{ name: 'a', displayName: evil, externalUrl: 'https://a.example.test/' }],
+  }),
+  sessions: sessionsPage({
+    displayName: evil,
+    userName: evil,
+    nowAt: 1_800_000_000_000,
+    notice: evil,
+    sessions: [true, false].map((isCurrent) => ({
+      handle: evil,
+      userAgent: evil,
+      clientAddress: evil,
+      signedInAt: 1_799_990_000_000,
+      lastUsedAt: 1_799_999_000_000,
+      isCurrent,
+    })),
+    portalUrl: 'https://apps.example.test/',
+    signOutUrl: 'https://apps.example.test/.sallyport/signout',
   }),
   error: errorPage({
     statusCode: 503,
@@ -155,6 +174,7 @@ test('a monogram is made of letters and digits of any script', () => {
       portalPage({
         displayName: 'x',
         userName: 'x',
+        sessionsUrl: '/',
         signOutUrl: '/',
         applications: [{ name: 'a', displayName, externalUrl: 'https://a.example.test/' }],
       }),
@@ -165,4 +185,27 @@ test('a monogram is made of letters and digits of any script', () => {
     ),
     ['HR', 'WI', '\u4eba\u4e8b', '?', '\u{10330}\u{10331}'],
   )
+})
+
+test('a device is called what its owner calls it, and one that says nothing is not guessed', () => {
+  const chrome = 'AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36'
+  for (const [userAgent, name] of [
+    [`Mozilla/5.0 (X11; Linux x86_64) ${chrome}`, 'Chrome on Linux'],
+    [`Mozilla/5.0 (Windows NT 10.0; Win64; x64) ${chrome} Edg/141.0.0.0`, 'Edge on Windows'],
+    [`Mozilla/5.0 (Linux; Android 14; Pixel 8) ${chrome}`, 'Chrome on Android'],
+    ['Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0', 'Firefox on Windows'],
+    [
+      'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1',
+      'Safari on iPhone',
+    ],
+    [
+      'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15',
+      'Safari on macOS',
+    ],
+    ['curl/8.5.0 (Linux)', 'A browser on Linux'],
+    ['<script>alert(1)</script>', 'An unknown browser'],
+    ['', 'An unknown browser'],
+    [undefined, 'An unknown browser'],
+  ] as const)
+    assert.equal(describeDevice(userAgent), name)
 })

@@ -121,6 +121,7 @@ export function answerSignIn(exchange: Exchange, compiled: CompiledApplication):
       to: target.path + target.query,
       nonceCookie: findCookie(fieldValues(fields, 'cookie'), gateway.cookieNames.signIn),
       nowAt: exchange.at,
+      maxAgeMs: gateway.view().idleLimitOf(compiled),
     })
     exchange.answer(302, [...uncached, 'Location', location, 'Set-Cookie', setCookie], '')
     return

@@ -38,7 +38,7 @@ import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { handleReserved } from './reserved.ts'
-import { type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
+import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
 import {
   readTiming,
   type Translation,
@@ -202,9 +202,14 @@ export class Exchange implements StreamHandler, Translation {
       this.#decide(undefined, facts)
       return
     }
+    const idleLimitMs = view.idleLimitOf(this.match.compiled)
+    if (idleLimitMs !== undefined && this.at - facts.sealedAt > idleLimitMs) {
+      this.#decide(undefined, 'session-idle')
+      return
+    }
     const session = gateway.sessions.find(facts)
-    // Past half its life the cookie is sealed again, which asks identity and not a cache.
-    if (session && this.at - facts.sealedAt < sessionLifetimeMs / 2)
+    // An old cookie is sealed again, which asks identity and not a cache.
+    if (session && this.at - facts.sealedAt < resealAfterMs(idleLimitMs))
       this.#decide(session, 'session-missing')
     else this.#whenDone(this.#readSession(facts))
   }
@@ -236,7 +241,8 @@ export class Exchange implements StreamHandler, Translation {
       this.#decide(undefined, 'session-ended')
       return
     }
-    if (this.at - facts.sealedAt >= sessionLifetimeMs / 2)
+    const idleLimitMs = this.match && gateway.view().idleLimitOf(this.match.compiled)
+    if (this.at - facts.sealedAt >= resealAfterMs(idleLimitMs))
       this.#setCookie = gateway.sessionCookie(found, this.host).setCookie
     this.#decide(
       gateway.sessions.find(facts) ?? gateway.sessions.join(facts, found),
@@ -245,7 +251,7 @@ export class Exchange implements StreamHandler, Translation {
   }
 
   #signals(sessionReason: SignInReason) {
-    return { nowAt: this.at, sessionReason }
+    return { nowAt: this.at, sessionReason, feedIsSilent: this.gateway.feed.isSilent() }
   }
 
   /** @param sessionReason why there is no session, if there is none */
@@ -290,7 +296,11 @@ export class Exchange implements StreamHandler, Translation {
     const decision = decide(
       this.#findAgain(),
       session && !ended ? { ...session, expiresAt: session.absoluteExpiresAt } : undefined,
-      { nowAt, sessionReason: session ? 'session-ended' : 'session-missing' },
+      {
+        nowAt,
+        sessionReason: session ? 'session-ended' : 'session-missing',
+        feedIsSilent: this.gateway.feed.isSilent(),
+      },
     )
     if (decision.kind === 'allow') return
     this.#stream?.reset(ResetCode.CANCELLED, decision.reason)

@@ -15,6 +15,7 @@ export type FailureCode =
   | 'RESERVED_PATH'
   | 'SIGN_IN_INVALID'
   | 'SIGN_IN_UNAVAILABLE'
+  | 'FEED_SILENT'
   | 'SIGN_ON_FAILED'
   | 'NO_CONNECTOR'
   | 'CONNECTOR_LOST'
@@ -109,6 +110,13 @@ export const failures: Record<FailureCode, Failure> = {
     statusCode: 503,
     title: 'Sign-in is not available right now',
     explanation: 'Your session could not be checked.',
+    remedy: askAdministrator,
+  },
+  FEED_SILENT: {
+    statusCode: 503,
+    title: 'Access cannot be checked right now',
+    explanation:
+      'For too long nobody could say whose access has ended, so nothing is passed on to anybody. Your session is not lost.',
     remedy: askAdministrator,
   },
   SIGN_ON_FAILED: {
@@ -221,6 +229,7 @@ export const reasonFailures: Record<Reason, FailureCode> = {
   'reserved-path': 'RESERVED_PATH',
   'cross-site': 'CROSS_SITE',
   'sign-in-invalid': 'SIGN_IN_INVALID',
+  'feed-silent': 'FEED_SILENT',
 }
 
 /** A request that ends with one of our own pages; `cause` is for the log only. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import type { AccessEvent, IdentitySession, Session, Snapshot } from '@sallyport/domain'
+import type { AccessEvent, DenySet, IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import type { Http1Error, ServerOptions } from '@sallyport/http1'
 import type { TunnelSession } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
@@ -8,6 +8,7 @@ import { TrustedProxies } from './addresses.ts'
 import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
 import type { Exchange } from './exchange.ts'
+import { type AccessFeed, FeedWatch } from './feed-watch.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
@@ -22,6 +23,8 @@ import { View } from './view.ts'
 export interface IdentityProvider extends SignInProvider, SessionSource {
   /** Ends a sign-in and every session that came of it. */
   endSession(sessionId: string, reason: string): Promise<void>
+  /** The sessions were in use in the minute before the instant. */
+  noteUse(sessionIds: readonly string[], at: number): Promise<void>
 }
 
 export interface PortalRequest {
@@ -42,9 +45,13 @@ export interface GatewayOptions {
   /** The configuration in force; asked for each request, so it must be at hand. */
   snapshot(): Snapshot
   identity: IdentityProvider
+  feed: AccessFeed
+  /** Nobody is let in when the feed has proved nothing for so long, milliseconds. */
+  feedSilenceLimitMs: number
   /** The portal runs in this process. */
   portal(request: PortalRequest): Promise<LocalAnswer>
-  cookieKeys: readonly RingKey[]
+  /** The keys in force, the one that seals first; asked every second, and the same array until they change. */
+  cookieKeys(): readonly RingKey[]
   /** The port that external URLs hold. */
   port: number
   /** Addresses and ranges whose `X-Forwarded-For` counts. */
@@ -52,19 +59,29 @@ export interface GatewayOptions {
   /** Longest life of a sign-in, milliseconds. */
   absoluteLifetimeMs: number
   clock(): number
+  /** Milliseconds of a clock that nobody sets; that of the process unless given. */
+  monotonicMs?(): number
   record(record: AccessRecord): void
   /** Absent: no request is followed, and what clients say of traces goes to origins as it is. */
   tracing?: Tracing | undefined
   /** A mistake of ours; the request was answered 500. */
   onInternalError(error: unknown, id: string): void
+  /** Whether access has ended cannot be known any more, or can again. */
+  onFeedChange?(isSilent: boolean): void
+  /** The feed proved nothing this time; it is asked again. */
+  onFeedError?(error: unknown): void
   http?: ServerOptions
 }
+
+const monotonicMs = () => performance.now()
 
 /** The session of an open stream is read again at half the life of a session cookie. */
 const rereadMs = sessionLifetimeMs / 2
 const tickMs = 1_000
 /** Every so many ticks open streams are looked at for limits of time. */
 const ticksPerSweep = 15
+/** And so many identity hears which sessions were in use. */
+const ticksPerReport = 60
 
 /**
  * The data plane: takes connections of clients and tunnels of connectors, and joins them request by
@@ -74,6 +91,7 @@ export class Gateway {
   readonly options: GatewayOptions
   readonly tunnels = new TunnelPool()
   readonly sessions: Sessions
+  readonly feed: FeedWatch
   readonly sessionCookies: SessionCookies
   readonly signIn: SignIn
   readonly signOn = new SignOn()
@@ -90,10 +108,12 @@ export class Gateway {
   /** Fields that no client may send, beside those that never may. */
   readonly #ownFields: ReadonlySet<string>
   #view: View
+  #ring: readonly RingKey[]
   /** The Snapshot that open streams were last decided by. */
   #decidedBy: Snapshot
   #cannotRead = false
   #changedUsers = new Set<string>()
+  readonly #toRetry = new Set<Exchange>()
   #look: NodeJS.Immediate | undefined
   #drained: Promise<void> | undefined
   #onReleased: (() => void) | undefined
@@ -103,9 +123,19 @@ export class Gateway {
     this.options = options
     this.#http = options.http ?? {}
     this.sessions = new Sessions(options.identity)
-    this.sessionCookies = new SessionCookies(options.cookieKeys)
+    this.feed = new FeedWatch({
+      feed: options.feed,
+      limitMs: options.feedSilenceLimitMs,
+      clock: () => options.clock(),
+      monotonicMs: () => (options.monotonicMs ?? monotonicMs)(),
+      apply: (denySet) => this.#catchUp(denySet),
+      onChange: (isSilent) => this.#feedChanged(isSilent),
+      onError: (error) => options.onFeedError?.(error),
+    })
+    this.#ring = options.cookieKeys()
+    this.sessionCookies = new SessionCookies(this.#ring)
     this.cookieNames = cookieNames(options.port)
-    this.signIn = new SignIn(options.identity, options.cookieKeys, this.cookieNames)
+    this.signIn = new SignIn(options.identity, this.#ring, this.cookieNames)
     this.trustedProxies = new TrustedProxies(options.trustedProxies)
     this.#ownFields = options.tracing ? traceFields : new Set()
     this.#view = new View(options.snapshot(), this.#ownFields)
@@ -136,10 +166,18 @@ export class Gateway {
     return () => this.tunnels.delete(tunnel)
   }
 
-  /** Takes in an event of the feed. */
+  /** Reads what has ended. Until then nobody is let in who needs a session. @throws what the feed rejects with */
+  async start(): Promise<void> {
+    await this.feed.start()
+  }
+
+  /** Takes in an event of the feed. To be subscribed before `start`. */
   apply(event: AccessEvent): void {
     this.sessions.apply(event)
     switch (event.kind) {
+      case 'feed-interrupted':
+        this.feed.interrupted()
+        break
       case 'connector-revoked':
         this.tunnels.revoke(event.connectorId)
         break
@@ -205,6 +243,22 @@ export class Gateway {
     })
   }
 
+  /** Takes in what may have been missed; nothing that is remembered of people counts any more. */
+  #catchUp(denySet: DenySet): void {
+    this.sessions.learn(denySet)
+    for (const connectorId of denySet.revokedConnectorIds) this.tunnels.revoke(connectorId)
+    this.#decideBySnapshot()
+    for (const exchange of this.open) if (exchange.session) void this.#readAgain(exchange)
+  }
+
+  #feedChanged(isSilent: boolean): void {
+    if (isSilent) {
+      const nowAt = this.options.clock()
+      for (const exchange of this.open) if (exchange.session) exchange.decideAgain(nowAt)
+    }
+    this.options.onFeedChange?.(isSilent)
+  }
+
   /** Another process may have changed the configuration: then the event comes before the Snapshot. */
   #decideBySnapshot(): void {
     const snapshot = this.options.snapshot()
@@ -214,10 +268,41 @@ export class Gateway {
     for (const exchange of this.open) exchange.decideAgain(nowAt)
   }
 
+  /** Takes the keys that are in force now. */
+  useKeys(): void {
+    const ring = this.options.cookieKeys()
+    if (ring === this.#ring) return
+    this.#ring = ring
+    this.sessionCookies.useKeys(ring)
+    this.signIn.useKeys(ring)
+  }
+
+  /** Asks again about the streams of which identity could not be asked. */
+  retry(): void {
+    if (this.#toRetry.size === 0) return
+    const again = [...this.#toRetry]
+    this.#toRetry.clear()
+    for (const exchange of again) if (this.open.has(exchange)) void this.#readAgain(exchange)
+  }
+
   #tick(): void {
+    this.feed.tick()
+    this.retry()
+    this.useKeys()
     this.#decideBySnapshot()
     this.#ticks += 1
     if (this.#ticks % ticksPerSweep === 0) this.sweep()
+    if (this.#ticks % ticksPerReport === 0) this.reportUse()
+  }
+
+  /** Says which sessions were in use; an open stream is use. */
+  reportUse(): void {
+    const used = new Set(this.sessions.takeUsed())
+    for (const { session } of this.open) if (session) used.add(session.sessionId)
+    if (used.size === 0) return
+    this.options.identity
+      .noteUse([...used], this.options.clock())
+      .catch((error: unknown) => this.options.onFeedError?.(error))
   }
 
   /** Ends what has come to a limit of time, and reads sessions again that were not for long. */
@@ -249,8 +334,9 @@ export class Gateway {
         })
       exchange.decideAgain(this.options.clock())
     } catch (error) {
-      // Identity could not be asked: the stream stays, at most until its absolute limit, and the next sweep asks again.
+      // Identity could not be asked: the stream stays as long as the feed is heard, and is asked about every second.
       exchange.checkedAt = 0
+      this.#toRetry.add(exchange)
       if (!this.#cannotRead) this.options.onInternalError(error, exchange.id)
       this.#cannotRead = true
     }
@@ -291,6 +377,7 @@ export class Gateway {
   /** A request has come to its end. */
   release(exchange: Exchange): void {
     this.open.delete(exchange)
+    this.#toRetry.delete(exchange)
     this.#onReleased?.()
   }
 
@@ -322,6 +409,7 @@ export class Gateway {
   /** Ends everything that is open; resolves when every request has been recorded. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    this.feed.close()
     clearImmediate(this.#look)
     for (const exchange of this.open) exchange.abandon()
     for (const tunnel of this.tunnels.all()) tunnel.session.close()

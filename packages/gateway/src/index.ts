@@ -8,6 +8,7 @@ export type { AccessRecord } from './access-record.ts'
 export { type ClientHello, ClientHelloError, parseClientHello } from './client-hello.ts'
 export { cookieNames } from './cookies.ts'
 export { type FailureCode, failures } from './failures.ts'
+export type { AccessFeed } from './feed-watch.ts'
 export {
   type ConnectedTunnel,
   Gateway,
@@ -17,5 +18,6 @@ export {
   type PortalRequest,
 } from './gateway.ts'
 export type { RingKey } from './seal.ts'
+export { sessionLifetimeMs } from './session-cookie.ts'
 export { listenTls, type TlsRoute } from './tls-port.ts'
 export type { Trace, Tracing } from './trace.ts'

@@ -16,6 +16,10 @@ export class OpenExchanges<T extends Placed> {
     return this.#list.length
   }
 
+  has(exchange: T): boolean {
+    return exchange.openAt >= 0
+  }
+
   add(exchange: T): void {
     if (exchange.openAt >= 0) return
     exchange.openAt = this.#list.length

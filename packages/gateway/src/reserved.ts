@@ -55,6 +55,12 @@ function openSession(exchange: Exchange): SessionFacts | undefined {
   return cookie ? gateway.sessionCookies.open(cookie, host) : undefined
 }
 
+/** Of the exchange's host, which shares one cookie. */
+function idleLimitOf({ gateway, host }: Exchange): number | undefined {
+  const compiled = gateway.view().findSignInApplication(host)
+  return compiled && gateway.view().idleLimitOf(compiled)
+}
+
 function startPath({ gateway, host }: Exchange): string {
   return gateway.view().findStartPath(host) ?? '/'
 }
@@ -72,6 +78,7 @@ async function completeSignIn(exchange: Exchange): Promise<void> {
       nonceCookie: readCookie(exchange, gateway.cookieNames.signIn),
       clientAddress: exchange.clientAddress,
       nowAt: exchange.at,
+      maxAgeMs: idleLimitOf(exchange),
     })
     const { setCookie, facts } = gateway.sessionCookie(session, exchange.host)
     exchange.session = gateway.sessions.join(facts, session)
@@ -124,6 +131,7 @@ async function beginSignIn(exchange: Exchange): Promise<void> {
     to: '/.sallyport/signed-in',
     nonceCookie: readCookie(exchange, gateway.cookieNames.signIn),
     nowAt: exchange.at,
+    maxAgeMs: idleLimitOf(exchange),
   })
   exchange.answer(302, [...uncached, 'Location', location, 'Set-Cookie', setCookie], '')
 }

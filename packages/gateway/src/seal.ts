@@ -15,19 +15,28 @@ export interface RingKey {
  * Form: `v1.<key id>.<base64url of iv, ciphertext, tag>`.
  */
 export class Sealer {
-  readonly #keys = new Map<string, Buffer>()
-  readonly #sealingId: string
+  readonly #purpose: string
+  #keys = new Map<string, Buffer>()
+  #sealingId = ''
 
   /** @param purpose goes into the derivation of the keys (RFC 5869), so that purposes cannot be confused */
   constructor(ring: readonly RingKey[], purpose: string) {
+    this.#purpose = purpose
+    this.useKeys(ring)
+  }
+
+  /** Seals and opens with another ring from now on. */
+  useKeys(ring: readonly RingKey[]): void {
     const first = ring[0]
     if (!first) throw new TypeError('the key ring is empty')
+    const info = `sallyport ${this.#purpose}`
     this.#sealingId = first.id
-    for (const { id, secret } of ring)
-      this.#keys.set(
+    this.#keys = new Map(
+      ring.map(({ id, secret }) => [
         id,
-        Buffer.from(hkdfSync('sha256', secret, Buffer.alloc(0), `sallyport ${purpose}`, 32)),
-      )
+        Buffer.from(hkdfSync('sha256', secret, Buffer.alloc(0), info, 32)),
+      ]),
+    )
   }
 
   /** @param context what the text is bound to, such as the host; opening needs the same */

@@ -17,6 +17,14 @@ export interface SessionFacts {
 /** A session cookie lives this long without being sealed again. */
 export const sessionLifetimeMs = 3_600_000
 
+/**
+ * How old a cookie is when it is sealed again: half its life. On a host with an idle limit a tenth of that, so that the
+ * cookie's age says to a tenth how long nobody has asked for anything.
+ */
+export function resealAfterMs(idleLimitMs: number | undefined): number {
+  return Math.min(sessionLifetimeMs / 2, (idleLimitMs ?? Number.POSITIVE_INFINITY) / 10)
+}
+
 /** Seals and opens session cookies; remembers the ones it has opened. */
 export class SessionCookies {
   readonly #sealer: Sealer
@@ -26,6 +34,12 @@ export class SessionCookies {
   constructor(ring: readonly RingKey[], limit = 50_000) {
     this.#sealer = new Sealer(ring, 'session-cookie')
     this.#limit = limit
+  }
+
+  /** What was opened with a key that is in the ring no more has to be opened again, and is not. */
+  useKeys(ring: readonly RingKey[]): void {
+    this.#sealer.useKeys(ring)
+    this.#opened.clear()
   }
 
   /** @returns the cookie's value, bound to the host */

@@ -1,4 +1,4 @@
-import type { AccessEvent, Claims, IdentitySession, Session } from '@sallyport/domain'
+import type { AccessEvent, Claims, DenySet, IdentitySession, Session } from '@sallyport/domain'
 import type { SessionFacts } from './session-cookie.ts'
 
 /** A session's claims, as long as nothing said that they changed. */
@@ -8,6 +8,8 @@ interface Known {
   principalIds: readonly string[]
   /** The claims joined with the cookie they were last asked for. */
   joined: { facts: SessionFacts; session: Session } | undefined
+  /** Since that was last asked. */
+  isUsed: boolean
 }
 
 /** A question to identity that is under way. */
@@ -55,6 +57,7 @@ export class Sessions {
   find(facts: SessionFacts): Session | undefined {
     const known = this.#known.get(facts.sessionId)
     if (!known || known.userId !== facts.userId) return undefined
+    known.isUsed = true
     if (known.joined?.facts !== facts)
       known.joined = {
         facts,
@@ -107,6 +110,7 @@ export class Sessions {
       claims,
       principalIds: principalsOf(userId, claims),
       joined: undefined,
+      isUsed: true,
     })
     const ofUser = this.#knownOfUser.get(userId)
     if (ofUser) ofUser.add(sessionId)
@@ -125,6 +129,15 @@ export class Sessions {
     } else if (event.kind === 'claims-changed') {
       this.#forgetUser(event.userId)
     }
+  }
+
+  /** Takes in all that has ended, and keeps no claims: what changed them may have been missed. */
+  learn({ endedSessions, epochs }: DenySet): void {
+    for (const { sessionId, at } of endedSessions) this.#endedAt.set(sessionId, at)
+    for (const epoch of epochs) this.apply({ kind: 'user-epoch', ...epoch })
+    for (const reading of this.#reading.values()) reading.isStale = true
+    this.#known.clear()
+    this.#knownOfUser.clear()
   }
 
   /** A session that has ended never comes back, so nobody need be asked about it again. */
@@ -146,6 +159,16 @@ export class Sessions {
     const ofUser = this.#knownOfUser.get(known.userId)!
     ofUser.delete(sessionId)
     if (ofUser.size === 0) this.#knownOfUser.delete(known.userId)
+  }
+
+  /** IDs of the sessions that requests came with since this was last asked. */
+  takeUsed(): string[] {
+    const used: string[] = []
+    for (const [sessionId, known] of this.#known) {
+      if (known.isUsed) used.push(sessionId)
+      known.isUsed = false
+    }
+    return used
   }
 
   /** Forgets endings that no cookie can outlive. @param lifetimeMs the absolute limit of sessions */

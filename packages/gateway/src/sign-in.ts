@@ -13,6 +13,8 @@ export interface SignInProvider {
     state: string
     nonce: string
     codeChallenge: string
+    /** A sign-in that is older does not count. */
+    maxAgeSeconds?: number
   }): string
   /** Redeems an authorization code (RFC 6749 section 4.1.3). Rejects when the code is not good. */
   redeem(request: {
@@ -28,6 +30,8 @@ export interface SignInProvider {
 /** A longer URL is not carried through sign-in; the person lands on the application's start page. */
 export const limitReturnBytes = 4_096
 const stateLifetimeMs = 3_600_000
+/** The provider counts whole seconds, by a clock of its own. */
+const roundingMs = 5_000
 
 interface SealedState {
   /** Path and query to return to. */
@@ -54,6 +58,10 @@ export class SignIn {
     this.#names = names
   }
 
+  useKeys(ring: readonly RingKey[]): void {
+    this.#sealer.useKeys(ring)
+  }
+
   /**
    * @param to path and query that the person wanted
    * @param nonceCookie what the browser has, so that several tabs share one nonce
@@ -65,6 +73,8 @@ export class SignIn {
     to: string
     nonceCookie: string | undefined | null
     nowAt: number
+    /** A sign-in that is older does not count. */
+    maxAgeMs?: number | undefined
   }): { location: string; setCookie: string } {
     const known = request.nonceCookie
     const nonce = known && /^[A-Za-z0-9_-]{43}$/.test(known) ? known : randomToken()
@@ -82,6 +92,9 @@ export class SignIn {
       state: this.#sealer.seal(JSON.stringify(state), request.origin),
       nonce: sha256(`nonce ${verifier}`),
       codeChallenge: sha256(verifier),
+      ...(request.maxAgeMs === undefined
+        ? {}
+        : { maxAgeSeconds: Math.floor(request.maxAgeMs / 1000) }),
     })
     const setCookie = `${this.#names.signIn}=${nonce}; Path=/; Max-Age=3600; Secure; HttpOnly; SameSite=Lax`
     return { location, setCookie }
@@ -91,6 +104,8 @@ export class SignIn {
    * Ends the flow.
    *
    * @param query of the callback, with its `?`
+   * @param request `maxAgeMs`: how old the sign-in may have been when this flow began; the browser could have left it out
+   *   of the request to the provider
    * @returns the session, and the path and query to return to
    * @throws RequestError `SIGN_IN_INVALID`
    */
@@ -100,6 +115,7 @@ export class SignIn {
     nonceCookie: string | undefined | null
     clientAddress: string
     nowAt: number
+    maxAgeMs?: number | undefined
   }): Promise<{ session: IdentitySession; applicationId: string; to: string }> {
     const parameters = new URLSearchParams(request.query)
     const state = this.#openState(single(parameters, 'state'), request.origin)
@@ -122,6 +138,12 @@ export class SignIn {
       .catch((cause: unknown) => {
         throw invalid('code was not accepted', cause)
       })
+    const beganAt = state.expiresAt - stateLifetimeMs
+    if (
+      request.maxAgeMs !== undefined &&
+      session.signedInAt < beganAt - request.maxAgeMs - roundingMs
+    )
+      throw invalid('sign-in is older than the application allows')
     return { session, applicationId: state.app, to: state.to }
   }
 

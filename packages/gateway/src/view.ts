@@ -31,12 +31,24 @@ export class View {
   readonly portal: Match
   readonly #ofExactHosts = new Map<CompiledApplication, Destination>()
   readonly #ofLabels = new Map<string, Destination>()
+  /** By external host; few applications have one. */
+  readonly #idleLimits = new Map<string, number>()
 
   /** @param ownFields lower case; fields that clients have no say in, beside those that are so always */
   constructor(snapshot: Snapshot, ownFields?: ReadonlySet<string>) {
     this.snapshot = snapshot
     this.fieldFilter = new FieldFilter(snapshot, ownFields)
     this.portal = { compiled: portalApplication(snapshot), label: undefined }
+    for (const { application, externalHost } of snapshot.applications.values()) {
+      const { idleLimitMs = Number.POSITIVE_INFINITY } = application
+      const limitMs = Math.min(idleLimitMs, this.#idleLimits.get(externalHost) ?? idleLimitMs)
+      if (limitMs < Number.POSITIVE_INFINITY) this.#idleLimits.set(externalHost, limitMs)
+    }
+  }
+
+  /** How long nobody may have asked the application's host for anything, milliseconds; undefined: no limit. */
+  idleLimitOf({ externalHost }: CompiledApplication): number | undefined {
+    return this.#idleLimits.size === 0 ? undefined : this.#idleLimits.get(externalHost)
   }
 
   /** Whether requests for the host have anything to find. */

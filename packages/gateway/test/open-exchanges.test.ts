@@ -18,6 +18,7 @@ test('it holds what a Set would hold, whatever comes and goes', () => {
       expected.delete(one)
     }
     assert.equal(open.size, expected.size)
+    assert.equal(open.has(one), expected.has(one))
     if (step % 100 === 0) assert.deepEqual(new Set(open), expected)
   }
 })

@@ -150,3 +150,14 @@ test('opened cookies are remembered up to a limit, and one that was forgotten op
   assert.notEqual(cookies.open(values[0]!, 'h'), first[0])
   assert.deepEqual(cookies.open(values[0]!, 'h'), first[0])
 })
+
+test('another ring is in force at once, also for a cookie that was opened before', () => {
+  const cookies = new SessionCookies([one])
+  const { value, facts } = cookies.seal(session, 'hr.example.test', nowAt)
+  assert.deepEqual(cookies.open(value, 'hr.example.test'), facts)
+  cookies.useKeys([two, one])
+  assert.deepEqual(cookies.open(value, 'hr.example.test'), facts)
+  assert.match(cookies.seal(session, 'hr.example.test', nowAt).value, /^v1\.2\./)
+  cookies.useKeys([two])
+  assert.equal(cookies.open(value, 'hr.example.test'), undefined)
+})

@@ -206,3 +206,15 @@ test('ten thousand changes of claims cost no search through fifty thousand sessi
     sessions.apply({ kind: 'claims-changed', userId: `u${count}`, at })
   assert.ok(performance.now() - startedMs < 500)
 })
+
+test('a session is in use when it is found, and that is said once', async () => {
+  const directory = new Directory()
+  const sessions = new Sessions(directory)
+  const reading = sessions.read(factsOf('s1', 'ana'))
+  directory.answer(sessionOf('s1', 'ana'))
+  await reading
+  assert.deepEqual(sessions.takeUsed(), ['s1'])
+  assert.deepEqual(sessions.takeUsed(), [])
+  sessions.find(factsOf('s1', 'ana'))
+  assert.deepEqual(sessions.takeUsed(), ['s1'])
+})

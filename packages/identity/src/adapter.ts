@@ -61,5 +61,11 @@ function toClient(id: string, parts: AdapterParts): AdapterPayload | undefined {
     // The provider wants one; which are allowed is asked of the Snapshot, and this is none of them.
     redirect_uris: [`${parts.portalOrigin}/.sallyport/none`],
     id_token_signed_response_alg: 'RS256',
+    ...(application?.backChannelLogoutUrl === undefined
+      ? {}
+      : {
+          backchannel_logout_uri: application.backChannelLogoutUrl,
+          backchannel_logout_session_required: true,
+        }),
   }
 }

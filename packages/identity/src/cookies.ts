@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 /** Cookies on the sign-in host. */
@@ -53,37 +53,46 @@ export function setCookie(
   ])
 }
 
+/** `session`: the OpenID provider's session. `known`: somebody has signed in from this browser before. */
+export type CookiePurpose = 'session' | 'known'
+
+/** A browser is known to its person for so long. */
+export const knownBrowserMs = 90 * 86_400_000
+
 /**
  * Signs cookie values, so that a value that we did not give out never becomes a question to the store,
  * and one read out of the store is no cookie.
  */
 export class CookieSigner {
-  readonly #keys: readonly Buffer[]
+  readonly #ring: (purpose: CookiePurpose) => readonly { secret: Buffer }[]
 
-  /** @param keys the first signs, all of them verify */
-  constructor(keys: readonly Buffer[]) {
-    if (keys.length === 0) throw new TypeError('cookies need a key')
-    this.#keys = keys
+  /** @param ring the keys in force: the first signs, all of them verify */
+  constructor(ring: (purpose: CookiePurpose) => readonly { secret: Buffer }[]) {
+    this.#ring = ring
   }
 
-  sign(purpose: string, value: string): string {
-    return `${value}.${mac(this.#keys[0]!, purpose, value).toString('base64url')}`
+  sign(purpose: CookiePurpose, value: string): string {
+    const [key] = this.#ring(purpose)
+    if (!key) throw new TypeError('cookies need a key')
+    return `${value}.${mac(key.secret, purpose, value).toString('base64url')}`
   }
 
   /** @returns the value, or undefined when the signature is none of ours for this purpose */
-  verify(purpose: string, signed: string | undefined): string | undefined {
+  verify(purpose: CookiePurpose, signed: string | undefined): string | undefined {
     if (signed === undefined) return undefined
     const dot = signed.lastIndexOf('.')
     const value = signed.slice(0, Math.max(dot, 0))
     const given = Buffer.from(signed.slice(dot + 1), 'base64url')
-    for (const key of this.#keys) {
-      const expected = mac(key, purpose, value)
+    for (const { secret } of this.#ring(purpose)) {
+      const expected = mac(secret, purpose, value)
       if (given.length === expected.length && timingSafeEqual(given, expected)) return value
     }
     return undefined
   }
 }
 
-function mac(key: Buffer, purpose: string, value: string): Buffer {
-  return createHmac('sha256', key).update(`${purpose}\0${value}`).digest()
+/** The same secret is the root of other keys elsewhere, so it signs nothing itself (RFC 5869). */
+function mac(secret: Buffer, purpose: CookiePurpose, value: string): Buffer {
+  const key = hkdfSync('sha256', secret, Buffer.alloc(0), 'sallyport identity cookies', 32)
+  return createHmac('sha256', Buffer.from(key)).update(`${purpose}\0${value}`).digest()
 }

@@ -2,8 +2,11 @@ import { createHmac } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { atomically, oidcModel, type Store, sessions } from '@sallyport/store'
+import { BackChannelLogout } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
-import { CookieSigner, cookieNames } from './cookies.ts'
+import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
+import type { LogoutDestinations } from './logout-request.ts'
+import { OwnSessions } from './own-sessions.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
 import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
@@ -23,8 +26,8 @@ export interface IdentityOptions {
   loginOrigin: string
   portalOrigin: string
   keys: {
-    /** The first signs cookies, all of them verify; 32 bytes each. */
-    cookies: readonly Buffer[]
+    /** For cookies that live at most so long: the first signs, all of them verify. */
+    cookies(lifetimeMs: number): readonly { secret: Buffer }[]
     /** Client secrets are derived from it: nothing to store, nothing to leak from the store. */
     clientSecret: Buffer
   }
@@ -32,6 +35,8 @@ export interface IdentityOptions {
   open(purpose: string, sealed: string): Buffer
   /** The configuration in force. */
   snapshot(): Snapshot
+  /** Where applications may be told that a session has ended. */
+  logout: LogoutDestinations
   /** Epoch milliseconds. */
   clock?: () => number
   /** Longest life of a session, milliseconds; 12 h unless given. */
@@ -75,6 +80,8 @@ export interface Identity {
   readSession(sessionId: string, nowAt?: number): Promise<IdentitySession | undefined>
   /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
   endSession(sessionId: string, reason: string): Promise<void>
+  /** Notes for lists that the sessions were in use at the instant. */
+  noteUse(sessionIds: readonly string[], at: number): Promise<void>
   /** The portal's one page. @param notice a sentence above the tiles */
   portalAnswer(session: Session, notice?: string): PageAnswer
   portalNotFound(correlationId: string): PageAnswer
@@ -93,7 +100,10 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   const clock = options.clock ?? Date.now
   const absoluteLifetimeMs = options.absoluteLifetimeMs ?? defaultLifetimeMs
   const names = cookieNames(loginOrigin)
-  const cookieSigner = new CookieSigner(options.keys.cookies)
+  // An hour more: another process may have signed with a key of which it heard late that it is superseded.
+  const cookieSigner = new CookieSigner((purpose) =>
+    options.keys.cookies(purpose === 'known' ? knownBrowserMs : absoluteLifetimeMs + 3_600_000),
+  )
   const binding = new BrowserBinding(db, names)
 
   function clientSecret(applicationId: string): string {
@@ -103,12 +113,12 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   async function endSession(sessionId: string, reason: string): Promise<void> {
     const nowAt = clock()
     const ended = await atomically(db, async (inner) => {
+      await oidcModel.deleteOidcSession(inner, sessionId, nowAt)
       const userId = await sessions.endSession(inner, sessionId, reason, nowAt)
       if (userId) await recordSessionEnd(inner, { sessionId, userId, reason, at: nowAt })
       return userId !== undefined
     })
     if (ended) feed.publish({ kind: 'session-ended', sessionId, at: nowAt })
-    await oidcModel.deleteOidcSession(db, sessionId)
   }
 
   const audit = new SignInAudit({ db, clock, onSignIn: options.onSignIn ?? (() => {}) })
@@ -127,8 +137,10 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     binding,
     absoluteLifetimeMs,
     endSession,
+    logout: options.logout,
     onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
   })
+  const backChannel = new BackChannelLogout({ store, provider, snapshot, clock, log })
   const signInForm = new SignInForm({
     db,
     audit,
@@ -141,10 +153,12 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     clock,
     endSession,
   })
+  const ownSessions = new OwnSessions({ db, provider, portalOrigin, clock, endSession })
   const server = await createServer({
     provider,
     signInForm,
     audit,
+    ownSessions,
     binding,
     tenants: tenantNames(tenantId, options.baseDomain),
     tenantId,
@@ -171,11 +185,13 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       redeemCode(request, { provider, server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
     endSession,
-    portalAnswer: (session, notice) => answerPortal(snapshot(), session, notice),
+    noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
+    portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),
     portalNotFound: answerPortalNotFound,
     async close() {
       clearInterval(sweeper)
       await server.close()
+      await backChannel.close()
       await sweeping
     },
   }

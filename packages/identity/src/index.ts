@@ -10,6 +10,7 @@ export {
   type IdentityOptions,
   startIdentity,
 } from './identity.ts'
+export type { LogoutDestinations } from './logout-request.ts'
 export { hashPassword, verifyPassword } from './password.ts'
 export type { PageAnswer } from './portal.ts'
 export type { RedeemRequest } from './redeem.ts'

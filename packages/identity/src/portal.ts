@@ -17,7 +17,12 @@ export interface PageAnswer {
 const fields = ['Content-Type', 'text/html; charset=utf-8', 'Cache-Control', 'no-store']
 
 /** The tiles that one person may open, by name. Wildcards are left out: they have no one address. */
-export function answerPortal(snapshot: Snapshot, session: Session, notice?: string): PageAnswer {
+export function answerPortal(
+  snapshot: Snapshot,
+  session: Session,
+  loginOrigin: string,
+  notice?: string,
+): PageAnswer {
   const applications = [...snapshot.applications.values()]
     .filter(
       ({ application, assigned, externalHost }) =>
@@ -37,6 +42,7 @@ export function answerPortal(snapshot: Snapshot, session: Session, notice?: stri
     userName,
     applications,
     notice,
+    sessionsUrl: `${loginOrigin}/sessions`,
     signOutUrl: '/.sallyport/signout',
   })
   return { statusCode: 200, fields: [...fields, ...securityHeaders()], body }

@@ -10,9 +10,11 @@ import Provider, {
   type KoaContextWithOIDC,
 } from 'oidc-provider'
 import { type AdapterParts, createAdapter } from './adapter.ts'
+import { postponeLogouts } from './back-channel-logout.ts'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
 import { failurePage, providerFailure } from './failures.ts'
+import { createLogoutFetch, type LogoutDestinations } from './logout-request.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
@@ -41,6 +43,7 @@ export interface ProviderParts extends AdapterParts {
   audit: SignInAudit
   absoluteLifetimeMs: number
   endSession(sessionId: string, reason: string): Promise<void>
+  logout: LogoutDestinations
   onError(error: unknown): void
 }
 
@@ -61,16 +64,20 @@ export function createProvider(parts: ProviderParts): Provider {
     allowOmittingSingleRegisteredRedirectUri: false,
     issueRefreshToken: () => false,
     clientBasedCORS: () => false,
-    // Nothing here has a reason to call anybody.
-    fetch: async (input) => {
-      throw new TypeError(`the OpenID provider tried to reach ${String(input)}`)
-    },
+    // There is nobody else to call.
+    fetch: createLogoutFetch(parts.logout, (url) =>
+      [...parts.snapshot().applications.values()].some(
+        ({ application: { backChannelLogoutUrl } }) =>
+          backChannelLogoutUrl !== undefined && new URL(backChannelLogoutUrl).href === url,
+      ),
+    ) as typeof fetch,
     features: {
       devInteractions: { enabled: false },
       userinfo: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       dPoP: { enabled: false },
       resourceIndicators: { enabled: false },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (ctx) => askSignOut(ctx, parts),
@@ -131,6 +138,7 @@ export function createProvider(parts: ProviderParts): Provider {
     if (this.accountId !== undefined) await parts.endSession(this.uid, 'signed-out')
     await destroy.call(this)
   }
+  postponeLogouts(provider)
   useOwnOrigin(provider, loginOrigin)
   useOwnCookies(provider, parts)
   provider.use(async (ctx, next) => {

@@ -5,6 +5,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type Provider from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type FailureCode, failurePage } from './failures.ts'
+import type { OwnSessions } from './own-sessions.ts'
 import { addressKey, RateLimit } from './rate-limit.ts'
 import type { SignInAnswer, SignInForm } from './sign-in.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
@@ -15,6 +16,7 @@ export interface ServerParts {
   provider: Provider
   signInForm: SignInForm
   audit: SignInAudit
+  ownSessions: OwnSessions
   binding: BrowserBinding
   tenants: ReadonlySet<string>
   tenantId: string
@@ -77,12 +79,24 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
   app.get('/', (_, reply) => reply.redirect(`${portalOrigin}/`, 303))
 
   await app.register(async (pages) => {
-    pages.removeAllContentTypeParsers()
-    pages.addContentTypeParser(
-      'application/x-www-form-urlencoded',
-      { parseAs: 'string' },
-      (_, body, done) => done(null, new URLSearchParams(String(body))),
-    )
+    useForms(pages)
+    const html = 'text/html; charset=utf-8'
+    pages.get('/sessions', async (request, reply) => {
+      const { ended } = request.query as { ended?: unknown }
+      const count = /^\d{1,4}$/.test(String(ended)) ? Number(ended) : undefined
+      return reply.type(html).send(await parts.ownSessions.show(request.raw, reply.raw, count))
+    })
+    pages.post('/sessions', async (request, reply) => {
+      const end = request.body instanceof URLSearchParams ? request.body.get('end') : null
+      if (end === null) return answerFailure(reply, 'bad-request')
+      const ended = await parts.ownSessions.end(request.raw, reply.raw, end)
+      // A redirect, so that a page that is reloaded ends nothing again.
+      return reply.redirect(`/sessions?ended=${ended}`, 303)
+    })
+  })
+
+  await app.register(async (pages) => {
+    useForms(pages)
     pages.addHook('preHandler', async (request, reply) => {
       const { uid } = request.params as { uid: string }
       if (!(await parts.binding.isBound(request.raw, uid)))
@@ -135,6 +149,15 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
 
   await app.ready()
   return app
+}
+
+function useForms(pages: FastifyInstance): void {
+  pages.removeAllContentTypeParsers()
+  pages.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string' },
+    (_, body, done) => done(null, new URLSearchParams(String(body))),
+  )
 }
 
 /** Fields of every answer. */

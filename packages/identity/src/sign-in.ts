@@ -11,7 +11,13 @@ import { type Store, sessions, users } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
-import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
+import {
+  type CookieNames,
+  type CookieSigner,
+  knownBrowserMs,
+  readCookie,
+  setCookie,
+} from './cookies.ts'
 import { IdentityError } from './errors.ts'
 import type { FailureCode } from './failures.ts'
 import { hashPassword, isOutdatedHash, verifyPassword } from './password.ts'
@@ -56,8 +62,10 @@ export class SignInForm {
   readonly #parts: SignInParts
   // An office behind one address signs in at nine o'clock; a guesser goes on all day.
   readonly #addresses = new RateLimit({ burst: 60, intervalMs: 2_000 })
-  // Ten guesses, then two a minute for one name, from wherever they come.
-  readonly #names = new RateLimit({ burst: 10, intervalMs: 30_000 })
+  // Ten guesses, then two a minute, for one name from one address, or from one browser that is known.
+  readonly #attempts = new RateLimit({ burst: 10, intervalMs: 30_000 })
+  // For one name from all the addresses from which its owner has not signed in before: many guessers together.
+  readonly #strangers = new RateLimit({ burst: 50, intervalMs: 15_000 })
 
   constructor(parts: SignInParts) {
     this.#parts = parts
@@ -89,7 +97,6 @@ export class SignInForm {
     response: ServerResponse,
     form: URLSearchParams,
   ): Promise<SignInAnswer> {
-    const { clock } = this.#parts
     const pending = await this.#findPending(request, response)
     if (!pending) return { kind: 'failure', code: 'sign-in-expired' }
     const userName = users.toUserName(form.get('userName') ?? '').slice(0, 256)
@@ -100,8 +107,7 @@ export class SignInForm {
       body: signInPage(this.#facts(pending, { userName, problem, retryAfterSeconds })),
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     })
-    const buckets = this.#buckets(request, userName)
-    const waitMs = Math.max(...buckets.map(([limit, key]) => limit.take(key, clock())))
+    const { waitMs, taken } = await this.#take(request, userName)
     const user = await users.findCredentials(this.#parts.db, userName)
     const failed = (reason: SignInFailure) =>
       this.#parts.audit.failed(request, String(pending.params.client_id), user, reason)
@@ -121,7 +127,7 @@ export class SignInForm {
       await failed(failure ?? 'user-unknown')
       return again('invalid')
     }
-    for (const [limit, key] of buckets) limit.giveBack(key)
+    for (const [limit, key] of taken) limit.giveBack(key)
     await this.#complete(request, response, pending, user)
     return { kind: 'done' }
   }
@@ -181,7 +187,12 @@ export class SignInForm {
     }
     const browser = this.#browserKey(request, user.userName)
     if (browser !== undefined)
-      setCookie(response, cookieNames.known, cookieSigner.sign('known', browser), 90 * 86_400)
+      setCookie(
+        response,
+        cookieNames.known,
+        cookieSigner.sign('known', browser),
+        knownBrowserMs / 1000,
+      )
     await this.#resume(request, response, pending, { login })
   }
 
@@ -206,19 +217,38 @@ export class SignInForm {
   }
 
   /**
-   * What an attempt uses up. A browser in which this person has signed in before has a bucket of its own, so that
-   * guessing from elsewhere cannot lock the person out.
+   * Takes what an attempt uses up, and nothing after the first that is used up. Guessing cannot lock anybody else out: a browser and an
+   * address from which the person has signed in before have limits of their own, and nobody else's attempts count there.
+   *
+   * @returns the milliseconds to wait, 0 when it may go on; and what is given back when the password was right
    */
-  #buckets(request: IncomingMessage, userName: string): [RateLimit, string][] {
-    const { cookieNames, cookieSigner } = this.#parts
+  async #take(
+    request: IncomingMessage,
+    userName: string,
+  ): Promise<{ waitMs: number; taken: [RateLimit, string][] }> {
+    const { cookieNames, cookieSigner, clock } = this.#parts
+    const address = addressKey(visitOf(request).clientAddress)
     const browser = this.#browserKey(request, userName)
     const known = cookieSigner.verify('known', readCookie(request, cookieNames.known))
-    const name =
-      browser !== undefined && known === browser ? `browser ${browser}` : `name ${userName}`
-    return [
-      [this.#addresses, addressKey(visitOf(request).clientAddress)],
-      [this.#names, name],
+    const isKnown = browser !== undefined && known === browser
+    const taken: [RateLimit, string][] = [
+      [this.#addresses, address],
+      [this.#attempts, isKnown ? `browser ${browser}` : `${address} ${userName}`],
     ]
+    for (const [limit, key] of taken) {
+      const waitMs = limit.take(key, clock())
+      if (waitMs > 0) return { waitMs, taken }
+    }
+    if (isKnown) return { waitMs: 0, taken }
+    const waitMs = this.#strangers.take(userName, clock())
+    if (waitMs === 0) return { waitMs, taken: [...taken, [this.#strangers, userName]] }
+    return { waitMs: (await this.#isFamiliar(userName, address)) ? 0 : waitMs, taken }
+  }
+
+  /** Whether the person has signed in from the address, or its network, in the time that sessions are kept. */
+  async #isFamiliar(userName: string, address: string): Promise<boolean> {
+    const addresses = await sessions.listAddresses(this.#parts.db, userName)
+    return addresses.some((each) => addressKey(each) === address)
   }
 
   #browserKey(request: IncomingMessage, userName: string): string | undefined {

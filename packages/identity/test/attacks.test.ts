@@ -492,10 +492,83 @@ test('attack 41: guesses from elsewhere do not lock a person out of a browser th
   await signIn(fixture, hers, fixture.wiki, 'ana')
   // The proof is bound to the browser and to the name.
   const copied = fixture.browser()
+  // She comes from the address that the guesses came from.
   const known = '__Host-sallyport-known'
   copied.cookies.set(known, hers.cookies.get(known)!)
   const pending = await openSignIn(fixture, copied, newAttempt(fixture.hr))
   assert.equal((await submitSignIn(copied, pending.url, 'ana')).status, 429)
+})
+
+test('attack 41: guesses from one address lock nobody out at another', async (t) => {
+  const fixture = await withAna(t)
+  const attacker = fixture.browser('127.0.0.66')
+  const pending = await openSignIn(fixture, attacker, newAttempt(fixture.hr))
+  for (let guess = 0; guess < 200; guess += 1) await submitSignIn(attacker, pending.url, 'ana', 'x')
+  assert.equal((await submitSignIn(attacker, pending.url, 'ana')).status, 429)
+  await signIn(fixture, fixture.browser('127.0.0.2'), fixture.hr, 'ana')
+})
+
+test('attack 41: guesses from many addresses are slowed down together, and lock nobody out where she was before', async (t) => {
+  const fixture = await withAna(t)
+  const familiar = '127.0.0.7'
+  await signIn(fixture, fixture.browser(familiar), fixture.hr, 'ana')
+  const statuses: number[] = []
+  for (let address = 100; address < 112; address += 1) {
+    const attacker = fixture.browser(`127.0.0.${address}`)
+    const { url } = await openSignIn(fixture, attacker, newAttempt(fixture.hr))
+    for (let guess = 0; guess < 5; guess += 1)
+      statuses.push((await submitSignIn(attacker, url, 'ana', 'x')).status)
+  }
+  assert.deepEqual(statuses.slice(0, 50), Array(50).fill(422))
+  assert.deepEqual(statuses.slice(50), Array(10).fill(429))
+  // Not even the right password goes through from a new place, which is the price of it.
+  const stranger = fixture.browser('127.0.0.120')
+  const pending = await openSignIn(fixture, stranger, newAttempt(fixture.hr))
+  assert.equal((await submitSignIn(stranger, pending.url, 'ana')).status, 429)
+  // A new browser at her own place does.
+  await signIn(fixture, fixture.browser(familiar), fixture.wiki, 'ana')
+  // And somebody else is not concerned.
+  await fixture.addUser('ben')
+  await signIn(fixture, fixture.browser('127.0.0.120'), fixture.hr, 'ben')
+})
+
+test('attack 41: unknown, wrong, disabled and locked are answered alike, after the same work', async (t) => {
+  const fixture = await withAna(t)
+  await fixture.addUser('gone', false)
+  await users.createUser(fixture.store.db, { userName: 'fresh', displayName: 'Fresh' }, 1)
+  const kinds = [
+    ['ana', 'wrong'],
+    ['nobody', 'wrong'],
+    ['gone', password],
+    ['fresh', 'wrong'],
+  ] as const
+  const answers = new Map<string, { text: string; ms: number }[]>()
+  for (const [index, [userName, typed]] of kinds.entries()) {
+    const browser = fixture.browser(`127.0.0.${20 + index}`)
+    const { url } = await openSignIn(fixture, browser, newAttempt(fixture.hr))
+    const seen: { text: string; ms: number }[] = []
+    for (let guess = 0; guess < 12; guess += 1) {
+      const startedAt = performance.now()
+      const answer = await submitSignIn(browser, url, userName, typed)
+      const ms = performance.now() - startedAt
+      const { date, ...headers } = answer.headers
+      assert.ok(date)
+      const text = `${answer.status} ${JSON.stringify(headers)} ${answer.body.replaceAll(userName, 'NAME')}`
+      seen.push({ text: text.replace(/"content-length":"\d+",?/, ''), ms })
+    }
+    answers.set(userName, seen)
+  }
+  const [first, ...others] = [...answers.values()]
+  for (const other of others)
+    for (const [guess, { text }] of other.entries())
+      assert.ok(text === first![guess]!.text, `guess ${guess} is answered another way`)
+  // A hash takes 10 ms and more, whatever the machine; an answer without one a fraction of it.
+  const median = (of: { ms: number }[]) => of.map(({ ms }) => ms).sort((a, b) => a - b)[5]!
+  const medians = [...answers.values()].map(median)
+  assert.ok(
+    Math.max(...medians) < 2.5 * Math.min(...medians),
+    `medians of ${medians.map((ms) => ms.toFixed(1)).join(', ')} ms`,
+  )
 })
 
 test('attack 46: a token of one kind is worth nothing where another is asked for', async (t) => {

@@ -14,7 +14,12 @@ import {
   type Snapshot,
 } from '@sallyport/domain'
 import { groups, openStore, type Store, secrets, users } from '@sallyport/store'
-import { hashPassword, type Identity, startIdentity } from '../src/index.ts'
+import {
+  hashPassword,
+  type Identity,
+  type LogoutDestinations,
+  startIdentity,
+} from '../src/index.ts'
 
 export const loginOrigin = 'https://login.example.test'
 export const tenantId = '0f1e2d3c-4b5a-4968-8776-655443322110'
@@ -39,9 +44,12 @@ export interface Fixture {
   errors: unknown[]
   hr: Published
   wiki: Published
-  publish(name: string): Published
+  publish(name: string, more?: Partial<ApplicationInput>): Published
+  /** Where logout tokens may go; read when identity starts. */
+  logout: LogoutDestinations
   addUser(userName: string, enabled?: boolean): Promise<string>
-  browser(): Browser
+  /** @param address of 127.0.0.0/8 that it comes from */
+  browser(address?: string): Browser
   /** A new identity over the same store, as after a restart; the one before is closed. */
   restart(): Promise<void>
 }
@@ -86,7 +94,9 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
   const events: AccessEvent[] = []
   const errors: unknown[] = []
   store.feed.subscribe((event) => events.push(event))
-  const keys = { cookies: [randomBytes(32)], clientSecret: Buffer.alloc(32, 7) }
+  const cookieKeys = [{ secret: randomBytes(32) }]
+  const keys = { cookies: () => cookieKeys, clientSecret: Buffer.alloc(32, 7) }
+  const logout: LogoutDestinations = { allow: [], authorities: [] }
   const start = () =>
     startIdentity({
       store,
@@ -98,6 +108,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       seal: (_, bytes) => bytes.toString('base64'),
       open: (_, sealed) => Buffer.from(sealed, 'base64'),
       snapshot: () => snapshot,
+      logout,
       clock: () => time.nowAt,
       log: { error: (facts) => errors.push(facts) },
     })
@@ -114,6 +125,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     hr,
     wiki,
     publish,
+    logout,
     async addUser(userName, enabled = true) {
       const user = await users.createUser(
         store.db,
@@ -128,7 +140,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       )
       return user!.id
     },
-    browser: () => new Browser(port),
+    browser: (address) => new Browser(port, address),
     async restart() {
       await fixture.identity.close()
       fixture.identity = await start()
@@ -156,8 +168,11 @@ export class Browser {
   readonly cookies = new Map<string, string>()
   readonly #port: number
 
-  constructor(port: number) {
+  readonly #address: string
+
+  constructor(port: number, address = '127.0.0.1') {
     this.#port = port
+    this.#address = address
   }
 
   get(url: string, headers: Record<string, string> = {}): Promise<Answer> {
@@ -191,6 +206,7 @@ export class Browser {
       const sent = request(
         {
           host: '127.0.0.1',
+          localAddress: this.#address,
           port: this.#port,
           method,
           path: url.startsWith('/') ? url : pathname + search,

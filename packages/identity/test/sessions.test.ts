@@ -104,3 +104,14 @@ test('what has expired is swept, what is live stays', async (t) => {
   await oidcModel.deleteOidcModelsBefore(db, fixture.time.nowAt + 3 * 3_600_000)
   assert.deepEqual(await models(), ['Grant', 'Session'])
 })
+
+test('a limit on the age of the sign-in asks for the password when that is older', async (t) => {
+  const fixture = await startFixture(t)
+  await fixture.addUser('ana')
+  const browser = fixture.browser()
+  await signIn(fixture, browser, fixture.hr, 'ana')
+  const attempt = newAttempt(fixture.wiki)
+  const fresh = await browser.get(fixture.identity.authorizeUrl({ ...attempt, maxAgeSeconds: 600 }))
+  assert.ok(fresh.headers.location!.startsWith(attempt.redirectUri))
+  await openSignIn(fixture, browser, { ...attempt, maxAgeSeconds: 0 } as typeof attempt)
+})

@@ -3,6 +3,7 @@
  * one namespace per noun. The same queries run on SQLite and PostgreSQL. What a query changes for
  * people who are signed in, its caller publishes on the feed once it is committed.
  */
+export * as accessState from './access-state.ts'
 export * as applications from './applications.ts'
 export * as audit from './audit.ts'
 export { AuditNotices, type AuditNoticesOptions } from './audit-notices.ts'

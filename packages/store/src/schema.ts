@@ -89,6 +89,8 @@ export interface Database {
     endReason: string | null
     clientAddress: string | null
     userAgent: string | null
+    /** As gateways say, about once a minute; null for one from before that was kept. */
+    lastUsedAt: number | null
   }
   auditEvent: {
     id: string

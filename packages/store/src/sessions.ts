@@ -15,6 +15,7 @@ export interface SessionRow {
   endReason: string | undefined
   clientAddress: string | undefined
   userAgent: string | undefined
+  lastUsedAt: number | undefined
 }
 
 export async function createSession(
@@ -40,6 +41,7 @@ export async function createSession(
       endReason: null,
       clientAddress: input.clientAddress ?? null,
       userAgent: input.userAgent ?? null,
+      lastUsedAt: input.signedInAt,
     })
     .execute()
 }
@@ -97,7 +99,7 @@ function selectLive(db: Kysely<Database>, id: string, nowAt: number) {
 }
 
 /**
- * @param reason `signed-out`, `replaced`, `administrator`
+ * @param reason `signed-out`, `signed-out-elsewhere`, `replaced`, `administrator`
  * @returns whose session it was, if it was this call that ended it
  */
 export async function endSession(
@@ -114,6 +116,38 @@ export async function endSession(
     .returning('userId')
     .executeTakeFirst()
   return row?.userId
+}
+
+/** Addresses that a user has signed in from, of the sessions that are kept; the latest ones. */
+export async function listAddresses(db: Kysely<Database>, userName: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('session')
+    .innerJoin('user', 'user.id', 'session.userId')
+    .select('session.clientAddress')
+    .where('user.userName', '=', userName)
+    .where('session.clientAddress', 'is not', null)
+    .orderBy('session.signedInAt', 'desc')
+    .limit(200)
+    .execute()
+  return [...new Set(rows.map(({ clientAddress }) => clientAddress!))]
+}
+
+/** So many parameters fit into one statement of any database. */
+const limitParameters = 500
+
+/** Notes that the sessions were in use at the instant; one that says a later one is left as it is. */
+export async function noteUse(
+  db: Kysely<Database>,
+  ids: readonly string[],
+  at: number,
+): Promise<void> {
+  for (let start = 0; start < ids.length; start += limitParameters)
+    await db
+      .updateTable('session')
+      .set({ lastUsedAt: at })
+      .where('id', 'in', ids.slice(start, start + limitParameters))
+      .where((eb) => eb.or([eb('lastUsedAt', 'is', null), eb('lastUsedAt', '<', at)]))
+      .execute()
 }
 
 /** Sessions, newest first. `liveAt` leaves out those that do not stand at that instant. */
@@ -158,6 +192,7 @@ function toSessionRow(
     endReason: row.endReason ?? undefined,
     clientAddress: row.clientAddress ?? undefined,
     userAgent: row.userAgent ?? undefined,
+    lastUsedAt: row.lastUsedAt ?? undefined,
   }
 }
 

@@ -25,6 +25,14 @@ export interface StoreOptions {
 export interface Store {
   readonly db: Kysely<Database>
   readonly feed: EventFeed
+  /**
+   * Resolves when the database has answered, and every event that anybody published before the call has been given to
+   * the listeners of this process. A feed over a connection sends something through it that comes back, and rejects
+   * while it is lost; once it is there again it publishes `feed-interrupted` before anything else.
+   *
+   * @throws StoreError
+   */
+  prove(): Promise<void>
   /** Waits for what was asked before. */
   close(): Promise<void>
 }
@@ -53,6 +61,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   return {
     db,
     feed: new EventFeed(),
+    async prove() {
+      // Of this process's own feed nothing gets lost; that the store can be asked is what there is to prove.
+      await db.selectFrom('setting').select('key').limit(1).execute()
+    },
     async close() {
       await db.destroy()
       // Kysely leaves a driver alone that it never used.

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { AccessEvent, Claims } from '@sallyport/domain'
 import type { Kysely, Selectable } from 'kysely'
 import { transitiveGroups } from './groups.ts'
+import { deleteOidcModelsOfUser } from './oidc-model.ts'
 import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
 
@@ -269,7 +270,7 @@ export function deleteUser(db: Kysely<Database>, id: string, nowAt: number): Pro
       .where('principalId', '=', id)
       .where('principalKind', '=', 'user')
       .execute()
-    await db.deleteFrom('oidcModel').where('accountId', '=', id).execute()
+    await deleteOidcModelsOfUser(db, id, nowAt)
     await db
       .updateTable('session')
       .set({ endedAt: nowAt, endReason: 'user-deleted' })
@@ -299,7 +300,7 @@ async function raise(
     if (!row) return undefined
     // What the OpenID provider holds for the user (its session, grants, tokens) could only be
     // refused from now on.
-    await db.deleteFrom('oidcModel').where('accountId', '=', id).execute()
+    await deleteOidcModelsOfUser(db, id, nowAt)
     return [{ kind: 'user-epoch', userId: id, signInEpoch: row.signInEpoch, at: nowAt }]
   })
 }

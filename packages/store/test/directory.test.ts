@@ -255,8 +255,8 @@ test('the end of a provider session takes its grants, codes and tokens, and no o
     await save('AuthorizationCode', `code ${grantId}`, { grantId })
     await save('AccessToken', `token ${grantId}`, { grantId })
   }
-  await oidcModel.deleteOidcSession(db, 'u')
-  await oidcModel.deleteOidcSession(db, 'unknown')
+  await oidcModel.deleteOidcSession(db, 'u', 1)
+  await oidcModel.deleteOidcSession(db, 'unknown', 1)
   const left = await db.selectFrom('oidcModel').select('id').orderBy('id').execute()
   assert.deepEqual(
     left.map(({ id }) => id),

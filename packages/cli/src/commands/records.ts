@@ -16,6 +16,7 @@ export function addRecordCommands(program: Command, administration: Administrati
         [
           'userName',
           'signedInAt',
+          'lastUsedAt',
           'absoluteExpiresAt',
           'methods',
           'clientAddress',
@@ -30,5 +31,15 @@ export function addRecordCommands(program: Command, administration: Administrati
     .description('end a session: its owner must sign in again everywhere')
     .action((id: string) =>
       administration.change('session.end', { sessionId: id }, () => `session ${id} ended`),
+    )
+  session
+    .command('end-all <userName>')
+    .description('end every session of a user')
+    .action((userName: string) =>
+      administration.change(
+        'session.end-all',
+        { userName },
+        () => `every session of ${userName} ended`,
+      ),
     )
 }

@@ -24,6 +24,7 @@ export const systemCommands: Record<string, CommandDefinition> = {
       return rows.map((row) => ({
         userName: row.userName ?? null,
         signedInAt: row.signedInAt,
+        lastUsedAt: row.lastUsedAt ?? null,
         absoluteExpiresAt: row.absoluteExpiresAt,
         methods: row.methods,
         clientAddress: row.clientAddress ?? null,
@@ -44,10 +45,20 @@ export const systemCommands: Record<string, CommandDefinition> = {
           message: 'there is no such session in force; see: sallyport session list',
         })
       // Its grants and tokens would outlive it.
-      await oidcModel.deleteOidcSession(db, sessionId)
+      await oidcModel.deleteOidcSession(db, sessionId, nowAt)
       publish([{ kind: 'session-ended', sessionId, at: nowAt }])
       const userName = (await users.findUserById(db, userId))?.userName
       await audit('session-ended', sessionId, { reason: 'administrator', userId, userName })
+    },
+  ),
+
+  'session.end-all': change(
+    'Ends every session of a user, who may sign in again.',
+    z.strictObject({ userName: reference }),
+    async ({ db, nowAt, publish, audit }, { userName }) => {
+      const { id } = await findUser(db, userName, 'userName')
+      publish((await users.endAllSessions(db, id, nowAt))!)
+      await audit('sessions-ended', id)
     },
   ),
 

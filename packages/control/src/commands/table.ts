@@ -3,6 +3,7 @@ import { applicationCommands } from './applications.ts'
 import { backupCommands } from './backup.ts'
 import { connectorCommands } from './connectors.ts'
 import { groupCommands } from './groups.ts'
+import { keyCommands } from './keys.ts'
 import { objectCommands } from './objects.ts'
 import { systemCommands } from './system.ts'
 import { userCommands } from './users.ts'
@@ -14,6 +15,7 @@ const definitions: Record<string, CommandDefinition> = {
   ...connectorCommands,
   ...objectCommands,
   ...backupCommands,
+  ...keyCommands,
   ...systemCommands,
 }
 

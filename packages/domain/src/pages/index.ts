@@ -2,6 +2,7 @@
  * Pages that people see: sign-in, sign-out, the portal, errors. Pure functions from facts to a whole
  * HTML document. They need no script, no file and no network; `securityHeaders` goes with each.
  */
+export { describeDevice } from './device.ts'
 export {
   type ErrorPage,
   errorPage,
@@ -11,6 +12,7 @@ export {
 } from './error.ts'
 export { escapeHtml, Html, type HtmlValue, html, linkUrl } from './html.ts'
 export { type PortalPage, portalPage } from './portal.ts'
+export { type ListedSession, type SessionsPage, sessionsPage } from './sessions.ts'
 export { cardPage, page, type Shell, securityHeaders } from './shell.ts'
 export {
   alreadySignedInPage,

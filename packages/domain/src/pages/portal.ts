@@ -10,6 +10,8 @@ export interface PortalPage {
   applications: readonly { name: string; displayName: string; externalUrl: string }[]
   /** A sentence above the tiles. */
   notice?: string | undefined
+  /** Where the person sees where else they are signed in. */
+  sessionsUrl: string
   signOutUrl: string
 }
 
@@ -21,6 +23,7 @@ export function portalPage(facts: PortalPage): string {
 ${brand}
 <div class="person">
 <div><b>${facts.displayName}</b><span class="name">${facts.userName}</span></div>
+<a href="${linkUrl(facts.sessionsUrl)}">Your sessions</a>
 <a href="${linkUrl(facts.signOutUrl)}">Sign out</a>
 </div>
 </header>

@@ -106,8 +106,17 @@ font-size:1.125rem;font-weight:600;color:#fff}
 .empty{padding:clamp(1.5rem,6vw,3.5rem) 1.25rem;text-align:center;color:var(--muted);
 border:1px dashed var(--control);border-radius:14px;display:flex;flex-direction:column;gap:.375rem}
 .empty h2{color:var(--text)}
+.wall.narrow{max-width:52rem}
+.rows{list-style:none;display:flex;flex-direction:column;gap:.75rem}
+.row{display:flex;flex-wrap:wrap;align-items:center;justify-content:space-between;gap:.75rem 1.5rem;
+padding:1rem 1.125rem;background:var(--card);border:1px solid var(--line);border-radius:14px}
+.row>div{flex:1 1 16rem;min-width:0}
+.badge{display:inline-block;margin-left:.25rem;padding:0 .5rem;font-size:.75rem;font-weight:600;color:var(--muted);
+border:1px solid var(--line);border-radius:99px;vertical-align:.1em}
+.detail{font-size:.875rem;color:var(--muted)}
+.wall>.actions>*{flex:0 1 auto}
 @media(max-width:26rem){.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.5rem}}
 @media(prefers-reduced-motion:reduce){*{transition:none!important}}
-@media(forced-colors:active){.arches{display:none}.button,.tile,.card,.monogram{border:1px solid}}
+@media(forced-colors:active){.arches{display:none}.button,.tile,.row,.card,.monogram{border:1px solid}}
 @media print{.arches,.actions{display:none}}
 `

@@ -9,6 +9,7 @@ import {
   type AssignedApplication,
   applicationSchema,
   compileSnapshot,
+  type DenySet,
   type IdentitySession,
   type Snapshot,
 } from '@sallyport/domain'
@@ -112,9 +113,37 @@ export class Identity {
     return known.session
   }
 
+  readonly used: string[] = []
+  async noteUse(sessionIds: readonly string[]): Promise<void> {
+    if (this.isDown) throw new Error('identity is down')
+    this.used.push(...sessionIds)
+  }
+
   async endSession(sessionId: string): Promise<void> {
     this.ended.push(sessionId)
     this.sessions.delete(sessionId)
+  }
+}
+
+/** What a gateway hears events by: it proves and gives at once, unless a test says otherwise. */
+export class Feed {
+  denySet: DenySet = { endedSessions: [], epochs: [], revokedConnectorIds: [] }
+  isDown = false
+  proofs = 0
+  readings = 0
+  /** What the next reading waits for, after it was read. */
+  gate: Promise<void> | undefined
+
+  async prove(): Promise<void> {
+    this.proofs += 1
+    if (this.isDown) throw new Error('feed is down')
+  }
+
+  async catchUp(): Promise<DenySet> {
+    this.readings += 1
+    const { denySet } = this
+    await this.gate
+    return denySet
   }
 }
 
@@ -124,6 +153,10 @@ export interface TestGatewayOptions {
   trustedProxies?: string[]
   http?: ServerOptions
   portal?: GatewayOptions['portal']
+  /** What has ended is not read yet. */
+  isStopped?: boolean
+  /** Tests that move the clock by hours are not about the feed. */
+  feedSilenceLimitMs?: number
 }
 
 /** A gateway in memory: its configuration and identity are literals, its clients and connectors are driven by hand. */
@@ -133,20 +166,32 @@ export class TestGateway {
   readonly records: AccessRecord[] = []
   readonly internalErrors: unknown[] = []
   readonly connectors: TestConnector[] = []
+  readonly feed = new Feed()
+  cookieKeys = [{ id: '1', secret: Buffer.alloc(32, 1) }]
+  readonly started: Promise<void>
+  readonly feedChanges: boolean[] = []
+  readonly feedErrors: unknown[] = []
   snapshot: Snapshot
   nowAt = startAt
   readonly #t: TestContext
   readonly #port: number
+  readonly #isStopped: boolean
   #waiting: (() => void)[] = []
 
   constructor(t: TestContext, options: TestGatewayOptions) {
     this.#t = t
     this.#port = options.port ?? 443
+    this.#isStopped = options.isStopped ?? false
     this.snapshot = this.compile(options.applications)
     const identity = this.identity as unknown as GatewayOptions['identity']
     this.gateway = new Gateway({
       snapshot: () => this.snapshot,
       identity,
+      feed: this.feed,
+      feedSilenceLimitMs: options.feedSilenceLimitMs ?? Number.POSITIVE_INFINITY,
+      monotonicMs: () => this.nowAt - startAt,
+      onFeedChange: (isSilent) => this.feedChanges.push(isSilent),
+      onFeedError: (error) => this.feedErrors.push(error),
       portal:
         options.portal ??
         (async ({ session }): Promise<LocalAnswer> => ({
@@ -154,7 +199,7 @@ export class TestGateway {
           fields: ['Content-Type', 'text/html'],
           body: `portal of ${session.userId}`,
         })),
-      cookieKeys: [{ id: '1', secret: Buffer.alloc(32, 1) }],
+      cookieKeys: () => this.cookieKeys,
       port: this.#port,
       trustedProxies: options.trustedProxies ?? [],
       absoluteLifetimeMs: 12 * hourMs,
@@ -166,6 +211,7 @@ export class TestGateway {
       onInternalError: (error) => this.internalErrors.push(error),
       ...(options.http ? { http: options.http } : {}),
     })
+    this.started = options.isStopped ? Promise.resolve() : this.gateway.start()
     t.after(async () => {
       await this.gateway.close()
       // Whatever else a test looks at: nothing may be let out of a handler into a tunnel.
@@ -196,7 +242,11 @@ export class TestGateway {
   /** A connection of a client, in memory. */
   connect(serverName?: string): Wire {
     const [near, far] = duplexPair()
-    this.gateway.serveClient(Object.assign(far, { remoteAddress: '192.0.2.1' }), serverName)
+    const serve = () =>
+      this.gateway.serveClient(Object.assign(far, { remoteAddress: '192.0.2.1' }), serverName)
+    // The first of a test that has not waited yet.
+    if (this.gateway.feed.isSilent() && !this.#isStopped) void this.started.then(serve)
+    else serve()
     this.#t.after(() => near.destroy())
     return new Wire(near)
   }
