@@ -21,6 +21,7 @@ const DEBIAN_PACKAGES = {
   'nginx-light': 'nginx',
   'openssh-server': 'sshd',
   openssl: 'openssl',
+  postgresql: '/usr/lib/postgresql',
   procps: 'ps',
   squid: 'squid',
   wrk: 'wrk',
@@ -34,6 +35,7 @@ const TEST_PACKAGES = [
   'iproute2',
   'openssl',
   'curl',
+  'postgresql',
   'procps',
   'fonts-liberation',
 ]

@@ -1,6 +1,5 @@
 import { lookup } from 'node:dns/promises'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseServiceConfig, type Service, startService } from '@sallyport/cli'
@@ -9,6 +8,8 @@ import type { AccessRecord } from '@sallyport/gateway'
 import { pino } from 'pino'
 import { Client } from './client.ts'
 import { Origin } from './origin.ts'
+import { findFreePort } from './ports.ts'
+import { lastFirst, type Scope } from './scope.ts'
 
 export interface SystemApplication {
   name: string
@@ -34,23 +35,6 @@ export interface SystemOptions {
   /** Further lines of the service's YAML. */
   config?: string
   logLevel?: string
-}
-
-/** Closes what it started when the test ends; `t` of `node:test` fits. */
-export interface Scope {
-  after(close: () => Promise<void> | void): void
-}
-
-/**
- * A scope that closes last what was started first, as whoever starts things in a row expects;
- * `node:test` itself closes them in the order of registration.
- */
-export function lastFirst(scope: Scope): Scope {
-  const closers: (() => Promise<void> | void)[] = []
-  scope.after(async () => {
-    for (const close of closers.reverse()) await close()
-  })
-  return { after: (close) => void closers.push(close) }
 }
 
 /** Password of every user that the testkit makes. */
@@ -244,14 +228,6 @@ function decodeEntities(text: string): string {
     .replace(/&lt;/g, '<')
     .replace(/&gt;/g, '>')
     .replace(/&amp;/g, '&')
-}
-
-export async function findFreePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /**
