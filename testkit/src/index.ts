@@ -15,6 +15,7 @@ export {
 export { link, Namespace } from './namespaces.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export { findFreePort } from './ports.ts'
+export { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
 export { type ProcessSystem, startProcesses } from './processes.ts'
 export { parseRaw, type RawAnswer, rawRequest } from './raw.ts'
 export { lastFirst, type Scope } from './scope.ts'

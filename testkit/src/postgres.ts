@@ -190,3 +190,12 @@ function findProgram(name: string): string {
   if (versions.length === 0) throw new Error(`no PostgreSQL 15 or later in ${versionsFolder}`)
   return join(versionsFolder, String(versions[0]), 'bin', name)
 }
+
+/** The `database` of a sallyport.yaml; the password becomes a file of the folder. */
+export async function toDatabaseYaml(database: PostgresDatabase, dir: string): Promise<string> {
+  const { host, port, user, database: name } = database
+  const passwordFile = join(dir, 'database-password')
+  writeFileSync(passwordFile, `${await database.password()}\n`, { mode: 0o600 })
+  const url = `postgresql://${user}@${host}:${port}/${name}`
+  return `database: ${JSON.stringify({ kind: 'postgresql', url, passwordFile })}\n`
+}

@@ -9,6 +9,7 @@ import { pino } from 'pino'
 import { Client } from './client.ts'
 import { Origin } from './origin.ts'
 import { findFreePort } from './ports.ts'
+import { type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
 import { lastFirst, type Scope } from './scope.ts'
 
 export interface SystemApplication {
@@ -32,6 +33,8 @@ export interface SystemOptions {
   /** Rules beside the origins that the applications have. */
   allow?: readonly string[]
   connectors?: number
+  /** Default: an SQLite file. */
+  database?: PostgresDatabase
   /** Further lines of the service's YAML. */
   config?: string
   logLevel?: string
@@ -239,9 +242,11 @@ export async function startSystem(scope: Scope, options: SystemOptions = {}): Pr
   const inner = lastFirst(scope)
   inner.after(() => rmSync(dir, { recursive: true, force: true }))
   const port = await findFreePort()
+  const { database } = options
+  const databaseYaml = database ? await toDatabaseYaml(database, dir) : ''
   const service = await startService(
     parseServiceConfig(
-      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${options.config ?? ''}`,
+      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${databaseYaml}${options.config ?? ''}`,
     ),
     pino({ level: options.logLevel ?? 'silent' }),
   )

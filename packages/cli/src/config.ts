@@ -4,13 +4,10 @@ import { dirname, join, resolve } from 'node:path'
 import { ConfigurationError, isHostName, type Problem, toProblems } from '@sallyport/domain'
 import { isAlias, LineCounter, parseDocument, visit } from 'yaml'
 import { z } from 'zod'
+import { file } from './config-fields.ts'
+import { type DatabaseConfig, databaseSchema } from './database-config.ts'
 
 const port = z.int().min(1).max(65_535)
-
-const file = z
-  .string()
-  .min(1)
-  .regex(/^[^\0]*$/, { error: 'must not hold a NUL' })
 
 const address = z.string().refine((text) => isIP(text) !== 0, { error: 'must be an IP address' })
 
@@ -56,6 +53,8 @@ export const serviceConfigSchema = z.strictObject({
   trustedProxies: z.array(addressRange).default([]),
   /** Certificates of your own, PEM; hosts that none of them covers get one of the built-in authority. */
   certificates: z.array(z.strictObject({ certificateFile: file, keyFile: file })).default([]),
+  /** Where everything is kept. Default: an SQLite file in the data folder. */
+  database: databaseSchema,
   /** Key that seals secrets in the database; kept outside of it. Default: `key` in the data folder. */
   keyFile: file.optional(),
   /** One JSON line for each request. Default: `access.log` in the data folder; `-` is standard output. */
@@ -95,6 +94,7 @@ export function readServiceConfig(path: string): ServiceConfig {
     ...(config.accessLog === undefined || config.accessLog === '-'
       ? {}
       : { accessLog: resolve(base, config.accessLog) }),
+    database: resolveFiles(config.database, base),
     certificates: config.certificates.map(({ certificateFile, keyFile }) => ({
       certificateFile: resolve(base, certificateFile),
       keyFile: resolve(base, keyFile),
@@ -107,6 +107,16 @@ export function readServiceConfig(path: string): ServiceConfig {
       `must be a shorter path: ${socket} has more than ${maxSocketPathBytes} bytes`,
     )
   return absolute
+}
+
+function resolveFiles(database: DatabaseConfig, base: string): DatabaseConfig {
+  if (database.kind === 'sqlite') return database
+  const { passwordFile, caFile } = database
+  return {
+    ...database,
+    ...(passwordFile === undefined ? {} : { passwordFile: resolve(base, passwordFile) }),
+    ...(caFile === undefined ? {} : { caFile: resolve(base, caFile) }),
+  }
 }
 
 function readText(path: string): string {

@@ -24,13 +24,13 @@ import { ConfigurationError, type Problem, systemHosts } from '@sallyport/domain
 import { type ClientHello, Gateway, listenTls, type TlsRoute } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
-import { openStore } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
 import { type ServiceConfig, serviceFiles } from './config.ts'
 import { checkOwner, makeFolder } from './folders.ts'
-import { explainKeyMismatch, openServiceKey } from './service-key.ts'
+import { explainKeyMismatch } from './service-key.ts'
+import { describeDatabase, openServiceStore } from './service-store.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
 /** A running service. */
@@ -70,15 +70,17 @@ export async function startService(
     closers.length = 0
   }
   try {
-    const keyFile = openServiceKey(files)
-    const store = await openStore({
-      kind: 'sqlite',
-      file: files.database,
+    const { store, keyFile } = await openServiceStore(config, {
       // Without its store a service can neither sign in nor revoke: it ends, and is started again.
       onFailure: (error) => {
         log.fatal({ err: error }, 'the store failed')
         process.exit(1)
       },
+      onConnection: (error) => {
+        if (error) log.warn({ err: error }, 'the database is away; trying again')
+        else log.info('the database is there again')
+      },
+      onError: (error) => log.warn({ err: error }, 'the database could not be asked'),
     })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
@@ -94,7 +96,7 @@ export async function startService(
         gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
       clock,
       log,
-    }).catch(explainKeyMismatch(files))
+    }).catch(explainKeyMismatch({ key: files.key, database: describeDatabase(config) }))
     closers.push(() => control.close())
     const identity = await startIdentity({
       store,

@@ -86,7 +86,7 @@ const sessionHistoryMs = 30 * 86_400_000
 
 export async function startIdentity(options: IdentityOptions): Promise<Identity> {
   const { store, tenantId, loginOrigin, portalOrigin, snapshot, log } = options
-  const { db, feed } = store
+  const { db } = store
   const clock = options.clock ?? Date.now
   const absoluteLifetimeMs = options.absoluteLifetimeMs ?? defaultLifetimeMs
   const names = cookieNames(loginOrigin)
@@ -99,9 +99,11 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
 
   async function endSession(sessionId: string, reason: string): Promise<void> {
     const nowAt = clock()
-    const ended = await sessions.endSession(db, sessionId, reason, nowAt)
-    if (ended) feed.publish({ kind: 'session-ended', sessionId, at: nowAt })
-    await oidcModel.deleteOidcSession(db, sessionId)
+    await store.change(async (db, announce) => {
+      if (await sessions.endSession(db, sessionId, reason, nowAt))
+        announce([{ kind: 'session-ended', sessionId, at: nowAt }])
+      await oidcModel.deleteOidcSession(db, sessionId)
+    })
   }
 
   const provider = createProvider({
