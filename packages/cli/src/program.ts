@@ -3,6 +3,7 @@ import { Administration } from './administration.ts'
 import { explainUsage } from './arguments.ts'
 import { addApplicationCommands } from './commands/applications.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
+import { addDatabaseCommands } from './commands/database.ts'
 import { addPeopleCommands } from './commands/people.ts'
 import { addRecordCommands } from './commands/records.ts'
 
@@ -32,6 +33,7 @@ export function createProgram(): Command {
   addApplicationCommands(program, administration)
   addConnectorCommands(program, administration)
   addRecordCommands(program, administration)
+  addDatabaseCommands(program, administration)
   explainUsage(program)
   return program
 }
