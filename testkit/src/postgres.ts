@@ -1,9 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setImmediate } from 'node:timers/promises'
 import pg from 'pg'
 import { findFreePort } from './ports.ts'
 import type { Scope } from './scope.ts'
@@ -114,8 +115,12 @@ export class Postgres {
     this.#process = undefined
     if (!child || child.exitCode !== null || child.signalCode !== null) return
     const exited = once(child, 'exit')
+    const workers = signal === 'SIGKILL' ? findChildren(child.pid!) : []
     child.kill(signal)
+    // Those that serve clients would finish what they are doing.
+    for (const pid of workers) killIfThere(pid)
     await exited
+    while (workers.some(isRunning)) await setImmediate()
   }
 
   /** A new, empty database with an owner of its own. */
@@ -178,6 +183,28 @@ export class Postgres {
         ? [`--reuid=${this.#owner}`, `--regid=${this.#owner}`, '--clear-groups']
         : []
     return ['setpriv', ...who, '--pdeathsig=QUIT', findProgram(program)]
+  }
+}
+
+function findChildren(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return text === '' ? [] : text.split(' ').map(Number)
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** One that has ended may stay as a zombie, without memory and files. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
   }
 }
 
