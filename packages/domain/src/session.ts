@@ -42,6 +42,11 @@ export interface Session {
 
 /** What the store's feed tells every gateway. */
 export type AccessEvent =
+  /**
+   * The feed was lost and is there again: events may have been missed, and whoever keeps what they said must
+   * read it anew. Comes before everything that the feed brings from now on.
+   */
+  | { kind: 'feed-interrupted'; at: number }
   | { kind: 'session-ended'; sessionId: string; at: number }
   /** Every session of the user with a lower epoch has ended. */
   | { kind: 'user-epoch'; userId: string; signInEpoch: number; at: number }

@@ -41,10 +41,9 @@ export interface CopyOptions {
 }
 
 /**
- * Copies everything from one database to another, in one transaction, and compares what arrived before that is
- * committed. The feed is not copied: nobody may be listening.
+ * Copies everything from one database to another, as it is at one instant, in one transaction, and compares what
+ * arrived before that is committed. The feed is not copied: nobody may be listening there.
  *
- * @param from nobody else may change it meanwhile
  * @throws StoreError `STORE_NOT_EMPTY`; `STORE_COPY_DIFFERS` when something did not arrive as it was. The target is as
  *   it was before
  */
@@ -54,32 +53,43 @@ export async function copyStore(
   options: CopyOptions = {},
 ): Promise<CopiedTable[]> {
   await checkTables(from)
-  return to.db.transaction().execute(async (target) => {
-    if (options.replace) await removeAll(target)
-    else await checkEmpty(target)
-    const copied: CopiedTable[] = []
-    for (const table of tables) {
-      const total = await countRows(from.db, table)
-      const sent = new Digest()
-      for await (const rows of readPages(from.db, table)) {
-        sent.add(rows)
-        await target
-          .insertInto(table)
-          .values(rows as never)
-          .execute()
-        options.onProgress?.({ table, rows: sent.rows, total })
-      }
-      const arrived = new Digest()
-      for await (const rows of readPages(target, table)) arrived.add(rows)
-      if (sent.rows !== total || !arrived.equals(sent))
-        throw new StoreError(
-          'STORE_COPY_DIFFERS',
-          `table ${table}: ${total} rows were to be copied, and what arrived differs; nothing was changed`,
-        )
-      copied.push({ table, rows: total })
+  return from.db
+    .transaction()
+    .setAccessMode('read only')
+    .execute((source) =>
+      to.db.transaction().execute((target) => copyTables(source, target, options)),
+    )
+}
+
+async function copyTables(
+  source: Kysely<Database>,
+  target: Kysely<Database>,
+  options: CopyOptions,
+): Promise<CopiedTable[]> {
+  if (options.replace) await removeAll(target)
+  else await checkEmpty(target)
+  const copied: CopiedTable[] = []
+  for (const table of tables) {
+    const total = await countRows(source, table)
+    const sent = new Digest()
+    for await (const rows of readPages(source, table)) {
+      sent.add(rows)
+      await target
+        .insertInto(table)
+        .values(rows as never)
+        .execute()
+      options.onProgress?.({ table, rows: sent.rows, total })
     }
-    return copied
-  })
+    const arrived = new Digest()
+    for await (const rows of readPages(target, table)) arrived.add(rows)
+    if (sent.rows !== total || !arrived.equals(sent))
+      throw new StoreError(
+        'STORE_COPY_DIFFERS',
+        `table ${table}: ${total} rows were to be copied, and what arrived differs; nothing was changed`,
+      )
+    copied.push({ table, rows: total })
+  }
+  return copied
 }
 
 /** A table that is not in the list would be lost without a word. */

@@ -13,8 +13,6 @@ export type StoreErrorCode =
   | 'STORE_MISSING'
   | 'STORE_UNTRUSTED'
   | 'STORE_TOO_OLD'
-  /** Events were missed that nobody has any more: what was concluded from the others may be wrong. */
-  | 'STORE_FEED_LOST'
   // Copying
   | 'STORE_NOT_EMPTY'
   | 'STORE_COPY_DIFFERS'

@@ -17,11 +17,6 @@ export class EventFeed {
     this.tell(event)
   }
 
-  /** How long ago it was certain that nothing was missed, milliseconds. */
-  silentMs(): number {
-    return 0
-  }
-
   protected tell(event: AccessEvent): void {
     for (const listener of [...this.#listeners]) {
       try {

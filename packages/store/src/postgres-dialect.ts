@@ -11,6 +11,7 @@ import {
   PostgresQueryCompiler,
   type QueryCompiler,
   type QueryResult,
+  type TransactionSettings,
 } from 'kysely'
 import type pg from 'pg'
 import { StoreError } from './errors.ts'
@@ -90,11 +91,21 @@ class PostgresPoolDriver implements Driver {
   /**
    * Transactions run one after the other, over all processes. Each sees what those before it left, as on SQLite, so
    * a check and the change that rests on it need no more thought; and the ids of feed events are in the order of commits.
+   * One that only reads waits for nobody, and sees everything as it is at one instant.
    */
-  async beginTransaction(connection: DatabaseConnection): Promise<void> {
+  async beginTransaction(
+    connection: DatabaseConnection,
+    { accessMode }: TransactionSettings,
+  ): Promise<void> {
     const own = connection as PostgresConnection
     own.inTransaction = true
     try {
+      if (accessMode === 'read only') {
+        await connection.executeQuery(
+          CompiledQuery.raw('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'),
+        )
+        return
+      }
       await connection.executeQuery(CompiledQuery.raw('BEGIN ISOLATION LEVEL READ COMMITTED'))
       await connection.executeQuery(
         CompiledQuery.raw(`SELECT pg_advisory_xact_lock(${advisoryLocks.changes})`),

@@ -40,7 +40,6 @@ export class PostgresFeed extends EventFeed {
   readonly #own = new Map<number, 'open' | 'seen' | 'told'>()
   #outbox: AccessEvent[] = []
   #sending: Promise<void> | undefined
-  silence: () => number = () => 0
 
   readonly #onError: (error: unknown) => void
 
@@ -50,10 +49,6 @@ export class PostgresFeed extends EventFeed {
     this.#db = db
     this.#retention = retention
     this.#onError = onError
-  }
-
-  override silentMs(): number {
-    return this.silence()
   }
 
   /** Other processes hear it as soon as the database takes it. */
@@ -104,6 +99,13 @@ export class PostgresFeed extends EventFeed {
       if (state !== undefined) return
     }
     for (const event of JSON.parse(events) as AccessEvent[]) this.tell(event)
+  }
+
+  /** Rows were lost before they were read: whoever relies on them must read anew. */
+  interrupted(at: number): void {
+    // Their own changes were told by whoever made them.
+    this.#own.clear()
+    this.tell({ kind: 'feed-interrupted', at })
   }
 
   /** Removes what is older, or more, than is kept; the newest row stays. */

@@ -28,6 +28,8 @@ export interface ListenerOptions {
   lookIntervalMs: number
   /** Rows in the order of commits, each once. */
   onRow(row: FeedRow): void
+  /** Rows are missing that nobody has any more. */
+  onInterruption(): void
   /** The connection broke, or is there again. */
   onConnection(error: StoreError | undefined): void
   /** It cannot go on, and somebody has to begin anew. */
@@ -50,7 +52,7 @@ export class PostgresListener {
   #wake: () => void = () => {}
   #isWoken = false
   #last: Pick<FeedRow, 'id' | 'at'> | undefined
-  #certainAt = performance.now()
+  #proofs: PromiseWithResolvers<void>[] = []
   #running: Promise<void> = Promise.resolve()
 
   private constructor(options: ListenerOptions) {
@@ -74,16 +76,27 @@ export class PostgresListener {
     this.#running = this.#run()
   }
 
-  /** How long ago it was certain that nothing was missed, milliseconds. */
-  silentMs(): number {
-    return performance.now() - this.#certainAt
+  /**
+   * Resolves when everything that was committed before the call has been given on.
+   *
+   * @throws StoreError while the connection is lost
+   */
+  prove(): Promise<void> {
+    const proof = Promise.withResolvers<void>()
+    this.#proofs.push(proof)
+    if (this.#client) this.#look()
+    else this.#disprove(this.#closed())
+    return proof.promise
   }
 
   async close(): Promise<void> {
     this.#closing.abort()
     this.#wake()
-    if (this.#client) await endClient(this.#client)
+    await this.#drop()
     await this.#running
+    // It may just have been made again.
+    await this.#drop()
+    this.#disprove(this.#closed())
   }
 
   async #connect(): Promise<void> {
@@ -93,10 +106,7 @@ export class PostgresListener {
       this.#lost = error
       this.#wake()
     })
-    client.on('notification', () => {
-      this.#isWoken = true
-      this.#wake()
-    })
+    client.on('notification', () => this.#look())
     this.#client = client
     const lock = exclusive ? 'pg_try_advisory_lock' : 'pg_try_advisory_lock_shared'
     const [answer] = await this.#ask<{ granted: boolean }>(
@@ -116,11 +126,8 @@ export class PostgresListener {
   async #listen(): Promise<void> {
     await this.#ask('LISTEN sallyport_feed')
     if (this.#last) return
-    const [newest] = await this.#ask<FeedRow>(
-      'SELECT id, at FROM feed_event ORDER BY id DESC LIMIT 1',
-    )
+    const [newest] = await this.#read('true ORDER BY id DESC LIMIT 1')
     this.#last = newest
-    this.#certainAt = performance.now()
   }
 
   async #run(): Promise<void> {
@@ -131,10 +138,7 @@ export class PostgresListener {
       } catch (error) {
         if (signal.aborted) return
         await this.#drop()
-        if (isFinal(error)) {
-          this.#options.onFailure(error)
-          return
-        }
+        this.#disprove(error)
         this.#options.onConnection(error as StoreError)
         if (!(await this.#reconnect())) return
       }
@@ -145,12 +149,14 @@ export class PostgresListener {
   async #follow(): Promise<never> {
     for (;;) {
       this.#isWoken = false
+      // Only those who asked before this reading begins.
+      const asked = this.#proofs.length
       const rows = await this.#readOn()
       for (const row of rows) {
         this.#last = row
         this.#options.onRow(row)
       }
-      this.#certainAt = performance.now()
+      if (rows.length < pageRows) for (const { resolve } of this.#proofs.splice(0, asked)) resolve()
       if (rows.length === 0) await this.#untilWoken()
       this.#closing.signal.throwIfAborted()
       if (this.#lost !== undefined) throw this.#lost
@@ -158,20 +164,39 @@ export class PostgresListener {
   }
 
   /**
-   * The row that was read last has to be there still: if not, others behind it may have gone too.
-   *
-   * @throws StoreError `STORE_FEED_LOST`
+   * The row that was read last has to be there still: if not, others behind it may have gone too, or this is another
+   * database now. Then it goes on with what is there.
    */
   async #readOn(): Promise<FeedRow[]> {
     const { id = 0, at } = this.#last ?? {}
-    const [last, ...rows] = await this.#ask<FeedRow>(
-      `SELECT id, at, origin, events FROM feed_event WHERE id >= ${id} ORDER BY id LIMIT ${pageRows}`,
-    )
+    const [last, ...rows] = await this.#read(`id >= ${id} ORDER BY id LIMIT ${pageRows + 1}`)
     if (last?.id === id && last.at === at) return rows
-    throw new StoreError(
-      'STORE_FEED_LOST',
-      `${describeServer(this.#options.server)}: events were missed that are no longer kept, or the database was replaced by another`,
-    )
+    this.#last = undefined
+    // Before anything is read again, so that it knows of every row that is passed over here.
+    const [newest] = await this.#read('true ORDER BY id DESC LIMIT 1')
+    this.#last = newest
+    this.#options.onInterruption()
+    return []
+  }
+
+  #read(condition: string): Promise<FeedRow[]> {
+    return this.#ask(`SELECT id, at, origin, events FROM feed_event WHERE ${condition}`)
+  }
+
+  #look(): void {
+    this.#isWoken = true
+    this.#wake()
+  }
+
+  #disprove(error: unknown): void {
+    for (const { reject } of this.#proofs.splice(0)) reject(error)
+  }
+
+  #closed(): StoreError {
+    const place = describeServer(this.#options.server)
+    return this.#closing.signal.aborted
+      ? new StoreError('STORE_CLOSED', `${place}: closed`)
+      : new StoreError('STORE_UNREACHABLE', `${place}: the connection is lost`)
   }
 
   #untilWoken(): Promise<void> {
@@ -197,12 +222,14 @@ export class PostgresListener {
       try {
         await this.#connect()
         await this.#listen()
+        if (signal.aborted) return false
         this.#options.onConnection(undefined)
         return true
       } catch (error) {
         await this.#drop()
-        if (!isFinal(error)) continue
-        this.#options.onFailure(error)
+        this.#disprove(error)
+        if ((error as StoreError).code !== 'STORE_IN_USE') continue
+        this.#options.onFailure(error as StoreError)
         return false
       }
     }
@@ -215,18 +242,11 @@ export class PostgresListener {
   }
 
   async #ask<Row extends object>(text: string): Promise<Row[]> {
-    const place = describeServer(this.#options.server)
-    if (!this.#client) throw new StoreError('STORE_CLOSED', `${place}: closed`)
+    if (!this.#client) throw this.#closed()
     try {
       return (await this.#client.query<Row>(text)).rows
     } catch (error) {
-      throw toStoreError(error, place)
+      throw toStoreError(error, describeServer(this.#options.server))
     }
   }
-}
-
-/** Trying again would not help. */
-function isFinal(error: unknown): error is StoreError {
-  const { code } = error as StoreError
-  return code === 'STORE_FEED_LOST' || code === 'STORE_IN_USE'
 }

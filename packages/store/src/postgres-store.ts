@@ -32,10 +32,7 @@ export interface PostgresOptions extends PostgresServer {
   onConnection?: (error: StoreError | undefined) => void
   /** Something beside the requests failed, and will be tried again. Default: nobody hears of it. */
   onError?: (error: unknown) => void
-  /**
-   * Events were lost, or the database is being copied: the process should end, and begin anew. Default: an
-   * uncaught error.
-   */
+  /** The database is being copied meanwhile: the process should end. Default: an uncaught error. */
   onFailure?: (error: StoreError) => void
 }
 
@@ -58,6 +55,7 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
     exclusive,
     lookIntervalMs: options.lookIntervalMs ?? 5_000,
     onRow: (row) => feed.receive(row),
+    onInterruption: () => feed.interrupted(Date.now()),
     onConnection,
     onFailure,
   })
@@ -75,7 +73,6 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
   })
   const db = bare.withPlugin(new CamelCasePlugin()) as Kysely<Database>
   const feed = new PostgresFeed(db, feedRetention, onError)
-  feed.silence = () => listener.silentMs()
   try {
     await migrate(bare)
     await listener.begin()
@@ -109,6 +106,7 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
       feed.committed(announcement)
       return result
     },
+    prove: () => listener.prove(),
     async close() {
       clearInterval(pruner)
       await feed.close()

@@ -56,6 +56,10 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store> {
       feed.publishAll(events)
       return result
     },
+    async prove() {
+      // Of this process's own feed nothing gets lost; that the store can be asked is what there is to prove.
+      await db.selectFrom('setting').select('key').limit(1).execute()
+    },
     async close() {
       await db.destroy()
       // Kysely leaves a driver alone that it never used.

@@ -26,6 +26,14 @@ export interface Store {
     work: (db: Kysely<Database>, announce: Announce) => Promise<T>,
     onCommit?: (events: readonly AccessEvent[]) => void,
   ): Promise<T>
+  /**
+   * Resolves when the database has answered, and every event that anybody published before the call has been given to
+   * the listeners of this process. A feed over a connection reads on over that, and rejects while it is lost. What was
+   * missed meanwhile comes when it is there again; if it cannot all be had, `feed-interrupted` comes before the rest.
+   *
+   * @throws StoreError
+   */
+  prove(): Promise<void>
   /** Waits for what was asked before. */
   close(): Promise<void>
 }

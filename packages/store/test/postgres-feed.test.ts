@@ -183,32 +183,27 @@ test('a commit whose answer was lost is told here too if it took place', async (
   assert.deepEqual(one.heard, ['a', 'b'])
 })
 
-test('a process that was away for longer than events are kept is told to begin anew', async (t) => {
+test('a process that was away for longer than events are kept is told to read anew', async (t) => {
   const scope = lastFirst(t)
   const options = await postgres().createDatabase()
   const relay = await startRelay(scope, options.port)
-  const failed = Promise.withResolvers<StoreError>()
-  const away = {
-    ...options,
-    port: relay.port,
-    answerLimitMs: 300,
-    lookIntervalMs: 200,
-    onFailure: failed.resolve,
-  }
-  const one = await open(scope, { ...options, feedRetention: { ms: 86_400_000, rows: 3 } })
-  const two = await open(scope, away)
+  const limits = { answerLimitMs: 300, lookIntervalMs: 200 }
+  const one = await open(scope, options)
+  const two = await open(scope, { ...options, ...limits, port: relay.port })
   await announce(one, 'a')
   await two.hears(1)
   relay.silent = true
   for (const name of names(10)) await announce(one, name)
-  const { rows } = await sql`SELECT id FROM feed_event`.execute(one.store.db)
-  assert.ok(rows.length > 3)
   // A process that starts removes what need not be kept.
   await open(scope, { ...options, feedRetention: { ms: 86_400_000, rows: 3 } })
-  const kept = await sql`SELECT id FROM feed_event`.execute(one.store.db)
-  assert.equal(kept.rows.length, 3)
+  const { rows } = await sql`SELECT id FROM feed_event`.execute(one.store.db)
+  assert.equal(rows.length, 3)
   relay.silent = false
-  assert.equal((await failed.promise).code, 'STORE_FEED_LOST')
+  await two.hears(2)
+  await announce(one, 'b')
+  await two.hears(3)
+  assert.deepEqual(two.heard, ['a', 'feed-interrupted', 'b'])
+  assert.ok(!one.heard.includes('feed-interrupted'))
 })
 
 test('old events are removed, but for the newest', async (t) => {
@@ -224,21 +219,42 @@ test('old events are removed, but for the newest', async (t) => {
   assert.deepEqual(rows, [{ events: JSON.stringify([ended('c')]) }])
 })
 
-test('how long the feed is silent is known', async (t) => {
+test('a proof means that everything before it was heard', async (t) => {
+  const scope = lastFirst(t)
+  const options = await postgres().createDatabase()
+  const [one, two] = [await open(scope, options), await open(scope, options)]
+  await announce(one, ...names(3_000))
+  await two.store.prove()
+  assert.equal(two.heard.length, 3_000)
+  for (const name of names(50)) {
+    await announce(one, name)
+    const proofs = [two.store.prove(), two.store.prove()]
+    await Promise.all(proofs)
+    assert.equal(two.heard.at(-1), name)
+  }
+  // More changes than are read at once.
+  await Promise.all(names(1_200).map((name) => announce(one, name)))
+  await two.store.prove()
+  assert.equal(two.heard.length, 3_000 + 50 + 1_200)
+})
+
+test('while the feed is lost there is no proof, and then there is one again', async (t) => {
   const scope = lastFirst(t)
   const options = await postgres().createDatabase()
   const relay = await startRelay(scope, options.port)
   const limits = { answerLimitMs: 300, lookIntervalMs: 100 }
-  const broken = Promise.withResolvers<void>()
   const back = Promise.withResolvers<void>()
-  const onConnection = (error?: StoreError) => (error ? broken : back).resolve()
+  const onConnection = (error?: StoreError) => (error ? undefined : back.resolve())
   const { store } = await open(scope, { ...options, ...limits, port: relay.port, onConnection })
-  assert.ok(store.feed.silentMs() < 300)
+  await store.prove()
   relay.silent = true
-  await broken.promise
-  assert.ok(store.feed.silentMs() >= 300)
+  await assert.rejects(store.prove(), { code: 'STORE_UNREACHABLE' })
+  await assert.rejects(store.prove(), { code: 'STORE_UNREACHABLE' })
   relay.silent = false
   await back.promise
-  await announce({ store, heard: [], hears: async () => {} }, 'a')
-  while (store.feed.silentMs() >= 300) await new Promise(setImmediate)
+  await store.prove()
+  const late = store.prove().catch((error: StoreError) => error.code)
+  await store.close()
+  assert.ok([undefined, 'STORE_CLOSED'].includes((await late) as string))
+  await assert.rejects(store.prove(), { code: 'STORE_CLOSED' })
 })
