@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { Child, controlOf, startServiceProcess } from '@sallyport/cli'
 import {
-  type Client,
+  Client,
+  domain,
   findFreePort,
   lastFirst,
   navigation,
@@ -72,15 +73,7 @@ suite('a service on PostgreSQL', () => {
     const inner = lastFirst(t)
     const { system, database } = await start(inner)
     const dir = await addMachine(inner, system, database)
-    const sallyport = async (...args: string[]) => {
-      const child = new Child({
-        name: 'sallyport',
-        command: process.execPath,
-        args: [program, '--config', join(dir, 'sallyport.yaml'), ...args],
-      })
-      if ((await child.exited) !== 0) throw await child.explainEnd()
-    }
-    await followsChanges(system, sallyport)
+    await followsChanges(system, (...args) => run('--config', join(dir, 'sallyport.yaml'), ...args))
   })
 
   test('follows what another service on the same database changes', async (t) => {
@@ -102,6 +95,46 @@ suite('a service on PostgreSQL', () => {
     await system.execute('user.create', { userName: 'cid', displayName: 'Cid' })
     const users = (await execute('user.list', {})) as { userName: string }[]
     assert.ok(users.some(({ userName }) => userName === 'cid'))
+  })
+
+  test('moves there from SQLite and back, and people stay signed in', async (t) => {
+    const inner = lastFirst(t)
+    const dir = mkdtempSync(join(tmpdir(), 'sallyport-move-'))
+    inner.after(() => rmSync(dir, { recursive: true }))
+    const port = await findFreePort()
+    const lines = `baseDomain: ${domain}\ndataDir: data\nlisten: { address: 127.0.0.1, port: ${port} }\nlogLevel: warn\n`
+    const [sqlite, moved] = [join(dir, 'sallyport.yaml'), join(dir, 'postgresql.yaml')]
+    writeFileSync(sqlite, lines)
+    writeFileSync(moved, lines + (await toDatabaseYaml(await postgres.createDatabase(), dir)))
+    const serve = async (config: string) => {
+      const { child } = await startServiceProcess(config)
+      inner.after(() => child.stop())
+      return child
+    }
+    let service = await serve(sqlite)
+    await controlOf(join(dir, 'data'))('user.create', {
+      userName: 'ana',
+      displayName: 'Ana',
+      password,
+    })
+    const ana = new Client(port, readFileSync(join(dir, 'data/web-ca.pem'), 'utf8'))
+    inner.after(() => ana.close())
+    const portal = `https://apps.${domain}:${port}/`
+    await submitSignIn(ana, await ana.open(portal), 'ana', password)
+    const isSignedIn = async () => {
+      const { status, headers } = await ana.get(portal, { headers: navigation })
+      return status === 200 && headers.location === undefined
+    }
+    assert.ok(await isSignedIn())
+    for (const [from, to, more] of [
+      [sqlite, moved, []],
+      [moved, sqlite, ['--replace']],
+    ] as const) {
+      await service.stop()
+      await run('--config', from, 'db', 'copy', '--to-config', to, ...more)
+      service = await serve(to)
+      assert.ok(await isSignedIn())
+    }
   })
 
   test('lives on while its database restarts, and says so to whoever needs that', async (t) => {
@@ -130,6 +163,16 @@ suite('a service on PostgreSQL', () => {
     )
   })
 })
+
+/** Runs a `sallyport` command to its end. */
+async function run(...args: string[]): Promise<void> {
+  const child = new Child({
+    name: 'sallyport',
+    command: process.execPath,
+    args: [program, ...args],
+  })
+  if ((await child.exited) !== 0) throw await child.explainEnd()
+}
 
 /** What is changed elsewhere, by `sallyport` commands, ends access here in time. */
 async function followsChanges(

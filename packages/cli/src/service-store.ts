@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { KeyFile } from '@sallyport/control'
 import { ConfigurationError } from '@sallyport/domain'
 import { openStore, type Store, StoreError, type StoreOptions, settings } from '@sallyport/store'
@@ -6,8 +7,10 @@ import { type ServiceConfig, serviceFiles } from './config.ts'
 import { type DatabaseConfig, usesTls } from './database-config.ts'
 import { openServiceKey } from './service-key.ts'
 
-/** What the store tells while it is open. */
+/** What the store tells, until it is closed. */
 export interface StoreHooks {
+  /** A PostgreSQL is not there yet, such as when machines start together: it is waited for. Default: it is not. */
+  onWaiting?: (error: StoreError) => void
   /** It cannot go on, and the process should end. */
   onFailure?: (error: StoreError) => void
   /** The connection to a PostgreSQL broke (with why), or is there again (undefined). */
@@ -25,20 +28,42 @@ export async function openServiceStore(
   config: ServiceConfig,
   hooks: StoreHooks = {},
 ): Promise<{ store: Store; keyFile: KeyFile }> {
+  const { onWaiting, ...storeHooks } = hooks
   const { key, database } = serviceFiles(config)
   const options = toStoreOptions(config)
   if (options.kind === 'sqlite') {
     // The key first: a first start that is interrupted leaves a key without a database, and not the other way round.
     const keyFile = openServiceKey({ key, database, isMade: fileExists(database) })
-    return { keyFile, store: await openStore({ ...options, ...hooks }) }
+    return { keyFile, store: await openStore({ ...options, ...storeHooks }) }
   }
-  const store = await openStore({ ...options, ...hooks })
+  const store = await openPatiently(() => openStore({ ...options, ...storeHooks }), onWaiting)
   try {
     const isMade = (await settings.findSetting(store.db, 'tenantId')) !== undefined
     return { store, keyFile: openServiceKey({ key, database: describeDatabase(config), isMade }) }
   } catch (error) {
     await store.close()
     throw error
+  }
+}
+
+/** Longer than systemd needs to lose its patience with a service that ends at once. */
+const patienceMs = 60_000
+const pauseMs = 500
+
+async function openPatiently(
+  open: () => Promise<Store>,
+  onWaiting: StoreHooks['onWaiting'],
+): Promise<Store> {
+  const endsAt = performance.now() + patienceMs
+  for (;;) {
+    try {
+      return await open()
+    } catch (error) {
+      const isAway = error instanceof StoreError && error.code === 'STORE_UNREACHABLE'
+      if (!isAway || !onWaiting || performance.now() > endsAt) throw error
+      onWaiting(error)
+      await delay(pauseMs)
+    }
   }
 }
 

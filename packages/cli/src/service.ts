@@ -70,11 +70,16 @@ export async function startService(
     closers.length = 0
   }
   try {
+    let isWaiting = false
     const { store, keyFile } = await openServiceStore(config, {
       // Without its store a service can neither sign in nor revoke: it ends, and is started again.
       onFailure: (error) => {
         log.fatal({ err: error }, 'the store failed')
         process.exit(1)
+      },
+      onWaiting: (error) => {
+        if (!isWaiting) log.warn({ err: error }, 'the database is not there; waiting for it')
+        isWaiting = true
       },
       onConnection: (error) => {
         if (error) log.warn({ err: error }, 'the database is away; trying again')

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict'
 import { chmodSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type Child, startServiceProcess } from '@sallyport/cli'
 import { ConfigurationError } from '@sallyport/domain'
+import { Postgres, toDatabaseYaml } from '@sallyport/testkit/postgres'
+import { lastFirst } from '@sallyport/testkit/scope'
 import { parseServiceConfig } from '../src/config.ts'
 import { type DatabaseConfig, usesTls } from '../src/database-config.ts'
-import { install } from './support/programs.ts'
+import { install, scratch } from './support/programs.ts'
 
 function parse(database: unknown): DatabaseConfig {
   return parseServiceConfig(
@@ -95,11 +98,9 @@ test('a database that cannot be had ends every command with one line, and makes 
   const more = (fields: string) =>
     `database: { kind: postgresql, url: "postgresql://sp@127.0.0.1:1/x"${fields} }\n`
   const away = await install(t, more(''))
-  for (const args of [['serve'], ['user', 'list']]) {
-    const { status, stdout, stderr } = await away.sallyport(args)
-    assert.deepEqual([status, stdout], [1, ''])
-    assert.match(stderr, /^sallyport: database x on 127\.0\.0\.1:1: nothing listens there\n$/)
-  }
+  const { status, stdout, stderr } = await away.sallyport(['user', 'list'])
+  assert.deepEqual([status, stdout], [1, ''])
+  assert.match(stderr, /^sallyport: database x on 127\.0\.0\.1:1: nothing listens there\n$/)
   assert.deepEqual(readdirSync(away.dataDir), [])
   const guarded = await install(t, more(', passwordFile: secret, caFile: ca.pem'))
   const expect = async (problem: RegExp) => {
@@ -117,4 +118,27 @@ test('a database that cannot be had ends every command with one line, and makes 
   await expect(/nothing listens there/)
   writeFileSync(join(guarded.dir, 'secret'), 'hunter2\nhunter3\n')
   await expect(/must hold the password in its only line/)
+})
+
+test('a service that is started before its database waits for it', async (t) => {
+  const scope = lastFirst(t)
+  const postgres = await Postgres.start(scope)
+  const dir = scratch(scope)
+  const database = await toDatabaseYaml(await postgres.createDatabase(), dir)
+  const installed = await install(scope, database)
+  await postgres.stop('SIGINT')
+  const waits = Promise.withResolvers<void>()
+  let child: Child | undefined
+  scope.after(() => child?.stop())
+  const ready = startServiceProcess(
+    installed.configFile,
+    { onErrorText: (text) => text.includes('waiting for it') && waits.resolve() },
+    (started) => {
+      child = started
+    },
+  )
+  await Promise.race([waits.promise, ready])
+  assert.ok(child!.process.exitCode === null)
+  await postgres.run()
+  await ready
 })
