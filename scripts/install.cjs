@@ -21,7 +21,8 @@ const DEBIAN_PACKAGES = {
   'nginx-light': 'nginx',
   'openssh-server': 'sshd',
   openssl: 'openssl',
-  postgresql: '/usr/lib/postgresql',
+  // Beside the server, and not beside its clients.
+  postgresql: 'pg_ctlcluster',
   procps: 'ps',
   squid: 'squid',
   wrk: 'wrk',

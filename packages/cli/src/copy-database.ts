@@ -14,6 +14,9 @@ import { CommandError } from './failure.ts'
 import { checkOwner, makeFolder } from './folders.ts'
 import { describeDatabase, toStoreOptions } from './service-store.ts'
 
+/** The one database waits inside its transaction while a large table is compared in the other. */
+const idleLimitMs = 12 * 3_600_000
+
 /**
  * Copies the database of one configuration to that of another. Both are closed to everybody else meanwhile.
  *
@@ -90,5 +93,6 @@ function checkPair(from: ServiceConfig, to: ServiceConfig): void {
 
 async function openAlone(options: StoreOptions): Promise<Store> {
   // An SQLite file is open to one process at most.
-  return openStore(options.kind === 'sqlite' ? options : { ...options, exclusive: true })
+  if (options.kind === 'sqlite') return openStore(options)
+  return openStore({ ...options, exclusive: true, answerLimitMs: idleLimitMs })
 }

@@ -2,9 +2,16 @@ import { readFileSync, statSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { KeyFile } from '@sallyport/control'
 import { ConfigurationError } from '@sallyport/domain'
-import { openStore, type Store, StoreError, type StoreOptions, settings } from '@sallyport/store'
+import {
+  describeServer,
+  openStore,
+  type Store,
+  StoreError,
+  type StoreOptions,
+  settings,
+} from '@sallyport/store'
 import { type ServiceConfig, serviceFiles } from './config.ts'
-import { type DatabaseConfig, usesTls } from './database-config.ts'
+import { usesTls } from './database-config.ts'
 import { openServiceKey } from './service-key.ts'
 
 /** What the store tells, until it is closed. */
@@ -90,12 +97,7 @@ export function toStoreOptions(config: ServiceConfig): StoreOptions {
 /** As people know it: a file, or a server and the name there. */
 export function describeDatabase(config: ServiceConfig): string {
   const { database } = config
-  return database.kind === 'sqlite' ? serviceFiles(config).database : describeServer(database)
-}
-
-function describeServer({ url }: Extract<DatabaseConfig, { kind: 'postgresql' }>): string {
-  const { host, port, database } = url
-  return `database ${database} on ${host}${host.startsWith('/') ? '' : `:${port}`}`
+  return database.kind === 'sqlite' ? serviceFiles(config).database : describeServer(database.url)
 }
 
 function readPassword(path: string): string {

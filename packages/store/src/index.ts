@@ -1,7 +1,7 @@
 /**
  * Everything that Sallyport keeps: tables, migrations, and queries as plain functions over `db`,
  * one namespace per noun. The same queries run on SQLite and PostgreSQL. What a query changes for
- * people who are signed in, its caller publishes on the feed once it is committed.
+ * people who are signed in, its caller announces in `Store.change`: it is committed with the change.
  */
 export * as applications from './applications.ts'
 export * as audit from './audit.ts'
@@ -14,6 +14,7 @@ export { StoreError, type StoreErrorCode } from './errors.ts'
 export { type AccessListener, EventFeed } from './feed.ts'
 export * as groups from './groups.ts'
 export * as oidcModel from './oidc-model.ts'
+export { describeServer } from './postgres-server.ts'
 export type { PostgresOptions } from './postgres-store.ts'
 export type { Database } from './schema.ts'
 export * as secrets from './secrets.ts'

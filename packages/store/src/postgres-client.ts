@@ -2,18 +2,7 @@ import { isIP } from 'node:net'
 import pg from 'pg'
 import { StoreError } from './errors.ts'
 import { toStoreError } from './postgres-errors.ts'
-
-export interface PostgresServer {
-  /** Name, IP address, or the folder of its Unix socket. */
-  host: string
-  port: number
-  database: string
-  user: string
-  /** Asked at each connection, so that a changed password needs no restart. */
-  password?: (() => Promise<string>) | undefined
-  /** False: unencrypted. Otherwise the certificate is verified, by this authority (PEM) or the well-known ones. */
-  tls: false | { ca?: string | undefined }
-}
+import { describeServer, type PostgresServer } from './postgres-server.ts'
 
 /** First version that is supported, as `server_version_num` has it. */
 const firstVersion = 150_000
@@ -30,11 +19,6 @@ const int8 = 20
 
 /** What belongs to whom among the advisory locks of the database; the first number says that they are ours. */
 export const advisoryLocks = { changes: '1396788329, 1', services: '1396788329, 2' } as const
-
-export function describeServer({ host, port, database }: PostgresServer): string {
-  const where = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : `${host}:${port}`
-  return `database ${database} on ${where}`
-}
 
 /** What pg is told. Every value is given, so that no PG variable of the environment counts. */
 export function toClientConfig(

@@ -1,15 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import { StoreError } from './errors.ts'
-import {
-  advisoryLocks,
-  connectClient,
-  describeServer,
-  endClient,
-  type PostgresLimits,
-  type PostgresServer,
-} from './postgres-client.ts'
+import { advisoryLocks, connectClient, endClient, type PostgresLimits } from './postgres-client.ts'
 import { toStoreError } from './postgres-errors.ts'
+import { describeServer, type PostgresServer } from './postgres-server.ts'
 
 export interface FeedRow {
   id: number

@@ -3,15 +3,11 @@ import { CamelCasePlugin, Kysely } from 'kysely'
 import pg from 'pg'
 import { type StoreError, throwLater } from './errors.ts'
 import { migrate } from './migrate.ts'
-import {
-  describeServer,
-  type PostgresServer,
-  prepareConnection,
-  toClientConfig,
-} from './postgres-client.ts'
+import { prepareConnection, toClientConfig } from './postgres-client.ts'
 import { PostgresPoolDialect } from './postgres-dialect.ts'
 import { type Announcement, type FeedRetention, PostgresFeed } from './postgres-feed.ts'
 import { PostgresListener } from './postgres-listener.ts'
+import { describeServer, type PostgresServer } from './postgres-server.ts'
 import type { Database } from './schema.ts'
 import type { Store } from './store.ts'
 import { atomically } from './transaction.ts'
