@@ -155,6 +155,10 @@ suite('a service on PostgreSQL', () => {
     await assert.rejects(system.execute('user.disable', { userName: 'ana' }), {
       code: 'STORE_UNREACHABLE',
     })
+    const signOut = { method: 'POST', headers: { 'sec-fetch-site': 'same-origin' } }
+    const out = await ana.fetch(system.url('app', '/.sallyport/signout'), signOut)
+    assert.equal(out.status, 503)
+    assert.equal((await ana.get(system.url('app'))).status, 200)
     await server.run()
     await untilStatus(() => ben.open(system.url('app')), 200, 503)
     await system.signInWith(ben, 'ben', 'app')

@@ -9,7 +9,7 @@ import { pino } from 'pino'
 import { Client } from './client.ts'
 import { Origin } from './origin.ts'
 import { findFreePort } from './ports.ts'
-import { type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
+import { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
 import { lastFirst, type Scope } from './scope.ts'
 
 export interface SystemApplication {
@@ -33,7 +33,7 @@ export interface SystemOptions {
   /** Rules beside the origins that the applications have. */
   allow?: readonly string[]
   connectors?: number
-  /** Default: an SQLite file. */
+  /** Default: an SQLite file, or a PostgreSQL when SALLYPORT_TEST_DATABASE is `postgresql`. */
   database?: PostgresDatabase
   /** Further lines of the service's YAML. */
   config?: string
@@ -233,6 +233,12 @@ function decodeEntities(text: string): string {
     .replace(/&amp;/g, '&')
 }
 
+/** Everything that runs on SQLite runs on PostgreSQL too, if it is asked for by the environment. */
+async function findDatabase(scope: Scope): Promise<PostgresDatabase | undefined> {
+  if (process.env.SALLYPORT_TEST_DATABASE !== 'postgresql') return undefined
+  return (await Postgres.start(scope)).createDatabase()
+}
+
 /**
  * Starts a whole system and ends it with the test: a service with its own store, authorities and keys, a
  * connector that enrolled by a token, and an origin for each application.
@@ -242,7 +248,7 @@ export async function startSystem(scope: Scope, options: SystemOptions = {}): Pr
   const inner = lastFirst(scope)
   inner.after(() => rmSync(dir, { recursive: true, force: true }))
   const port = await findFreePort()
-  const { database } = options
+  const database = options.database ?? (await findDatabase(inner))
   const databaseYaml = database ? await toDatabaseYaml(database, dir) : ''
   const service = await startService(
     parseServiceConfig(

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { IdentitySession } from '@sallyport/domain'
 import type { CookieNames } from './cookies.ts'
-import { RequestError } from './failures.ts'
+import { RequestError, toUnavailable } from './failures.ts'
 import { type RingKey, Sealer } from './seal.ts'
 
 /** The OpenID provider as the gateway needs it. */
@@ -92,7 +92,7 @@ export class SignIn {
    *
    * @param query of the callback, with its `?`
    * @returns the session, and the path and query to return to
-   * @throws RequestError `SIGN_IN_INVALID`
+   * @throws RequestError `SIGN_IN_INVALID`, `SIGN_IN_UNAVAILABLE`
    */
   async complete(request: {
     origin: string
@@ -120,7 +120,7 @@ export class SignIn {
         clientAddress: request.clientAddress,
       })
       .catch((cause: unknown) => {
-        throw invalid('code was not accepted', cause)
+        throw toUnavailable(cause) ?? invalid('code was not accepted', cause)
       })
     return { session, applicationId: state.app, to: state.to }
   }

@@ -61,7 +61,7 @@ export interface Identity {
   /**
    * Redeems a code at the token endpoint, and finds the session that it stands for.
    *
-   * @throws IdentityError `CODE_REJECTED`, `NONCE_MISMATCH` or `SESSION_ENDED`
+   * @throws IdentityError `CODE_REJECTED`, `NONCE_MISMATCH`, `SESSION_ENDED` or `UNAVAILABLE`
    */
   redeem(request: RedeemRequest): Promise<IdentitySession>
   /**
