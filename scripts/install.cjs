@@ -23,6 +23,8 @@ const DEBIAN_PACKAGES = {
   'nginx-light': 'nginx',
   'openssh-server': 'sshd',
   openssl: 'openssl',
+  // Beside the server, and not beside its clients.
+  postgresql: 'pg_ctlcluster',
   procps: 'ps',
   squid: 'squid',
   systemd: 'systemd-analyze',
@@ -39,6 +41,7 @@ const TEST_PACKAGES = [
   'logrotate',
   'systemd',
   'curl',
+  'postgresql',
   'procps',
   'fonts-liberation',
 ]

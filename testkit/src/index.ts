@@ -14,14 +14,14 @@ export {
 } from './client.ts'
 export { link, Namespace } from './namespaces.ts'
 export { Origin, type SeenRequest } from './origin.ts'
+export { findFreePort } from './ports.ts'
+export { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
 export { type ProcessSystem, startProcesses } from './processes.ts'
 export { parseRaw, type RawAnswer, rawRequest } from './raw.ts'
+export { lastFirst, type Scope } from './scope.ts'
 export {
   domain,
-  findFreePort,
-  lastFirst,
   password,
-  type Scope,
   System,
   type SystemApplication,
   type SystemOptions,

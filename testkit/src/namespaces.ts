@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import type { Scope } from './system.ts'
+import type { Scope } from './scope.ts'
 
 let count = 0
 

@@ -10,7 +10,8 @@ import {
   spawnConnector,
   startServiceProcess,
 } from '@sallyport/cli'
-import { findFreePort, type Scope } from './system.ts'
+import { findFreePort } from './ports.ts'
+import type { Scope } from './scope.ts'
 
 /** Service and connectors as the processes that an administrator would run, with one open application. */
 export interface ProcessSystem {

@@ -1,6 +1,5 @@
 import { lookup } from 'node:dns/promises'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseServiceConfig, type Service, startService } from '@sallyport/cli'
@@ -9,6 +8,9 @@ import type { AccessRecord } from '@sallyport/gateway'
 import { pino } from 'pino'
 import { Client } from './client.ts'
 import { Origin } from './origin.ts'
+import { findFreePort } from './ports.ts'
+import { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
+import { lastFirst, type Scope } from './scope.ts'
 
 export interface SystemApplication {
   name: string
@@ -31,26 +33,11 @@ export interface SystemOptions {
   /** Rules beside the origins that the applications have. */
   allow?: readonly string[]
   connectors?: number
+  /** Default: an SQLite file, or a PostgreSQL when SALLYPORT_TEST_DATABASE is `postgresql`. */
+  database?: PostgresDatabase
   /** Further lines of the service's YAML. */
   config?: string
   logLevel?: string
-}
-
-/** Closes what it started when the test ends; `t` of `node:test` fits. */
-export interface Scope {
-  after(close: () => Promise<void> | void): void
-}
-
-/**
- * A scope that closes last what was started first, as whoever starts things in a row expects;
- * `node:test` itself closes them in the order of registration.
- */
-export function lastFirst(scope: Scope): Scope {
-  const closers: (() => Promise<void> | void)[] = []
-  scope.after(async () => {
-    for (const close of closers.reverse()) await close()
-  })
-  return { after: (close) => void closers.push(close) }
 }
 
 /** Password of every user that the testkit makes. */
@@ -246,12 +233,10 @@ function decodeEntities(text: string): string {
     .replace(/&amp;/g, '&')
 }
 
-export async function findFreePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
+/** Everything that runs on SQLite runs on PostgreSQL too, if it is asked for by the environment. */
+async function findDatabase(scope: Scope): Promise<PostgresDatabase | undefined> {
+  if (process.env.SALLYPORT_TEST_DATABASE !== 'postgresql') return undefined
+  return (await Postgres.start(scope)).createDatabase()
 }
 
 /**
@@ -263,9 +248,11 @@ export async function startSystem(scope: Scope, options: SystemOptions = {}): Pr
   const inner = lastFirst(scope)
   inner.after(() => rmSync(dir, { recursive: true, force: true }))
   const port = await findFreePort()
+  const database = options.database ?? (await findDatabase(inner))
+  const databaseYaml = database ? await toDatabaseYaml(database, dir) : ''
   const service = await startService(
     parseServiceConfig(
-      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${options.config ?? ''}`,
+      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${databaseYaml}${options.config ?? ''}`,
     ),
     pino({ level: options.logLevel ?? 'silent' }),
   )

@@ -3,15 +3,12 @@ import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { ConfigurationError, isHostName, toProblems } from '@sallyport/domain'
 import { z } from 'zod'
+import { file } from './config-fields.ts'
+import { type DatabaseConfig, databaseSchema } from './database-config.ts'
 import { isLoopbackAddress } from './metrics/loopback.ts'
 import { decodeUtf8, readYaml } from './yaml.ts'
 
 const port = z.int().min(1).max(65_535)
-
-const file = z
-  .string()
-  .min(1)
-  .regex(/^[^\0]*$/, { error: 'must not hold a NUL' })
 
 const address = z.string().refine((text) => isIP(text) !== 0, { error: 'must be an IP address' })
 
@@ -136,6 +133,7 @@ export const serviceConfigSchema = z.strictObject({
     .describe(
       'Certificates of your own. Hosts that none of them covers get one of the built-in authority.',
     ),
+  database: databaseSchema.describe('Where everything is kept: a file in dataDir, or PostgreSQL.'),
   feedSilenceLimitMs: z
     .int()
     .min(10_000)
@@ -222,6 +220,7 @@ export function readServiceConfig(path: string): ServiceConfig {
     ...(config.accessLog === undefined || config.accessLog === '-'
       ? {}
       : { accessLog: resolve(base, config.accessLog) }),
+    database: resolveFiles(config.database, base),
     certificates: config.certificates.map(({ certificateFile, keyFile }) => ({
       certificateFile: resolve(base, certificateFile),
       keyFile: resolve(base, keyFile),
@@ -234,6 +233,16 @@ export function readServiceConfig(path: string): ServiceConfig {
       `must be a shorter path: ${socket} has more than ${maxSocketPathBytes} bytes`,
     )
   return absolute
+}
+
+function resolveFiles(database: DatabaseConfig, base: string): DatabaseConfig {
+  if (database.kind === 'sqlite') return database
+  const { passwordFile, caFile } = database
+  return {
+    ...database,
+    ...(passwordFile === undefined ? {} : { passwordFile: resolve(base, passwordFile) }),
+    ...(caFile === undefined ? {} : { caFile: resolve(base, caFile) }),
+  }
 }
 
 function readText(path: string): string {

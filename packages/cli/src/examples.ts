@@ -63,6 +63,10 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'session list': ['sallyport session list', 'sallyport session list --user ana'],
   'session end': ['sallyport session end 3q2-7wEvqx1H0tqbZl2Fz'],
   'session end-all': ['sallyport session end-all ana'],
+  'db copy': [
+    'sallyport db copy --to-config postgresql.yaml',
+    'sallyport db copy --to-config postgresql.yaml --replace',
+  ],
   'key list': ['sallyport key list'],
   'key rotate': ['sallyport key rotate', 'sallyport key rotate --forget-older'],
   'audit list': [

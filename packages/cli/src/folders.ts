@@ -42,7 +42,10 @@ function makeEach(path: string): void {
  * @throws CommandError
  */
 export function checkOwner(dataDir: string): void {
-  const facts = statSync(join(dataDir, 'sallyport.db'), { throwIfNoEntry: false })
+  // With a database elsewhere there is only the key.
+  const facts = ['sallyport.db', 'key']
+    .map((name) => statSync(join(dataDir, name), { throwIfNoEntry: false }))
+    .find(Boolean)
   if (!facts || process.geteuid?.() !== 0 || facts.uid === 0) return
   throw new CommandError(
     `dataDir ${dataDir}: belongs to the user with the ID ${facts.uid}, and this is root`,

@@ -1,11 +1,11 @@
 import { type Control, startControl } from '@sallyport/control'
 import type { Problem } from '@sallyport/domain'
 import { hashPassword } from '@sallyport/identity'
-import { openStore } from '@sallyport/store'
 import { type ServiceConfig, serviceFiles } from './config.ts'
 import { checkOwner, makeFolder } from './folders.ts'
 import { toPrintable } from './output.ts'
-import { explainKeyMismatch, openServiceKey } from './service-key.ts'
+import { explainKeyMismatch } from './service-key.ts'
+import { describeDatabase, openServiceStore } from './service-store.ts'
 
 /**
  * Works on the store while no service runs.
@@ -20,9 +20,7 @@ export async function withStoredControl<T>(
 ): Promise<T> {
   makeFolder(config.dataDir, 'dataDir')
   checkOwner(config.dataDir)
-  const files = serviceFiles(config)
-  const keyFile = openServiceKey(files)
-  const store = await openStore({ kind: 'sqlite', file: files.database })
+  const { store, keyFile } = await openServiceStore(config)
   try {
     const control = await startControl({
       store,
@@ -34,7 +32,12 @@ export async function withStoredControl<T>(
       // What keeps the service from starting is mended here.
       acceptInvalidConfiguration: true,
       log: { debug() {}, info() {}, warn, error: complain },
-    }).catch(explainKeyMismatch(files))
+    }).catch(
+      explainKeyMismatch({
+        key: serviceFiles(config).key,
+        database: describeDatabase(config),
+      }),
+    )
     try {
       return await work(control)
     } finally {

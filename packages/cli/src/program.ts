@@ -5,6 +5,7 @@ import { addApplicationCommands } from './commands/applications.ts'
 import { addAuditCommands } from './commands/audit.ts'
 import { addBackupCommands } from './commands/backup.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
+import { addDatabaseCommands } from './commands/database.ts'
 import { addKeyCommands } from './commands/keys.ts'
 import { addObjectCommands } from './commands/objects.ts'
 import { addPeopleCommands } from './commands/people.ts'
@@ -42,6 +43,7 @@ export function createProgram(): Command {
   addObjectCommands(program, administration)
   addBackupCommands(program, administration)
   addAuditCommands(program, administration)
+  addDatabaseCommands(program, administration)
   addExamples(program)
   explainUsage(program)
   return program

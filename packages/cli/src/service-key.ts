@@ -4,18 +4,20 @@ import { CommandError } from './failure.ts'
 
 interface Files {
   key: string
+  /** What to call the database. */
   database: string
 }
 
 /**
- * Opens the key file; makes it when there is no database yet. To be called before the database is opened, so that a
- * first start that is interrupted leaves a key without a database, and not the other way round.
+ * Opens the key file; makes it when there is nothing yet that was sealed with one. To be called before anything is, so
+ * that a first start that is interrupted leaves a key without a database, and not the other way round.
  *
+ * @param isMade the database holds something
  * @throws CommandError, ControlError `KEY_FILE_INVALID`
  */
-export function openServiceKey({ key, database }: Files): KeyFile {
+export function openServiceKey({ key, database, isMade }: Files & { isMade: boolean }): KeyFile {
   // A new key would not open what the lost one has sealed.
-  if (existsSync(database) && !existsSync(key))
+  if (isMade && !existsSync(key))
     throw new CommandError(
       `keyFile ${key}: does not exist, and ${database} was made with it`,
       remedy,

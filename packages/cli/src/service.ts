@@ -31,7 +31,7 @@ import {
 } from '@sallyport/gateway'
 import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { TunnelSession } from '@sallyport/protocol'
-import { accessState, openStore, type Store } from '@sallyport/store'
+import { accessState, type Store } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
 import { answerAdminHost } from './admin-page.ts'
@@ -39,7 +39,8 @@ import { CertificateFiles, readCertificates } from './certificate-files.ts'
 import { type ServiceConfig, serviceFiles } from './config.ts'
 import { checkOwner, makeFolder } from './folders.ts'
 import { makeMetrics } from './metrics/make.ts'
-import { explainKeyMismatch, openServiceKey } from './service-key.ts'
+import { explainKeyMismatch } from './service-key.ts'
+import { describeDatabase, openServiceStore } from './service-store.ts'
 import { startTracing } from './tracing/start.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
@@ -84,15 +85,22 @@ export async function startService(
     closers.length = 0
   }
   try {
-    const keyFile = openServiceKey(files)
-    const store = await openStore({
-      kind: 'sqlite',
-      file: files.database,
+    let isWaiting = false
+    const { store, keyFile } = await openServiceStore(config, {
       // Without its store a service can neither sign in nor revoke: it ends, and is started again.
       onFailure: (error) => {
         log.fatal({ err: error }, 'the store failed')
         process.exit(1)
       },
+      onWaiting: (error) => {
+        if (!isWaiting) log.warn({ err: error }, 'the database is not there; waiting for it')
+        isWaiting = true
+      },
+      onConnection: (error) => {
+        if (error) log.warn({ err: error }, 'the database is away; trying again')
+        else log.info('the database is there again')
+      },
+      onError: (error) => log.warn({ err: error }, 'the database could not be asked'),
     })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
@@ -114,7 +122,7 @@ export async function startService(
       }),
       clock,
       log,
-    }).catch(explainKeyMismatch(files))
+    }).catch(explainKeyMismatch({ key: files.key, database: describeDatabase(config) }))
     closers.push(() => control.close())
     certificateFiles = new CertificateFiles(config.certificates, control, { clock, log })
     const ownCertificates = certificateFiles

@@ -91,36 +91,38 @@ export class Configuration {
    */
   async change<T>(actor: string, work: (change: Change) => Promise<T>): Promise<T> {
     const { store, clock } = this.#options
-    const events: AccessEvent[] = []
-    let prefix: string | undefined
     let compiled: Compiled | undefined
-    const result = await store.db.transaction().execute(async (db) => {
-      const nowAt = clock()
-      const outcome = await work({
-        db,
-        actor,
-        nowAt,
-        publish: (more) => events.push(...more),
-        audit: (kind, subject, detail = {}) =>
-          audit.recordAudit(db, { at: nowAt, kind, actor, subject, detail }),
-        about: (applicationName) => {
-          prefix = `applications.${applicationName}.`
-        },
-      })
-      if (events.some(({ kind }) => kind === 'configuration-changed')) {
-        await raiseVersion(db)
-        compiled = await compile(db, this.#options)
-        const added = compiled.problems.filter((problem) => !includes(this.#accepted, problem))
-        if (added.length > 0) throw configurationInvalid(added, prefix)
-      }
-      return outcome
-    })
-    if (compiled) this.#swap(compiled)
-    for (const event of events) {
-      this.#ownEvents.add(event)
-      store.feed.publish(event)
-    }
-    return result
+    return store.change(
+      async (db, announce) => {
+        const nowAt = clock()
+        const events: AccessEvent[] = []
+        let prefix: string | undefined
+        compiled = undefined
+        const outcome = await work({
+          db,
+          actor,
+          nowAt,
+          publish: (more) => events.push(...more),
+          audit: (kind, subject, detail = {}) =>
+            audit.recordAudit(db, { at: nowAt, kind, actor, subject, detail }),
+          about: (applicationName) => {
+            prefix = `applications.${applicationName}.`
+          },
+        })
+        if (events.some(({ kind }) => kind === 'configuration-changed')) {
+          await raiseVersion(db)
+          compiled = await compile(db, this.#options)
+          const added = compiled.problems.filter((problem) => !includes(this.#accepted, problem))
+          if (added.length > 0) throw configurationInvalid(added, prefix)
+        }
+        announce(events)
+        return outcome
+      },
+      (events) => {
+        if (compiled) this.#swap(compiled)
+        for (const event of events) this.#ownEvents.add(event)
+      },
+    )
   }
 
   /**

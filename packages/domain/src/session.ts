@@ -59,11 +59,13 @@ export type AccessEvent =
   /** The connector serves the applications of this group from now on. */
   | { kind: 'connector-moved'; connectorId: string; connectorGroup: string; at: number }
 
-/** What has ended although a cookie may still claim it, and which tunnels must not be. */
+/** What has ended although a cookie may still claim it, which tunnels must not be, and whom the others serve. */
 export interface DenySet {
   /** Sessions that ended before their absolute limit, which still lies ahead. `at`: when they ended. */
   endedSessions: readonly { sessionId: string; at: number }[]
   /** Of users who have sessions with a lower epoch. `at`: when this was read. */
   epochs: readonly { userId: string; signInEpoch: number; at: number }[]
   revokedConnectorIds: readonly string[]
+  /** Of every other connector: the group whose applications it serves. */
+  connectorGroups: readonly { connectorId: string; connectorGroup: string }[]
 }

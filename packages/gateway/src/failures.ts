@@ -244,6 +244,12 @@ export class RequestError extends Error {
   }
 }
 
+/** What identity threw; undefined when trying again would not help. */
+export function toUnavailable(cause: unknown): RequestError | undefined {
+  if ((cause as { retryable?: unknown } | undefined)?.retryable !== true) return undefined
+  return new RequestError('SIGN_IN_UNAVAILABLE', 'identity could not be asked', { cause })
+}
+
 /** Whatever was thrown while a request was worked on, as what the request ends with. */
 export function toRequestError(error: unknown): RequestError {
   if (error instanceof RequestError) return error

@@ -247,6 +247,8 @@ export class Gateway {
   #catchUp(denySet: DenySet): void {
     this.sessions.learn(denySet)
     for (const connectorId of denySet.revokedConnectorIds) this.tunnels.revoke(connectorId)
+    for (const { connectorId, connectorGroup } of denySet.connectorGroups)
+      this.tunnels.move(connectorId, connectorGroup)
     this.#decideBySnapshot()
     for (const exchange of this.open) if (exchange.session) void this.#readAgain(exchange)
   }

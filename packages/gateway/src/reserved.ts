@@ -10,7 +10,7 @@ import { fieldValues, findField } from '@sallyport/http1'
 import { waysOn } from './answers.ts'
 import { findCookie } from './cookies.ts'
 import type { Exchange } from './exchange.ts'
-import { failures, RequestError } from './failures.ts'
+import { failures, RequestError, toUnavailable } from './failures.ts'
 import { isSameOrigin } from './navigation.ts'
 import type { SessionFacts } from './session-cookie.ts'
 
@@ -154,7 +154,12 @@ async function signOut(exchange: Exchange): Promise<void> {
   const { gateway } = exchange
   const portalUrl = gateway.portalUrl()
   const facts = openSession(exchange)
-  if (facts) await gateway.options.identity.endSession(facts.sessionId, 'signed-out')
+  if (facts)
+    await gateway.options.identity
+      .endSession(facts.sessionId, 'signed-out')
+      .catch((error: unknown) => {
+        throw toUnavailable(error) ?? error
+      })
   // Without a cookie of this host nothing has ended: the person may be signed in by way of others.
   answerPage(
     exchange,

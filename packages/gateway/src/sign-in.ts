@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { IdentitySession } from '@sallyport/domain'
 import type { CookieNames } from './cookies.ts'
-import { RequestError } from './failures.ts'
+import { RequestError, toUnavailable } from './failures.ts'
 import { type RingKey, Sealer } from './seal.ts'
 
 /** The OpenID provider as the gateway needs it. */
@@ -107,7 +107,7 @@ export class SignIn {
    * @param request `maxAgeMs`: how old the sign-in may have been when this flow began; the browser could have left it out
    *   of the request to the provider
    * @returns the session, and the path and query to return to
-   * @throws RequestError `SIGN_IN_INVALID`
+   * @throws RequestError `SIGN_IN_INVALID`, `SIGN_IN_UNAVAILABLE`
    */
   async complete(request: {
     origin: string
@@ -136,7 +136,7 @@ export class SignIn {
         clientAddress: request.clientAddress,
       })
       .catch((cause: unknown) => {
-        throw invalid('code was not accepted', cause)
+        throw toUnavailable(cause) ?? invalid('code was not accepted', cause)
       })
     const beganAt = state.expiresAt - stateLifetimeMs
     if (

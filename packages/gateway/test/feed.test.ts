@@ -38,6 +38,7 @@ test('until a gateway has read what has ended, it lets nobody in who needs a ses
     endedSessions: [{ sessionId: 'session of ben', at: startAt }],
     epochs: [{ userId: 'eva', signInEpoch: 2, at: startAt }],
     revokedConnectorIds: [],
+    connectorGroups: [],
   }
   const wire = system.connect()
   assert.equal(await statusOf(system, wire), 503)
@@ -173,6 +174,26 @@ test('a connector that was revoked unheard is closed', async (t) => {
   while (system.gateway.tunnels.all().length > 0) await new Promise(setImmediate)
   assert.equal(await statusOf(system, wire), 503)
   assert.equal(system.records.at(-1)!.reason, 'NO_CONNECTOR')
+})
+
+test('a connector that was moved unheard serves its new group', async (t) => {
+  const system = new TestGateway(t, { applications: [app('hr', { connectorGroup: 'branch' })] })
+  system.addConnector({ id: 'mover' })
+  await system.started
+  const before = system.connect()
+  assert.equal(await statusOf(system, before), 503)
+  system.feed.denySet = {
+    ...system.feed.denySet,
+    connectorGroups: [{ connectorId: 'mover', connectorGroup: 'branch' }],
+  }
+  system.gateway.apply({ kind: 'feed-interrupted', at: system.nowAt })
+  while (system.gateway.tunnels.all()[0]!.connectorGroup !== 'branch')
+    await new Promise(setImmediate)
+  assert.deepEqual(
+    system.gateway.tunnels.all().map(({ connectorGroup }) => connectorGroup),
+    ['branch'],
+  )
+  assert.equal(system.gateway.tunnels.pick('branch')?.connectorId, 'mover')
 })
 
 test('a silent feed ends the streams of those who need a session, and no others', async (t) => {

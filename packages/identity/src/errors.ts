@@ -3,6 +3,8 @@ export type IdentityErrorCode =
   | 'OVERLOADED'
   /** The token endpoint refused the code; the cause is in the message. */
   | 'CODE_REJECTED'
+  /** The token endpoint could not answer; try again. */
+  | 'UNAVAILABLE'
   /** The code was good, but belongs to another sign-in request. */
   | 'NONCE_MISMATCH'
   /** The session ended before its code was redeemed. */
@@ -15,6 +17,6 @@ export class IdentityError extends Error {
   constructor(code: IdentityErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.code = code
-    this.retryable = code === 'OVERLOADED'
+    this.retryable = code === 'OVERLOADED' || code === 'UNAVAILABLE'
   }
 }

@@ -1,4 +1,5 @@
 import { errorPage } from '@sallyport/domain'
+import { StoreError } from '@sallyport/store'
 import { errors } from 'oidc-provider'
 
 /** Status, title, explanation, and what to do when there is more to it than to go elsewhere. */
@@ -65,6 +66,12 @@ const failures = {
     'Many people are signing in right now.',
     'Wait a few seconds, then open the application again.',
   ],
+  unavailable: [
+    503,
+    'Signing in is not possible right now',
+    'The sign-in service cannot reach a part of itself.',
+    'Wait a few seconds, then open the application again. If it stays like this, tell your administrator.',
+  ],
   'internal-error': [
     500,
     'Something went wrong here',
@@ -99,9 +106,15 @@ export function failurePage(
   return { statusCode, body }
 }
 
+/** Whether the store could not be asked, and may be in a moment. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof StoreError && error.retryable
+}
+
 /** For an error of the OpenID provider (RFC 6749 section 4.1.2.1) that no application may hear of. */
 export function providerFailure(error: Error): FailureCode {
   if (error instanceof errors.SessionNotFound) return 'sign-in-expired'
+  if (isUnavailable(error)) return 'unavailable'
   return error instanceof errors.OIDCProviderError && error.statusCode < 500
     ? 'sign-in-request-invalid'
     : 'internal-error'

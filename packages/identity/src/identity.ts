@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
-import { atomically, oidcModel, type Store, sessions } from '@sallyport/store'
+import { oidcModel, type Store, sessions } from '@sallyport/store'
 import { BackChannelLogout } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
@@ -69,7 +69,7 @@ export interface Identity {
   /**
    * Redeems a code at the token endpoint, and finds the session that it stands for.
    *
-   * @throws IdentityError `CODE_REJECTED`, `NONCE_MISMATCH` or `SESSION_ENDED`
+   * @throws IdentityError `CODE_REJECTED`, `NONCE_MISMATCH`, `SESSION_ENDED` or `UNAVAILABLE`
    */
   redeem(request: RedeemRequest): Promise<IdentitySession>
   /**
@@ -96,7 +96,7 @@ const sessionHistoryMs = 30 * 86_400_000
 
 export async function startIdentity(options: IdentityOptions): Promise<Identity> {
   const { store, tenantId, loginOrigin, portalOrigin, snapshot, log } = options
-  const { db, feed } = store
+  const { db } = store
   const clock = options.clock ?? Date.now
   const absoluteLifetimeMs = options.absoluteLifetimeMs ?? defaultLifetimeMs
   const names = cookieNames(loginOrigin)
@@ -112,13 +112,13 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
 
   async function endSession(sessionId: string, reason: string): Promise<void> {
     const nowAt = clock()
-    const ended = await atomically(db, async (inner) => {
-      await oidcModel.deleteOidcSession(inner, sessionId, nowAt)
-      const userId = await sessions.endSession(inner, sessionId, reason, nowAt)
-      if (userId) await recordSessionEnd(inner, { sessionId, userId, reason, at: nowAt })
-      return userId !== undefined
+    await store.change(async (db, announce) => {
+      await oidcModel.deleteOidcSession(db, sessionId, nowAt)
+      const userId = await sessions.endSession(db, sessionId, reason, nowAt)
+      if (!userId) return
+      await recordSessionEnd(db, { sessionId, userId, reason, at: nowAt })
+      announce([{ kind: 'session-ended', sessionId, at: nowAt }])
     })
-    if (ended) feed.publish({ kind: 'session-ended', sessionId, at: nowAt })
   }
 
   const audit = new SignInAudit({ db, clock, onSignIn: options.onSignIn ?? (() => {}) })

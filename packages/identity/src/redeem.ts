@@ -56,7 +56,7 @@ export async function redeemCode(
   const body = response.json<{ id_token?: string; error?: string; error_description?: string }>()
   if (response.statusCode !== 200 || body.id_token === undefined)
     throw new IdentityError(
-      'CODE_REJECTED',
+      response.statusCode >= 500 ? 'UNAVAILABLE' : 'CODE_REJECTED',
       `token endpoint answered ${response.statusCode}: ${body.error_description ?? body.error}`,
     )
   const claims = decodeClaims(body.id_token)

@@ -4,7 +4,7 @@ import { securityHeaders, toPeerAddress } from '@sallyport/domain'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import type { BrowserBinding } from './browser-binding.ts'
-import { type FailureCode, failurePage } from './failures.ts'
+import { type FailureCode, failurePage, isUnavailable } from './failures.ts'
 import type { OwnSessions } from './own-sessions.ts'
 import { addressKey, RateLimit } from './rate-limit.ts'
 import type { SignInAnswer, SignInForm } from './sign-in.ts'
@@ -73,7 +73,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
     if (error.statusCode !== undefined && error.statusCode < 500)
       return answerFailure(reply, 'bad-request')
     log.error({ err: error, id: request.id }, 'sign-in service failed')
-    return answerFailure(reply, 'internal-error')
+    return answerFailure(reply, isUnavailable(error) ? 'unavailable' : 'internal-error')
   })
 
   app.get('/', (_, reply) => reply.redirect(`${portalOrigin}/`, 303))

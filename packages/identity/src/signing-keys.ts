@@ -1,6 +1,6 @@
 import { createHash, generateKeyPair, type JsonWebKey } from 'node:crypto'
 import { promisify } from 'node:util'
-import { type Store, secrets } from '@sallyport/store'
+import { atomically, type Store, secrets } from '@sallyport/store'
 import type { JWK } from 'oidc-provider'
 
 const purpose = 'oidc-signing-key'
@@ -21,16 +21,23 @@ export async function loadSigningKeys(
   sealing: Sealing,
   nowAt: number,
 ): Promise<JWK[]> {
-  const kept = (await secrets.listSecrets(db, purpose)).filter(
-    ({ retiredAt }) => retiredAt === undefined,
-  )
-  if (kept.length === 0) {
-    const made = await createSigningKey()
-    const sealed = sealing.seal(purpose, Buffer.from(JSON.stringify(made)))
+  const known = await readKeys(db, sealing)
+  if (known.length > 0) return known
+  const made = await createSigningKey()
+  const sealed = sealing.seal(purpose, Buffer.from(JSON.stringify(made)))
+  return atomically(db, async (db) => {
+    // Another process on the same database may have been first: both sign with its key then.
+    const meanwhile = await readKeys(db, sealing)
+    if (meanwhile.length > 0) return meanwhile
     await secrets.saveSecret(db, { id: made.kid, purpose, sealed, createdAt: nowAt })
     return [made]
-  }
-  return kept.map(({ sealed }) => JSON.parse(sealing.open(purpose, sealed).toString()) as JWK)
+  })
+}
+
+async function readKeys(db: Store['db'], sealing: Sealing): Promise<JWK[]> {
+  return (await secrets.listSecrets(db, purpose))
+    .filter(({ retiredAt }) => retiredAt === undefined)
+    .map(({ sealed }) => JSON.parse(sealing.open(purpose, sealed).toString()) as JWK)
 }
 
 async function createSigningKey(): Promise<JWK & { kid: string }> {

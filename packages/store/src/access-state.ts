@@ -5,7 +5,7 @@ import { atomically } from './transaction.ts'
 
 /**
  * Everything that a gateway must know before it lets anybody in, of one moment. It is as long as the list of those who
- * lost access in the last hours, whatever the size of the directory.
+ * lost access in the last hours and that of connectors, whatever the size of the directory.
  */
 export function readDenySet(db: Kysely<Database>, nowAt: number): Promise<DenySet> {
   return atomically(db, async (db) => {
@@ -23,15 +23,22 @@ export function readDenySet(db: Kysely<Database>, nowAt: number): Promise<DenySe
       .where('session.absoluteExpiresAt', '>', nowAt)
       .whereRef('session.signInEpoch', '<', 'user.signInEpoch')
       .execute()
-    const revoked = await db
+    const connectors = await db
       .selectFrom('connector')
-      .select('id')
-      .where('revokedAt', 'is not', null)
+      .innerJoin('connectorGroup', 'connectorGroup.id', 'connector.groupId')
+      .select(['connector.id as connectorId', 'connectorGroup.name as connectorGroup', 'revokedAt'])
       .execute()
+    const [revoked, others] = [true, false].map((isRevoked) =>
+      connectors.filter(({ revokedAt }) => (revokedAt !== null) === isRevoked),
+    ) as [typeof connectors, typeof connectors]
     return {
       endedSessions: ended.map(({ sessionId, at }) => ({ sessionId, at: at! })),
       epochs: epochs.map((epoch) => ({ ...epoch, at: nowAt })),
-      revokedConnectorIds: revoked.map(({ id }) => id),
+      revokedConnectorIds: revoked.map(({ connectorId }) => connectorId),
+      connectorGroups: others.map(({ connectorId, connectorGroup }) => ({
+        connectorId,
+        connectorGroup,
+      })),
     }
   })
 }

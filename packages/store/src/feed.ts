@@ -3,14 +3,21 @@ import type { AccessEvent } from '@sallyport/domain'
 export type AccessListener = (event: AccessEvent) => void
 
 /**
- * Tells everyone in this process what changed for sessions, claims, configuration and connectors.
+ * Tells everyone what changed for sessions, claims, configuration and connectors.
  * Publish after the change is committed: a listener that reads the store then sees it.
  */
 export class EventFeed {
   readonly #listeners = new Set<AccessListener>()
 
-  /** Every listener has run when this returns. */
+  /**
+   * Every listener of this process has run when this returns. What has to reach others even if this process dies
+   * now is announced in `Store.change` instead.
+   */
   publish(event: AccessEvent): void {
+    this.tell(event)
+  }
+
+  protected tell(event: AccessEvent): void {
     for (const listener of [...this.#listeners]) {
       try {
         listener(event)

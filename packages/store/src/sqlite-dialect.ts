@@ -12,6 +12,7 @@ import {
   SqliteQueryCompiler,
 } from 'kysely'
 import { StoreError } from './errors.ts'
+import { toParameter } from './parameters.ts'
 import type { SqliteClient } from './sqlite-client.ts'
 
 type IntrospectedDatabase = ConstructorParameters<typeof SqliteIntrospector>[0]
@@ -108,8 +109,7 @@ class SqliteWorkerConnection implements DatabaseConnection {
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-    for (const parameter of parameters) checkParameter(parameter)
-    const { rows, changes } = await this.#client.query(sql, parameters)
+    const { rows, changes } = await this.#client.query(sql, parameters.map(toParameter))
     const result: QueryResult<R> = { rows: rows as R[] }
     return changes === undefined ? result : { ...result, numAffectedRows: BigInt(changes) }
   }
@@ -118,17 +118,6 @@ class SqliteWorkerConnection implements DatabaseConnection {
   async *streamQuery<R>(query: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
     yield await this.executeQuery<R>(query)
   }
-}
-
-/** node:sqlite takes an object in first place for named parameters, and stores NaN as NULL. */
-function checkParameter(value: unknown): void {
-  const bindable =
-    value === null ||
-    typeof value === 'string' ||
-    typeof value === 'bigint' ||
-    Number.isFinite(value) ||
-    value instanceof Uint8Array
-  if (!bindable) throw new TypeError(`cannot store a value of type ${typeof value}`)
 }
 
 /** Lets one caller at a time through, in the order they came. */

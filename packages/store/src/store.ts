@@ -1,34 +1,35 @@
-import { chmod, mkdir, open } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { CamelCasePlugin, Kysely } from 'kysely'
-import type { StoreError } from './errors.ts'
-import { EventFeed } from './feed.ts'
-import { migrate } from './migrate.ts'
+import type { AccessEvent } from '@sallyport/domain'
+import type { Kysely } from 'kysely'
+import type { EventFeed } from './feed.ts'
+import type { PostgresOptions } from './postgres-store.ts'
 import type { Database } from './schema.ts'
-import { SqliteClient } from './sqlite-client.ts'
-import { SqliteWorkerDialect } from './sqlite-dialect.ts'
+import { openSqliteStore, type SqliteOptions } from './sqlite-store.ts'
 
-export interface StoreOptions {
-  kind: 'sqlite'
-  /** Made with mode 0600 if it does not exist, its directory with 0700. */
-  file: string
-  /** How long a query may wait for transactions before it; 10 s. */
-  waitLimitMs?: number
-  /**
-   * The database thread ended by itself. Nothing can be read or changed any more, revocations included:
-   * the process should end. Default: an uncaught error.
-   */
-  onFailure?: (error: StoreError) => void
-}
+export type StoreOptions = SqliteOptions | PostgresOptions
+
+/** What a change announces is told when it is committed, and never if it is not. */
+export type Announce = (events: Iterable<AccessEvent>) => void
 
 /** The database and what goes with it. Whoever opened it closes it. */
 export interface Store {
+  readonly kind: 'sqlite' | 'postgresql'
   readonly db: Kysely<Database>
   readonly feed: EventFeed
   /**
+   * Runs `work` in a transaction. The events that it announces are committed with it: every process on the database
+   * hears them, even if this one dies now. Listeners of this process have run when this resolves.
+   *
+   * @param work may run more than once, so it changes nothing but the database
+   * @param onCommit runs between the commit and the telling
+   */
+  change<T>(
+    work: (db: Kysely<Database>, announce: Announce) => Promise<T>,
+    onCommit?: (events: readonly AccessEvent[]) => void,
+  ): Promise<T>
+  /**
    * Resolves when the database has answered, and every event that anybody published before the call has been given to
-   * the listeners of this process. A feed over a connection sends something through it that comes back, and rejects
-   * while it is lost; once it is there again it publishes `feed-interrupted` before anything else.
+   * the listeners of this process. A feed over a connection reads on over that, and rejects while it is lost. What was
+   * missed meanwhile comes when it is there again; if it cannot all be had, `feed-interrupted` comes before the rest.
    *
    * @throws StoreError
    */
@@ -40,49 +41,12 @@ export interface Store {
 /**
  * Opens the database and brings its tables to this version.
  *
- * @throws StoreError `STORE_IN_USE`, `STORE_UNREADABLE`, `STORE_TOO_NEW`
+ * @throws StoreError `STORE_IN_USE`, `STORE_UNREADABLE`, `STORE_TOO_NEW`; of PostgreSQL `STORE_UNREACHABLE`,
+ *   `STORE_ACCESS_DENIED`, `STORE_MISSING`, `STORE_UNTRUSTED`, `STORE_TOO_OLD`
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  await makePrivate(options.file)
-  const client = await SqliteClient.open(
-    { file: options.file, busyTimeoutMs: 1000 },
-    options.onFailure ?? throwLater,
-  )
-  const bare = new Kysely<unknown>({
-    dialect: new SqliteWorkerDialect(client, options.waitLimitMs ?? 10_000),
-  })
-  try {
-    await migrate(bare)
-  } catch (error) {
-    await client.close()
-    throw error
-  }
-  const db = bare.withPlugin(new CamelCasePlugin()) as Kysely<Database>
-  return {
-    db,
-    feed: new EventFeed(),
-    async prove() {
-      // Of this process's own feed nothing gets lost; that the store can be asked is what there is to prove.
-      await db.selectFrom('setting').select('key').limit(1).execute()
-    },
-    async close() {
-      await db.destroy()
-      // Kysely leaves a driver alone that it never used.
-      await client.close()
-    },
-  }
-}
-
-function throwLater(error: StoreError): void {
-  queueMicrotask(() => {
-    throw error
-  })
-}
-
-/** SQLite gives its journal the mode of the database, so the database must have it first. */
-async function makePrivate(file: string): Promise<void> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  const handle = await open(file, 'a', 0o600)
-  await handle.close()
-  await chmod(file, 0o600)
+  if (options.kind === 'sqlite') return openSqliteStore(options)
+  // Who has one machine need not load what speaks to another.
+  const { openPostgresStore } = await import('./postgres-store.ts')
+  return openPostgresStore(options)
 }

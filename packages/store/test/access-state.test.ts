@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import test, { type TestContext } from 'node:test'
-import { accessState, openStore, type Store, sessions, users } from '../src/index.ts'
+import test from 'node:test'
+import { accessState, type Store, sessions, users } from '@sallyport/store'
+import { lastFirst } from '@sallyport/testkit/scope'
+import { forBoth, makeFile, useDatabase } from './support/databases.ts'
 
 const at = 1_800_000_000_000
 const hour = 3_600_000
 
-async function open(t: TestContext, waitLimitMs = 10_000): Promise<Store> {
-  const folder = await mkdtemp(join(tmpdir(), 'sallyport-store-'))
-  const store = await openStore({ kind: 'sqlite', file: join(folder, 'sallyport.db'), waitLimitMs })
-  t.after(async () => {
-    await store.close()
-    await rm(folder, { recursive: true })
-  })
-  return store
-}
+const testBoth = forBoth()
 
 async function signIn(store: Store, userName: string, id: string): Promise<string> {
   const user =
@@ -35,41 +26,53 @@ async function signIn(store: Store, userName: string, id: string): Promise<strin
   return user!.id
 }
 
-test('the deny-set names every session that a cookie could still claim, and no other', async (t) => {
-  const store = await open(t)
-  const { db } = store
-  await signIn(store, 'live', 'live')
-  await signIn(store, 'out', 'out')
-  await sessions.endSession(db, 'out', 'signed-out', at + 1)
-  const raised = await signIn(store, 'raised', 'raised')
-  await signIn(store, 'raised', 'raised too')
-  await users.setPassword(db, raised, 'x', at + 2)
-  await signIn(store, 'raised', 'after it')
-  const disabled = await signIn(store, 'disabled', 'disabled')
-  await users.setEnabled(db, disabled, false, at + 3)
-  const gone = await signIn(store, 'gone', 'gone')
-  await users.deleteUser(db, gone, at + 4)
-  const denySet = await accessState.readDenySet(db, at + hour)
-  assert.deepEqual(
-    denySet.endedSessions.toSorted((a, b) => a.at - b.at),
-    [
-      { sessionId: 'out', at: at + 1 },
-      { sessionId: 'gone', at: at + 4 },
-    ],
-  )
-  assert.deepEqual(
-    new Set(denySet.epochs),
-    new Set([
-      { userId: raised, signInEpoch: 2, at: at + hour },
-      { userId: disabled, signInEpoch: 2, at: at + hour },
-    ]),
-  )
-  const later = await accessState.readDenySet(db, at + 12 * hour)
-  assert.deepEqual(later, { endedSessions: [], epochs: [], revokedConnectorIds: [] })
-})
+testBoth(
+  'the deny-set names every session that a cookie could still claim, and no other',
+  async (_, database) => {
+    const store = await database.open()
+    const { db } = store
+    await signIn(store, 'live', 'live')
+    await signIn(store, 'out', 'out')
+    await sessions.endSession(db, 'out', 'signed-out', at + 1)
+    const raised = await signIn(store, 'raised', 'raised')
+    await signIn(store, 'raised', 'raised too')
+    await users.setPassword(db, raised, 'x', at + 2)
+    await signIn(store, 'raised', 'after it')
+    const disabled = await signIn(store, 'disabled', 'disabled')
+    await users.setEnabled(db, disabled, false, at + 3)
+    const gone = await signIn(store, 'gone', 'gone')
+    await users.deleteUser(db, gone, at + 4)
+    const denySet = await accessState.readDenySet(db, at + hour)
+    assert.deepEqual(
+      denySet.endedSessions.toSorted((a, b) => a.at - b.at),
+      [
+        { sessionId: 'out', at: at + 1 },
+        { sessionId: 'gone', at: at + 4 },
+      ],
+    )
+    assert.deepEqual(
+      new Set(denySet.epochs),
+      new Set([
+        { userId: raised, signInEpoch: 2, at: at + hour },
+        { userId: disabled, signInEpoch: 2, at: at + hour },
+      ]),
+    )
+    const later = await accessState.readDenySet(db, at + 12 * hour)
+    assert.deepEqual(later, {
+      endedSessions: [],
+      epochs: [],
+      revokedConnectorIds: [],
+      connectorGroups: [],
+    })
+  },
+)
 
 test('a store that cannot be asked proves nothing, and proves again when it can', async (t) => {
-  const store = await open(t, 20)
+  const scope = lastFirst(t)
+  const store = await useDatabase(scope, {
+    kind: 'sqlite',
+    file: await makeFile(scope),
+  }).open({ waitLimitMs: 20 })
   const held = Promise.withResolvers<void>()
   const holding = Promise.withResolvers<void>()
   const transaction = store.db.transaction().execute(async () => {

@@ -1,19 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import test, { type TestContext } from 'node:test'
-import { groups, oidcModel, openStore, type Store, sessions, users } from '@sallyport/store'
+import test from 'node:test'
+import { groups, oidcModel, type Store, sessions, users } from '@sallyport/store'
+import { forBoth } from './support/databases.ts'
 
-async function open(t: TestContext): Promise<Store> {
-  const folder = await mkdtemp(join(tmpdir(), 'sallyport-directory-'))
-  const store = await openStore({ kind: 'sqlite', file: join(folder, 'sallyport.db') })
-  t.after(async () => {
-    await store.close()
-    await rm(folder, { recursive: true })
-  })
-  return store
-}
+const testBoth = forBoth()
 
 async function addUser({ db }: Store, userName: string): Promise<string> {
   return (await users.createUser(db, { userName, displayName: userName }, 1))!.id
@@ -28,8 +18,8 @@ async function addGroup({ db }: Store, name: string, ...members: groups.Member[]
 const user = (id: string): groups.Member => ({ id, kind: 'user' })
 const group = (id: string): groups.Member => ({ id, kind: 'group' })
 
-test('a user name is taken in every case it can be written in', async (t) => {
-  const store = await open(t)
+testBoth('a user name is taken in every case it can be written in', async (_, database) => {
+  const store = await database.open()
   const { db } = store
   const created = await users.createUser(db, { userName: ' Ana@X.test', displayName: 'Ana' }, 7)
   assert.deepEqual(created, {
@@ -81,32 +71,35 @@ test('names that look alike, mislead or break something are no user names', () =
     assert.equal(users.isUserName(name), false, JSON.stringify(name))
 })
 
-test('whatever ends access raises the epoch, tells the feed, and empties the provider', async (t) => {
-  const store = await open(t)
-  const { db } = store
-  const id = await addUser(store, 'ana')
-  let epoch = 1
-  for (const change of [
-    () => users.setPassword(db, id, 'hash', 9),
-    () => users.setEnabled(db, id, false, 9),
-    () => users.setEnabled(db, id, true, 9),
-    () => users.endAllSessions(db, id, 9),
-  ]) {
-    await oidcModel.saveOidcModel(db, { model: 'Grant', id: 'g' }, { accountId: id }, 100)
-    epoch += 1
-    assert.deepEqual(await change(), [
-      { kind: 'user-epoch', userId: id, signInEpoch: epoch, at: 9 },
-    ])
-    assert.equal((await users.findUserById(db, id))!.signInEpoch, epoch)
-    assert.equal(await oidcModel.findOidcModel(db, { model: 'Grant', id: 'g' }), undefined)
-  }
-  assert.equal(await users.setEnabled(db, 'nobody', false, 9), undefined)
-  assert.equal(await users.updateUser(db, 'nobody', { displayName: 'x' }, 9), undefined)
-  assert.equal(await users.deleteUser(db, 'nobody', 9), undefined)
-})
+testBoth(
+  'whatever ends access raises the epoch, tells the feed, and empties the provider',
+  async (_, database) => {
+    const store = await database.open()
+    const { db } = store
+    const id = await addUser(store, 'ana')
+    let epoch = 1
+    for (const change of [
+      () => users.setPassword(db, id, 'hash', 9),
+      () => users.setEnabled(db, id, false, 9),
+      () => users.setEnabled(db, id, true, 9),
+      () => users.endAllSessions(db, id, 9),
+    ]) {
+      await oidcModel.saveOidcModel(db, { model: 'Grant', id: 'g' }, { accountId: id }, 100)
+      epoch += 1
+      assert.deepEqual(await change(), [
+        { kind: 'user-epoch', userId: id, signInEpoch: epoch, at: 9 },
+      ])
+      assert.equal((await users.findUserById(db, id))!.signInEpoch, epoch)
+      assert.equal(await oidcModel.findOidcModel(db, { model: 'Grant', id: 'g' }), undefined)
+    }
+    assert.equal(await users.setEnabled(db, 'nobody', false, 9), undefined)
+    assert.equal(await users.updateUser(db, 'nobody', { displayName: 'x' }, 9), undefined)
+    assert.equal(await users.deleteUser(db, 'nobody', 9), undefined)
+  },
+)
 
-test('changes inside a transaction that fails have not happened', async (t) => {
-  const store = await open(t)
+testBoth('changes inside a transaction that fails have not happened', async (_, database) => {
+  const store = await database.open()
   const id = await addUser(store, 'ana')
   await assert.rejects(
     store.db.transaction().execute(async (db) => {
@@ -119,8 +112,8 @@ test('changes inside a transaction that fails have not happened', async (t) => {
   assert.deepEqual((await users.findUserById(store.db, id))!.enabled, true)
 })
 
-test('groups are followed to any depth, and a circle of them ends', async (t) => {
-  const store = await open(t)
+testBoth('groups are followed to any depth, and a circle of them ends', async (_, database) => {
+  const store = await database.open()
   const { db } = store
   const ana = await addUser(store, 'ana')
   const bea = await addUser(store, 'bea')
@@ -141,8 +134,8 @@ test('groups are followed to any depth, and a circle of them ends', async (t) =>
   assert.deepEqual(await names('nobody'), [])
 })
 
-test('an ID that a user and a group share does not mix them up', async (t) => {
-  const store = await open(t)
+testBoth('an ID that a user and a group share does not mix them up', async (_, database) => {
+  const store = await database.open()
   const { db } = store
   await users.createUser(db, { id: 'same', userName: 'ana', displayName: 'Ana' }, 1)
   await groups.createGroup(db, { id: 'same', name: 'same' }, 1)
@@ -151,53 +144,59 @@ test('an ID that a user and a group share does not mix them up', async (t) => {
   assert.deepEqual(await groups.usersBelow(db, top), [])
 })
 
-test('leaving a group tells of everybody who was in it through the member', async (t) => {
-  const store = await open(t)
-  const { db } = store
-  const ana = await addUser(store, 'ana')
-  const inner = await addGroup(store, 'inner', user(ana))
-  const outer = await addGroup(store, 'outer', group(inner))
-  const changed = [{ kind: 'claims-changed', userId: ana, at: 5 }]
-  assert.deepEqual(await groups.addMember(db, outer, group(inner), 5), [])
-  assert.deepEqual(await groups.removeMember(db, outer, group(inner), 5), changed)
-  assert.equal(await groups.removeMember(db, outer, group(inner), 5), undefined)
-  assert.equal(await groups.addMember(db, outer, user('nobody'), 5), undefined)
-  assert.equal(await groups.addMember(db, 'none', user(ana), 5), undefined)
-  await groups.addMember(db, outer, group(inner), 5)
-  assert.deepEqual(await groups.deleteGroup(db, inner, 5), [
-    ...changed,
-    { kind: 'configuration-changed', at: 5 },
-  ])
-  assert.deepEqual(await groups.transitiveGroups(db, ana), [])
-  assert.deepEqual(await groups.listMembers(db, outer), [])
-  assert.equal(await groups.deleteGroup(db, inner, 5), undefined)
-  assert.equal(await groups.createGroup(db, { name: 'outer' }, 5), undefined)
-})
+testBoth(
+  'leaving a group tells of everybody who was in it through the member',
+  async (_, database) => {
+    const store = await database.open()
+    const { db } = store
+    const ana = await addUser(store, 'ana')
+    const inner = await addGroup(store, 'inner', user(ana))
+    const outer = await addGroup(store, 'outer', group(inner))
+    const changed = [{ kind: 'claims-changed', userId: ana, at: 5 }]
+    assert.deepEqual(await groups.addMember(db, outer, group(inner), 5), [])
+    assert.deepEqual(await groups.removeMember(db, outer, group(inner), 5), changed)
+    assert.equal(await groups.removeMember(db, outer, group(inner), 5), undefined)
+    assert.equal(await groups.addMember(db, outer, user('nobody'), 5), undefined)
+    assert.equal(await groups.addMember(db, 'none', user(ana), 5), undefined)
+    await groups.addMember(db, outer, group(inner), 5)
+    assert.deepEqual(await groups.deleteGroup(db, inner, 5), [
+      ...changed,
+      { kind: 'configuration-changed', at: 5 },
+    ])
+    assert.deepEqual(await groups.transitiveGroups(db, ana), [])
+    assert.deepEqual(await groups.listMembers(db, outer), [])
+    assert.equal(await groups.deleteGroup(db, inner, 5), undefined)
+    assert.equal(await groups.createGroup(db, { name: 'outer' }, 5), undefined)
+  },
+)
 
-test('a deleted user leaves no membership, assignment, token or live session', async (t) => {
-  const store = await open(t)
-  const { db } = store
-  const ana = await addUser(store, 'ana')
-  const staff = await addGroup(store, 'staff', user(ana))
-  await db
-    .insertInto('application')
-    .values({ id: 'app', name: 'app', definition: '{}', createdAt: 1, updatedAt: 1 })
-    .execute()
-  await db
-    .insertInto('assignment')
-    .values({ applicationId: 'app', principalId: ana, principalKind: 'user' })
-    .execute()
-  await beginSession(store, 's', ana)
-  assert.deepEqual(await users.deleteUser(db, ana, 9), [
-    { kind: 'user-epoch', userId: ana, signInEpoch: 2, at: 9 },
-    { kind: 'configuration-changed', at: 9 },
-  ])
-  assert.deepEqual(await groups.listMembers(db, staff), [])
-  assert.deepEqual(await db.selectFrom('assignment').selectAll().execute(), [])
-  const [row] = await sessions.listSessions(db)
-  assert.deepEqual([row!.endedAt, row!.endReason, row!.userName], [9, 'user-deleted', undefined])
-  assert.deepEqual(await sessions.listSessions(db, { liveAt: 10 }), [])
-})
+testBoth(
+  'a deleted user leaves no membership, assignment, token or live session',
+  async (_, database) => {
+    const store = await database.open()
+    const { db } = store
+    const ana = await addUser(store, 'ana')
+    const staff = await addGroup(store, 'staff', user(ana))
+    await db
+      .insertInto('application')
+      .values({ id: 'app', name: 'app', definition: '{}', createdAt: 1, updatedAt: 1 })
+      .execute()
+    await db
+      .insertInto('assignment')
+      .values({ applicationId: 'app', principalId: ana, principalKind: 'user' })
+      .execute()
+    await beginSession(store, 's', ana)
+    assert.deepEqual(await users.deleteUser(db, ana, 9), [
+      { kind: 'user-epoch', userId: ana, signInEpoch: 2, at: 9 },
+      { kind: 'configuration-changed', at: 9 },
+    ])
+    assert.deepEqual(await groups.listMembers(db, staff), [])
+    assert.deepEqual(await db.selectFrom('assignment').selectAll().execute(), [])
+    const [row] = await sessions.listSessions(db)
+    assert.deepEqual([row!.endedAt, row!.endReason, row!.userName], [9, 'user-deleted', undefined])
+    assert.deepEqual(await sessions.listSessions(db, { liveAt: 10 }), [])
+  },
+)
 
 function beginSession({ db }: Store, id: string, userId: string): Promise<void> {
   return sessions.createSession(db, {
@@ -212,8 +211,8 @@ function beginSession({ db }: Store, id: string, userId: string): Promise<void> 
   })
 }
 
-test('a session stands until its end, its limit, or its user falls', async (t) => {
-  const store = await open(t)
+testBoth('a session stands until its end, its limit, or its user falls', async (_, database) => {
+  const store = await database.open()
   const { db } = store
   const ana = await addUser(store, 'ana')
   await beginSession(store, 's', ana)
@@ -230,42 +229,52 @@ test('a session stands until its end, its limit, or its user falls', async (t) =
   assert.deepEqual(await sessions.listSessions(db), [])
 })
 
-test('a code is consumed once, and saving it again does not make it fresh', async (t) => {
-  const { db } = await open(t)
-  const key = { model: 'AuthorizationCode', id: 'c' }
-  await oidcModel.saveOidcModel(db, key, { grantId: 'g', value: 1 }, 100)
-  const results = await Promise.all(
-    Array.from({ length: 30 }, () => oidcModel.consumeOidcModel(db, key, 5_000)),
-  )
-  assert.equal(results.filter(Boolean).length, 1)
-  await oidcModel.saveOidcModel(db, key, { grantId: 'g', value: 2 }, 100)
-  assert.deepEqual(await oidcModel.findOidcModel(db, key), { grantId: 'g', value: 2, consumed: 5 })
-  assert.equal(await oidcModel.consumeOidcModel(db, key, 6_000), false)
-  assert.equal(await oidcModel.consumeOidcModel(db, { ...key, id: 'x' }, 6_000), false)
-})
+testBoth(
+  'a code is consumed once, and saving it again does not make it fresh',
+  async (_, database) => {
+    const { db } = await database.open()
+    const key = { model: 'AuthorizationCode', id: 'c' }
+    await oidcModel.saveOidcModel(db, key, { grantId: 'g', value: 1 }, 100)
+    const results = await Promise.all(
+      Array.from({ length: 30 }, () => oidcModel.consumeOidcModel(db, key, 5_000)),
+    )
+    assert.equal(results.filter(Boolean).length, 1)
+    await oidcModel.saveOidcModel(db, key, { grantId: 'g', value: 2 }, 100)
+    assert.deepEqual(await oidcModel.findOidcModel(db, key), {
+      grantId: 'g',
+      value: 2,
+      consumed: 5,
+    })
+    assert.equal(await oidcModel.consumeOidcModel(db, key, 6_000), false)
+    assert.equal(await oidcModel.consumeOidcModel(db, { ...key, id: 'x' }, 6_000), false)
+  },
+)
 
-test('the end of a provider session takes its grants, codes and tokens, and no others', async (t) => {
-  const { db } = await open(t)
-  const save = (model: string, id: string, payload: oidcModel.OidcPayload) =>
-    oidcModel.saveOidcModel(db, { model, id }, payload, 100)
-  await save('Session', 'cookie', { uid: 'u', authorizations: { hr: { grantId: 'g' }, x: {} } })
-  await save('Session', 'other', { uid: 'v', authorizations: { hr: { grantId: 'h' } } })
-  for (const grantId of ['g', 'h']) {
-    await save('Grant', grantId, {})
-    await save('AuthorizationCode', `code ${grantId}`, { grantId })
-    await save('AccessToken', `token ${grantId}`, { grantId })
-  }
-  await oidcModel.deleteOidcSession(db, 'u', 1)
-  await oidcModel.deleteOidcSession(db, 'unknown', 1)
-  const left = await db.selectFrom('oidcModel').select('id').orderBy('id').execute()
-  assert.deepEqual(
-    left.map(({ id }) => id),
-    ['code h', 'h', 'other', 'token h'],
-  )
-  assert.equal((await oidcModel.findOidcModelByUid(db, 'Session', 'v'))!.uid, 'v')
-  await oidcModel.deleteOidcModelsOfGrant(db, 'AccessToken', 'h')
-  assert.equal(
-    await oidcModel.findOidcModel(db, { model: 'AccessToken', id: 'token h' }),
-    undefined,
-  )
-})
+testBoth(
+  'the end of a provider session takes its grants, codes and tokens, and no others',
+  async (_, database) => {
+    const { db } = await database.open()
+    const save = (model: string, id: string, payload: oidcModel.OidcPayload) =>
+      oidcModel.saveOidcModel(db, { model, id }, payload, 100)
+    await save('Session', 'cookie', { uid: 'u', authorizations: { hr: { grantId: 'g' }, x: {} } })
+    await save('Session', 'other', { uid: 'v', authorizations: { hr: { grantId: 'h' } } })
+    for (const grantId of ['g', 'h']) {
+      await save('Grant', grantId, {})
+      await save('AuthorizationCode', `code ${grantId}`, { grantId })
+      await save('AccessToken', `token ${grantId}`, { grantId })
+    }
+    await oidcModel.deleteOidcSession(db, 'u', 1)
+    await oidcModel.deleteOidcSession(db, 'unknown', 1)
+    const left = await db.selectFrom('oidcModel').select('id').orderBy('id').execute()
+    assert.deepEqual(
+      left.map(({ id }) => id),
+      ['code h', 'h', 'other', 'token h'],
+    )
+    assert.equal((await oidcModel.findOidcModelByUid(db, 'Session', 'v'))!.uid, 'v')
+    await oidcModel.deleteOidcModelsOfGrant(db, 'AccessToken', 'h')
+    assert.equal(
+      await oidcModel.findOidcModel(db, { model: 'AccessToken', id: 'token h' }),
+      undefined,
+    )
+  },
+)

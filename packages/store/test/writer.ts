@@ -1,14 +1,19 @@
 // Writes rows until it is killed, and says each one that was acknowledged. Not a test itself.
 import { writeSync } from 'node:fs'
 import { openStore, settings } from '@sallyport/store'
+import { sql } from 'kysely'
 
-const store = await openStore({ kind: 'sqlite', file: process.argv[2]! })
+const { password, checkpointPages, ...options } = JSON.parse(process.argv[2]!)
 const start = Number(process.argv[3])
+const store = await openStore({ ...options, password: async () => password })
+if (checkpointPages)
+  await sql`PRAGMA wal_autocheckpoint = ${sql.lit(checkpointPages)}`.execute(store.db)
 for (let index = start; ; index += 1) {
+  const value = 'x'.repeat(200 + ((index * 7_919) % 6_000))
   // Two rows that belong together: after a crash there are both or none.
-  await store.db.transaction().execute(async (db) => {
-    await settings.saveSetting(db, `left-${index}`, 'x'.repeat(200))
-    await settings.saveSetting(db, `right-${index}`, 'x'.repeat(200))
+  await store.change(async (db) => {
+    await settings.saveSetting(db, `left-${index}`, value)
+    await settings.saveSetting(db, `right-${index}`, value)
   })
   writeSync(1, `${index}\n`)
 }

@@ -16,6 +16,7 @@ import { writeBackupFacts } from '@sallyport/store'
 import { type ServiceConfig, serviceFiles } from '../config.ts'
 import { CommandError } from '../failure.ts'
 import { keyCheckOf, toFactRows } from './facts.ts'
+import { requireSqlite } from './kind.ts'
 import { sealKey } from './sealed-key.ts'
 
 export interface BackupOptions {
@@ -41,6 +42,7 @@ export interface BackupResult {
 /** @throws CommandError, ControlError, StoreError; no half a backup has the name of a whole one then */
 export async function makeBackup(options: BackupOptions): Promise<BackupResult> {
   const { config, passphrase } = options
+  requireSqlite(config)
   const file = resolve(options.file)
   checkTarget(file, options.replace)
   const { key, database } = serviceFiles(config)

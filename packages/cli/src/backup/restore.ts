@@ -19,6 +19,7 @@ import { CommandError } from '../failure.ts'
 import { checkOwner, makeFolder } from '../folders.ts'
 import { withStoredControl } from '../offline.ts'
 import { type BackupFacts, keyCheckOf, readBackup } from './facts.ts'
+import { requireSqlite } from './kind.ts'
 import { openKey } from './sealed-key.ts'
 
 export interface RestoreOptions {
@@ -92,6 +93,7 @@ export function serviceRuns(): CommandError {
 
 /** @throws CommandError, StoreError when it is no whole backup of this service */
 export function checkBackup(config: ServiceConfig, file: string): BackupFacts {
+  requireSqlite(config)
   const facts = readBackup(file)
   if (facts.baseDomain !== config.baseDomain)
     throw new CommandError(

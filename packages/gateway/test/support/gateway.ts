@@ -127,7 +127,12 @@ export class Identity {
 
 /** What a gateway hears events by: it proves and gives at once, unless a test says otherwise. */
 export class Feed {
-  denySet: DenySet = { endedSessions: [], epochs: [], revokedConnectorIds: [] }
+  denySet: DenySet = {
+    endedSessions: [],
+    epochs: [],
+    revokedConnectorIds: [],
+    connectorGroups: [],
+  }
   isDown = false
   proofs = 0
   readings = 0

@@ -75,6 +75,7 @@ export class Truth {
           : []
       }),
       revokedConnectorIds: [],
+      connectorGroups: [],
     }
   }
 
