@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type ListedSession, notSignedInPage, sessionsPage } from '@sallyport/domain'
-import { audit, type Store, sessions, users } from '@sallyport/store'
+import { type Store, sessions, users } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 
 export interface OwnSessionsParts {
@@ -45,22 +45,13 @@ export class OwnSessions {
    * @returns how many have ended
    */
   async end(request: IncomingMessage, response: ServerResponse, end: string): Promise<number> {
-    const { db, clock, endSession } = this.#parts
+    const { endSession } = this.#parts
     const found = await this.#find(request, response)
     // Only among one's own, and never the one that asks: that is what signing out is for.
     const chosen = (found?.rows ?? []).filter(
       ({ listed }) => !listed.isCurrent && (end === 'others' || listed.handle === end),
     )
-    for (const { id } of chosen) {
-      await endSession(id, 'signed-out-elsewhere')
-      await audit.recordAudit(db, {
-        at: clock(),
-        kind: 'session-ended',
-        actor: found!.userName,
-        subject: id,
-        detail: { reason: 'signed-out-elsewhere' },
-      })
-    }
+    for (const { id } of chosen) await endSession(id, 'signed-out-elsewhere')
     return chosen.length
   }
 

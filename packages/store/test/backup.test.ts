@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
@@ -26,6 +24,7 @@ import {
   users,
   writeBackupFacts,
 } from '@sallyport/store'
+import { Writer } from './support/writing.ts'
 
 function scratch(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'sallyport-backup-'))
@@ -130,18 +129,13 @@ test('a database in use is not replaced, and nothing of it is touched', async (t
   await make(t, by, 'new')
   mkdirSync(join(dir, 'aside'))
   // Another process, as a service is: locks do not hold within one.
-  const writer = spawn(process.execPath, [join(import.meta.dirname, 'writer.ts'), file, '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const exited = once(writer, 'exit')
-  await once(writer.stdout, 'data')
-  writer.stdout.resume()
+  const writer = new Writer({ kind: 'sqlite', file }, 0)
+  await writer.acknowledges(1)
   assert.throws(() => replaceDatabase(file, by, join(dir, 'aside'), () => assert.fail()), {
     code: 'STORE_IN_USE',
   })
   assert.ok(existsSync(by))
-  writer.kill('SIGKILL')
-  await exited
+  await writer.kill()
   // What it had written is in its journal; the copy that is kept has all of it.
   replaceDatabase(file, by, join(dir, 'aside'), () => {})
   assert.equal(await nameIn(t, file), 'new')
