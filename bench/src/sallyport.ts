@@ -88,6 +88,7 @@ async function startService(options: {
     `baseDomain: ${DOMAIN}
 dataDir: .
 logLevel: warn
+accessLogRotation: { maxSizeMiB: 0 }
 listen: { address: 127.0.0.1, port: ${port} }
 plainListen: { address: 127.0.0.1, port: ${plainPort} }
 `,

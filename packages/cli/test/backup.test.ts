@@ -212,3 +212,14 @@ test('the key opens with its passphrase only, however it is typed', () => {
   for (const damaged of ['', '.', 'a.b.c', sealed.slice(0, -4), `${sealed}AAAA`])
     assert.throws(() => openKey(damaged, passphrase), { code: 'COMMAND_FAILED' })
 })
+
+test('with PostgreSQL neither command does anything, and both say what does', async (t) => {
+  const there = await place(t)
+  const { no, file, dir, configFile } = there
+  const database =
+    'database: { kind: postgresql, url: "postgresql://sallyport@127.0.0.1:1/sallyport" }\n'
+  writeFileSync(configFile, readFileSync(configFile, 'utf8') + database)
+  for (const command of ['backup', 'restore'])
+    assert.match(await no([command, file]), /database\.kind: .* use pg_dump/s, command)
+  assert.deepEqual(readdirSync(dir), ['sallyport.yaml'])
+})
