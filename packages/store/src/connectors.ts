@@ -103,25 +103,12 @@ export async function setNextCertificate(
 }
 
 /** Puts the renewed certificate in force; the one before is superseded. */
-export async function promoteCertificate(
+export function promoteCertificate(
   db: Kysely<Database>,
   id: string,
   certificate: ConnectorCertificate,
 ): Promise<boolean> {
-  const row = await db
-    .updateTable('connector')
-    .set({
-      certificateSerial: certificate.serial,
-      nextCertificateSerial: null,
-      certificateNotAfterAt: certificate.notAfterAt,
-      publicKeyThumbprint: certificate.publicKeyThumbprint,
-    })
-    .where('id', '=', id)
-    .where('nextCertificateSerial', '=', certificate.serial)
-    .where('revokedAt', 'is', null)
-    .returning('id')
-    .executeTakeFirst()
-  return row !== undefined
+  return putInForce(db, id, certificate, { nextCertificateSerial: certificate.serial })
 }
 
 /**
@@ -130,11 +117,21 @@ export async function promoteCertificate(
  * @param current serial of the certificate in force, as the caller read it
  * @returns false when that changed, or the connector was revoked, in the meantime
  */
-export async function adoptCertificate(
+export function adoptCertificate(
   db: Kysely<Database>,
   id: string,
   current: string,
   certificate: ConnectorCertificate,
+): Promise<boolean> {
+  return putInForce(db, id, certificate, { certificateSerial: current })
+}
+
+/** @param onRecord what must stand there still */
+async function putInForce(
+  db: Kysely<Database>,
+  id: string,
+  certificate: ConnectorCertificate,
+  onRecord: { nextCertificateSerial: string } | { certificateSerial: string },
 ): Promise<boolean> {
   const row = await db
     .updateTable('connector')
@@ -145,7 +142,7 @@ export async function adoptCertificate(
       publicKeyThumbprint: certificate.publicKeyThumbprint,
     })
     .where('id', '=', id)
-    .where('certificateSerial', '=', current)
+    .where((eb) => eb.and(onRecord))
     .where('revokedAt', 'is', null)
     .returning('id')
     .executeTakeFirst()
