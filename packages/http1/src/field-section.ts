@@ -1,5 +1,5 @@
 import { Http1Error } from './errors.ts'
-import { cutFields, type FieldList, isNamed } from './fields.ts'
+import { addOptions, cutFields, type FieldList, isNamed } from './fields.ts'
 import { type BodyFraming, declaredFraming } from './framing.ts'
 
 /**
@@ -77,13 +77,6 @@ export class FieldSection {
   get keepsAlive(): boolean {
     return !this.listsClose && (this.versionMinor === 1 || this.listsKeepAlive)
   }
-}
-
-// RFC 9110 section 5.6.1.
-function addOptions(options: Set<string>, value: string): void {
-  const lower = value.toLowerCase()
-  if (!lower.includes(',')) options.add(lower)
-  else for (const item of lower.split(',')) options.add(item.trim())
 }
 
 /** Where the field lines of a head begin: at the CRLF behind its start line. */

@@ -161,3 +161,14 @@ export function listsToken(
   }
   return false
 }
+
+/**
+ * Adds what a `Connection` field lists, in lower case.
+ *
+ * @see RFC 9110 section 5.6.1
+ */
+export function addOptions(options: Set<string>, value: string): void {
+  const lower = value.toLowerCase()
+  if (!lower.includes(',')) options.add(lower)
+  else for (const item of lower.split(',')) options.add(item.trim())
+}

@@ -18,7 +18,7 @@ export {
   listsToken,
   parseFields,
 } from './fields.ts'
-export { type BodyFraming, parseContentLength, requestFraming, responseFraming } from './framing.ts'
+export { type BodyFraming, requestFraming, responseFraming } from './framing.ts'
 export {
   formatRequestHead,
   formatResponseHead,

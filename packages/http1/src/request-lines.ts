@@ -1,4 +1,4 @@
-import { type FieldList, formatFieldLine, isNamed } from './fields.ts'
+import { addOptions, type FieldList, formatFieldLine, isNamed } from './fields.ts'
 import type { BodyFraming } from './framing.ts'
 
 /** The field lines of a request, checked: they may be sent many times. Made by `formatRequestLines`. */
@@ -35,8 +35,7 @@ export function formatRequestLines(fields: FieldList, framing: BodyFraming): Req
         hasUpgrade ||= isNamed(name, 'upgrade')
         break
       case 10:
-        if (isNamed(name, 'connection'))
-          for (const option of (value ?? '').toLowerCase().split(',')) options.add(option.trim())
+        if (isNamed(name, 'connection')) addOptions(options, value ?? '')
         break
       case 14:
       case 17:
