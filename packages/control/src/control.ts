@@ -25,6 +25,7 @@ import { ControlError } from './errors.ts'
 import type { KeyFile } from './key-file.ts'
 import type { Log } from './log.ts'
 import { Refusals } from './refusals.ts'
+import { Rereading } from './rereading.ts'
 import { keepAuditShort } from './retention.ts'
 import {
   type CertificateFacts,
@@ -73,7 +74,11 @@ export interface Control {
   /** The configuration in force. */
   snapshot(): Snapshot
   onSnapshot(listener: (snapshot: Snapshot) => void): () => void
-  /** Reads the stored configuration and keys, for whoever may have missed that they changed. */
+  /**
+   * Reads the stored configuration and keys, for whoever may have missed that they changed.
+   *
+   * @throws StoreError when they could not be read: what was in force stays so
+   */
   reload(): Promise<void>
   /**
    * The keys of cookies that live at most so long, the one that seals first; the same array until they change.
@@ -213,11 +218,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   )
   let trimming: Promise<unknown> = Promise.resolve()
   // Another process may have made the key: cookies sealed with it come here too.
+  const rereadingKeys = new Rereading(
+    () => cookieKeys.reload(store.db),
+    (error) => log.error({ err: error }, 'keys of cookies could not be read'),
+  )
   const unsubscribe = store.feed.subscribe(({ kind }) => {
-    if (kind === 'keys-changed' || kind === 'feed-interrupted')
-      cookieKeys
-        .reload(store.db)
-        .catch((error: unknown) => log.error({ err: error }, 'keys of cookies could not be read'))
+    if (kind === 'keys-changed' || kind === 'feed-interrupted') rereadingKeys.request()
   })
   const maintenance = setInterval(() => {
     prepareCertificates()
@@ -260,6 +266,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     async close() {
       clearInterval(maintenance)
       unsubscribe()
+      await rereadingKeys.close()
       await configuration.close()
       await preparing
       await trimming
