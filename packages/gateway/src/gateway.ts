@@ -183,6 +183,7 @@ export class Gateway {
         break
       case 'connector-moved':
         this.tunnels.move(event.connectorId, event.connectorGroup)
+        this.feed.overtaken()
         break
       case 'configuration-changed':
         this.#decideBySnapshot()
