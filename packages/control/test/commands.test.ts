@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { test } from 'node:test'
 import type { ControlError } from '@sallyport/control'
 import type { AccessEvent } from '@sallyport/domain'
@@ -370,6 +372,19 @@ test('what somebody else changed while the database could not be read is taken u
   while (control.cookieKeys(3_600_000).some(({ id }) => id === old!.id))
     await new Promise(setImmediate)
   assert.equal(said(), 2, 'each loss is said once')
+})
+
+test('a copy for a backup that nobody fetched is removed, and no folder of anybody else', async (t) => {
+  const { execute, dataDir, advance } = await startTestControl(t)
+  const forgotten = await execute<{ folder: string }>('backup.copy')
+  const own = ['backup-2026-11', 'backup-abcdef', '.copy-for-backup-abcdef.old']
+  for (const name of own) await mkdir(join(dataDir, name))
+  await writeFile(join(dataDir, own[0]!, 'monday.db'), 'x')
+  advance(3_600_000 + 60_000)
+  const fresh = await execute<{ folder: string }>('backup.copy')
+  const names = await readdir(dataDir)
+  assert.ok(!names.includes(basename(forgotten.folder)))
+  for (const name of [...own, basename(fresh.folder)]) assert.ok(names.includes(name), name)
 })
 
 test('a connector group in use is not deleted, and the reason names its users', async (t) => {
