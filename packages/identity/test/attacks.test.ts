@@ -469,6 +469,31 @@ test('attack 41: guessing is slowed down by name and by address, whether or not 
   codeOf(await submitSignIn(browser, url, 'ana'), attempt)
 })
 
+test('attack 41: no address that a client says of itself gives it new attempts', async (t) => {
+  const fixture = await withAna(t)
+  const browser = fixture.browser()
+  const { url } = await openSignIn(fixture, browser, newAttempt(fixture.hr))
+  const statuses: number[] = []
+  for (let guess = 0; guess < 11; guess += 1) {
+    const spoofed = `203.0.113.${guess}`
+    const { status } = await browser.post(
+      url,
+      { userName: 'ana', password: `guess ${guess}` },
+      {
+        origin: loginOrigin,
+        'sec-fetch-site': 'same-origin',
+        forwarded: `for=${spoofed}`,
+        'x-forwarded-for': spoofed,
+        'x-real-ip': spoofed,
+        'true-client-ip': spoofed,
+        'cf-connecting-ip': spoofed,
+      },
+    )
+    statuses.push(status)
+  }
+  assert.deepEqual(statuses, [...Array(10).fill(422), 429])
+})
+
 test('attack 41: many names from one address are slowed down too', async (t) => {
   const fixture = await withAna(t)
   const browser = fixture.browser()
