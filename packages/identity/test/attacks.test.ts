@@ -95,6 +95,20 @@ test('attack 34: a replayed code is refused and takes the tokens of the first wi
   assert.equal((await tokens.where('model', '=', 'AccessToken').execute()).length, 0)
 })
 
+test('attack 34: a code whose session ends is worth nothing, also one that was stored while it ended', async (t) => {
+  const fixture = await withAna(t)
+  const browser = fixture.browser()
+  const attempt = newAttempt(fixture.hr)
+  const form = tokenForm(attempt, await getCode(fixture, browser, attempt))
+  const { db } = fixture.store
+  const [session] = await sessions.listSessions(db)
+  // The provider stored code, grant and its own session just after all of them were removed.
+  await sessions.endSession(db, session!.id, 'administrator', fixture.time.nowAt)
+  const answer = await browser.post(tokenUrl, form, machine)
+  assert.equal(errorOf(answer), 'invalid_grant')
+  assert.doesNotMatch(answer.body, /id_token|access_token/)
+})
+
 test('attack 34: PKCE is required, S256 only, and the verifier must fit', async (t) => {
   const fixture = await withAna(t)
   const browser = fixture.browser()
@@ -638,7 +652,7 @@ test('a session that ended before its code was redeemed is not handed out', asyn
     .where('id', '=', userId)
     .execute()
   await assert.rejects(fixture.identity.redeem({ ...attempt, code, clientAddress: '' }), {
-    code: 'SESSION_ENDED',
+    code: 'CODE_REJECTED',
   })
 })
 
