@@ -63,6 +63,7 @@ export class FeedWatch {
 
   /** Reads what has ended, before anybody is let in. @throws whatever the feed rejects with */
   async start(): Promise<void> {
+    this.#isBehind = true
     while (this.#isBehind) await this.#catchUp()
     this.#tell()
   }
