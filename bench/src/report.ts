@@ -205,14 +205,12 @@ function times(value: number): string {
   return value.toFixed(2)
 }
 
-const BEGIN = '<!-- bench: begin -->'
-const END = '<!-- bench: end -->'
-
-/** Replaces what stands between the markers of a file. */
-export async function writeBetweenMarkers(file: string, text: string): Promise<void> {
+/** Replaces what stands between the markers `<!-- name: begin -->` and `<!-- name: end -->` of a file. */
+export async function writeBetweenMarkers(file: string, name: string, text: string): Promise<void> {
+  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`]
   const old = await readFile(file, 'utf8')
-  const from = old.indexOf(BEGIN)
-  const to = old.indexOf(END)
-  if (from < 0 || to < from) throw new Error(`${file} has no ${BEGIN} and ${END}`)
-  await writeFile(file, `${old.slice(0, from + BEGIN.length)}\n${text}\n${old.slice(to)}`)
+  const from = old.indexOf(begin)
+  const to = old.indexOf(end)
+  if (from < 0 || to < from) throw new Error(`${file} has no ${begin} and ${end}`)
+  await writeFile(file, `${old.slice(0, from + begin.length)}\n${text}\n${old.slice(to)}`)
 }

@@ -93,7 +93,7 @@ export function createProvider(parts: ProviderParts): Provider {
       email: ['email'],
     },
     conformIdTokenClaims: false,
-    findAccount: (_, accountId) => findAccount(parts, accountId),
+    findAccount: (_, accountId, token) => findAccount(parts, accountId, token),
     loadExistingGrant: async (ctx) => {
       const login = ctx.oidc.result?.login as SignInResult | undefined
       if (login) await beginSession(ctx, login, parts)
@@ -201,10 +201,16 @@ function signInPolicy({ db, clock }: ProviderParts): interactionPolicy.DefaultPo
   return policy
 }
 
+/** @param token what is to be redeemed or used, if it is about that; one of a session that has ended is for nobody */
 async function findAccount(
-  { db, tenantId }: ProviderParts,
+  { db, tenantId, clock }: ProviderParts,
   accountId: string,
+  token: object | undefined,
 ): Promise<Account | undefined> {
+  // A code that is stored while its session ends is not among those that are removed with it.
+  const { sessionUid } = (token ?? {}) as { sessionUid?: string }
+  if (sessionUid !== undefined && !(await sessions.isLiveSession(db, sessionUid, clock())))
+    return undefined
   const user = await users.findUserById(db, accountId)
   if (!user?.enabled) return undefined
   return {
