@@ -183,7 +183,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     handle: (request, response) => server.routing(request, response),
     authorizeUrl: (request) => authorizeUrl(`${loginOrigin}/${tenantId}`, request),
     redeem: (request) =>
-      redeemCode(request, { provider, server, db, clock, tenantId, loginOrigin, clientSecret }),
+      redeemCode(request, { server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
     endSession,
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
