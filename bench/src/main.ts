@@ -16,6 +16,7 @@ import { makeReport, type Round, toMarkdown, writeBetweenMarkers } from './repor
 import { checkRevocation } from './revocation.ts'
 import { startSallyport } from './sallyport.ts'
 import type { Side } from './side.ts'
+import { measureSignOns } from './sign-on.ts'
 
 const README = join(import.meta.dirname, '../README.md')
 const IDLE_SOCKETS = 10_000
@@ -70,17 +71,20 @@ async function compare(origin: Origin, folder: string): Promise<number> {
     const otherShare = otherWork()
     const revocation = await checkRevocation(sallyport, origin)
     const report = makeReport(rounds)
-    if (values.json) {
-      await writeFile(values.json, `${JSON.stringify({ results: report.results }, undefined, 2)}\n`)
-    }
     const lookups = [1, 100, 10_000].map(measureLookup)
     for (const side of sides.splice(0)) await side.close()
+    const signOns = await measureSignOns(folder)
+    if (values.json) {
+      const json = JSON.stringify({ results: report.results, signOns }, undefined, 2)
+      await writeFile(values.json, `${json}\n`)
+    }
     const idle = await measureIdle(folder)
     const text = toMarkdown(report, {
       pairs: settings.pairs,
       versions: versions(),
       otherShare,
       revocation,
+      signOns,
       lookups,
       idle,
     })
