@@ -18,6 +18,7 @@ import { makeReport, type Result, type Round, toMarkdown, writeBetweenMarkers } 
 import { checkRevocation } from './revocation.ts'
 import { startSallyport } from './sallyport.ts'
 import type { Side } from './side.ts'
+import { measureSignOns, type SignOnRate } from './sign-on.ts'
 
 const README = join(import.meta.dirname, '../README.md')
 const IDLE_SOCKETS = 10_000
@@ -83,14 +84,16 @@ async function compare(origin: Origin, folder: string): Promise<number> {
     const report = makeReport(rounds)
     const lookups = [1, 100, 10_000].map(measureLookup)
     for (const side of sides.splice(0)) await side.close()
+    const signOns = await measureSignOns(folder)
     const idle = await measureIdle(folder)
     const endings = await measureEndings(folder, settings.endingRounds)
-    await writeJson(report.results, endings)
+    await writeJson(report.results, endings, signOns)
     const text = toMarkdown(report, {
       pairs: settings.pairs,
       versions: versions(),
       otherShare,
       revocation,
+      signOns,
       lookups,
       idle,
     })
@@ -103,9 +106,14 @@ async function compare(origin: Origin, folder: string): Promise<number> {
   }
 }
 
-async function writeJson(results: Result[], revocation: EndingResult[]): Promise<void> {
+async function writeJson(
+  results: Result[],
+  revocation: EndingResult[],
+  signOns?: SignOnRate,
+): Promise<void> {
   if (values.json === undefined) return
-  await writeFile(values.json, `${JSON.stringify({ results, revocation }, undefined, 2)}\n`)
+  const json = JSON.stringify({ results, revocation, signOns }, undefined, 2)
+  await writeFile(values.json, `${json}\n`)
 }
 
 /** @returns exit code */

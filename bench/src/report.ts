@@ -5,6 +5,7 @@ import { CASES, type Case, type Gate, GOAL } from './cases.ts'
 import type { IdleMemory } from './idle.ts'
 import type { LookupTime } from './lookup.ts'
 import type { Measurement } from './measure.ts'
+import { type SignOnRate, signOnLine } from './sign-on.ts'
 import { median } from './statistics.ts'
 
 /** One case measured on all three systems, one after another. */
@@ -97,6 +98,7 @@ export function toMarkdown(
     /** Of the processors, that programs had which are no part of this, 0 to 1. */
     otherShare: number
     revocation: string
+    signOns: SignOnRate
     lookups: LookupTime[]
     idle: IdleMemory | string
   },
@@ -127,6 +129,8 @@ export function toMarkdown(
     ...goalLines(results),
     '',
     `Revocation in the middle of a run: ${facts.revocation}.`,
+    '',
+    signOnLine(facts.signOns),
     '',
     'Time to find the application of a request:',
     '',

@@ -148,6 +148,10 @@ export function createProvider(parts: ProviderParts): Provider {
       ctx.redirect(`${loginOrigin}/${tenantId}${providerRoutes.end_session}/success`)
     else await next()
   })
+  // The code says whose session it is: a second redemption at this moment removes what was stored.
+  provider.on('grant.success', ({ req, oidc }) => {
+    visitOf(req).redeemedSessionId = oidc.entities.AuthorizationCode?.sessionUid
+  })
   provider.on('server_error', (_, error) => parts.onError(error))
   // Koa's own event, which the provider's types leave out.
   ;(provider as EventEmitter).on('error', (error) => parts.onError(error))
@@ -156,8 +160,9 @@ export function createProvider(parts: ProviderParts): Provider {
 
 /** URLs are made from our configuration, never from what the client calls us. */
 function useOwnOrigin(provider: Provider, loginOrigin: string): void {
+  const { host } = new URL(loginOrigin)
   Object.defineProperty(provider.request, 'protocol', { get: () => 'https' })
-  Object.defineProperty(provider.request, 'host', { get: () => new URL(loginOrigin).host })
+  Object.defineProperty(provider.request, 'host', { get: () => host })
 }
 
 /**
