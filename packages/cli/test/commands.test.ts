@@ -266,7 +266,7 @@ test('a password keeps its spaces, and loses the line end of echo only', async (
   }
 })
 
-test('wrong arguments are one line and where the help is, with status 2', async (t) => {
+test('wrong arguments are one line and where the help is, with status 64', async (t) => {
   const { asked, sallyport } = await listenFor(t, () => ({}))
   const wrong: [string[], RegExp][] = [
     [['frob'], /sallyport: unknown command 'frob'/],
@@ -288,7 +288,7 @@ test('wrong arguments are one line and where the help is, with status 2', async 
   ]
   await inPairs(wrong, async ([args, said]) => {
     const { status, stdout, stderr } = await sallyport(args)
-    assert.equal(status, 2, args.join(' '))
+    assert.equal(status, 64, args.join(' '))
     assert.equal(stdout, '')
     assert.match(stderr, said)
     assert.match(stderr, /\nsee: sallyport [a-z ]*--help\n$/)

@@ -222,7 +222,7 @@ test('where nothing is there to apply, nothing is deleted: it is an error', asyn
     assert.match(stderr, said)
   }
   const wrong = await sallyport(['apply', '-f', dir, '--prune', 'user,role'])
-  assert.equal(wrong.status, 2)
+  assert.equal(wrong.status, 64)
   assert.match(wrong.stderr, /must be some of: connectorGroup,user,group,application/)
 })
 
