@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 /** What a person is likely to want of each command; shown in its help and in the reference. */
 export const examples: Readonly<Record<string, readonly string[]>> = {
   serve: ['sallyport -c /etc/sallyport/sallyport.yaml serve'],
-  status: ['sallyport status'],
+  status: ['sallyport status', 'sallyport status --json'],
   'user create': [
     'sallyport user create ana --display-name "Ana Lindqvist" --mail ana@example.com --password-stdin',
     'sallyport user create ben --disabled',

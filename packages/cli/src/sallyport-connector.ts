@@ -17,6 +17,7 @@ import { makeFolder } from './folders.ts'
 import { printLine, toJson, toPrintable } from './output.ts'
 import { closeOnSignal } from './signals.ts'
 import { readSecret } from './standard-input.ts'
+import { describeConnector } from './status.ts'
 import { version } from './version.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
@@ -121,11 +122,17 @@ program
 
 program
   .command('status')
-  .description('ask the connector that runs here; prints JSON')
-  .option('--metrics', 'print numbers in the text format of Prometheus instead')
-  .action(async (options: { metrics?: boolean }) => {
+  .description('whether the connector here has its tunnels, and if not, why')
+  .option('--json', 'print everything, as JSON')
+  .addOption(
+    new Option('--metrics', 'print numbers in the text format of Prometheus instead').conflicts(
+      'json',
+    ),
+  )
+  .action(async (options: { json?: boolean; metrics?: boolean }) => {
     const status = await readStatus(stateDir())
-    if (!options.metrics) return printLine(toJson(status))
+    if (!options.metrics)
+      return printLine(options.json ? toJson(status) : describeConnector(status))
     const { toConnectorMetrics } = await import('./metrics/connector.ts')
     process.stdout.write(await toConnectorMetrics(status))
   })

@@ -167,7 +167,7 @@ const table: [args: string[], name: string, input: unknown][] = [
       limit: 7,
     },
   ],
-  [['status'], 'status', {}],
+  [['--json', 'status'], 'status', {}],
   [
     ['apply', '-f', objectFile, '--plan'],
     'objects.plan',
@@ -352,12 +352,20 @@ test('while the service is stopped, the store is asked; while it runs, the servi
   const first = await ok(['user', 'create', 'ana', '--password-stdin'], `${secret}\n`)
   assert.match(first.stdout, /^user ana created \([0-9a-f-]{36}\)\n$/)
   await ok(['app', 'create', 'hr', '--external-url', external, '--internal-url', 'http://hr/'])
-  const stopped = JSON.parse((await ok(['status'])).stdout) as Record<string, unknown>
+  const stopped = JSON.parse((await ok(['status', '--json'])).stdout) as Record<string, unknown>
   assert.equal(stopped.running, false)
+  assert.match(
+    (await ok(['status'])).stdout,
+    /^Service +not running\nBase domain +sallyport\.local/,
+  )
 
   const service = await place.serve()
-  const running = JSON.parse((await ok(['status'])).stdout) as Record<string, unknown>
+  const running = JSON.parse((await ok(['status', '--json'])).stdout) as Record<string, unknown>
   assert.deepEqual(running, { ...stopped, running: true, certificates: [], warnings: [] })
+  assert.match(
+    (await ok(['status'])).stdout,
+    /^Service +running, port \d+\n(?:.*\n)+Warnings +none\n$/,
+  )
   await ok(['app', 'assign', 'hr', '--user', 'ana'])
   assert.match((await ok(['app', 'list'])).stdout, /^NAME .*\nhr .* ana +-\n$/)
 
