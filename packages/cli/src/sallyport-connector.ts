@@ -15,6 +15,7 @@ import { each, explainUsage, toInteger } from './arguments.ts'
 import { CommandError, reportError } from './failure.ts'
 import { makeFolder } from './folders.ts'
 import { printLine, toJson, toPrintable } from './output.ts'
+import { tellReady } from './readiness.ts'
 import { closeOnSignal } from './signals.ts'
 import { readSecret } from './standard-input.ts'
 import { describeConnector } from './status.ts'
@@ -110,11 +111,19 @@ program
   .option('--tunnels <n>', 'connections to each gateway', toInteger(1, 64), 2)
   .action(async (options: { logLevel: string; tunnels: number }) => {
     const log = pino({ level: options.logLevel }, pino.destination(2))
+    let isReady = false
     const connector = await startConnector({
       stateDir: stateDir(),
       tunnels: options.tunnels,
       log,
       onSocket: freeWhatWasRead,
+      // Whoever started it and looks then sees tunnels, or why there are none.
+      onStateChange: ({ tunnels }) => {
+        if (isReady || !tunnels.every(({ state }) => state === 'connected' || state === 'waiting'))
+          return
+        isReady = true
+        tellReady(log)
+      },
     })
     closeOnSignal('sallyport-connector', () => connector.close())
     await connector.closed
