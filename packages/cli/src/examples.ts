@@ -89,7 +89,11 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'sallyport backup /var/backups/sallyport.db --replace',
     'sallyport backup sallyport.db --include-key',
   ],
-  restore: ['sallyport restore sallyport.db --check', 'sallyport restore sallyport.db'],
+  restore: [
+    'sallyport restore sallyport.db --check',
+    'sallyport restore sallyport.db',
+    'sallyport restore --in-place',
+  ],
 }
 
 /** The words by which a command is called, without the program. */
