@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { CommandError } from './failure.ts'
 
@@ -49,6 +49,17 @@ export function checkOwner(dataDir: string): void {
   if (!facts || process.geteuid?.() !== 0 || facts.uid === 0) return
   throw new CommandError(
     `dataDir ${dataDir}: belongs to the user with the ID ${facts.uid}, and this is root`,
-    `run it as that user: setpriv --reuid ${facts.uid} --clear-groups sallyport ...`,
+    `run it as that user: ${asOwner(facts, readFileSync('/etc/passwd', 'utf8'))} sallyport ...`,
   )
+}
+
+/** @returns what stands in front of a command that root wants run as the owner of a file */
+export function asOwner({ uid, gid }: { uid: number; gid: number }, passwd: string): string {
+  const name = passwd
+    .split('\n')
+    .map((line) => line.split(':'))
+    .find(([, , id]) => id === String(uid))?.[0]
+  // A container may have users without a name.
+  if (name === undefined) return `setpriv --reuid ${uid} --regid ${gid} --clear-groups`
+  return `runuser -u ${name} --`
 }

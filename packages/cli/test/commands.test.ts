@@ -227,6 +227,35 @@ test('--json prints every list, and what a change made', async (t) => {
   assert.deepEqual(JSON.parse(stdout), { id: '1', createdAt: 7 })
 })
 
+test('a session is listed with the browser as people call it; programs get all that it said', async (t) => {
+  const userAgent =
+    'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36'
+  const rows = [
+    {
+      userName: 'ana',
+      signedInAt: 0,
+      clientAddress: '192.0.2.7',
+      methods: ['pwd'],
+      userAgent,
+      id: 'x',
+    },
+    {
+      userName: 'ben',
+      signedInAt: 0,
+      clientAddress: null,
+      methods: ['pwd'],
+      userAgent: null,
+      id: 'y',
+    },
+  ]
+  const { sallyport } = await listenFor(t, () => rows)
+  const { stdout } = await sallyport(['session', 'list'])
+  const [, ana, ben] = stdout.split('\n').map((line) => line.split(/ {2,}/))
+  assert.deepEqual(ana!.slice(3), ['192.0.2.7', 'Chrome on Linux', 'pwd', 'x'])
+  assert.deepEqual(ben!.slice(3), ['-', 'An unknown browser', 'pwd', 'y'])
+  assert.deepEqual(JSON.parse((await sallyport(['session', 'list', '--json'])).stdout), rows)
+})
+
 test('a long audit log is fetched page by page', async (t) => {
   const total = 2_345
   const all = Array.from({ length: total }, (_, index) => ({
