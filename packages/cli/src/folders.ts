@@ -39,16 +39,17 @@ function makeEach(path: string): void {
 /**
  * Files that root makes in the folder of another user are files that this user's service cannot open later.
  *
+ * @param circumstance stands in front of what is wrong
  * @throws CommandError
  */
-export function checkOwner(dataDir: string): void {
+export function checkOwner(dataDir: string, circumstance = ''): void {
   // With a database elsewhere there is only the key.
   const facts = ['sallyport.db', 'key']
     .map((name) => statSync(join(dataDir, name), { throwIfNoEntry: false }))
     .find(Boolean)
   if (!facts || process.geteuid?.() !== 0 || facts.uid === 0) return
   throw new CommandError(
-    `dataDir ${dataDir}: belongs to the user with the ID ${facts.uid}, and this is root`,
+    `${circumstance}dataDir ${dataDir}: belongs to the user with the ID ${facts.uid}, and this is root`,
     `run it as that user: ${asOwner(facts, readFileSync('/etc/passwd', 'utf8'))} sallyport ...`,
   )
 }

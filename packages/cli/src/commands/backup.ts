@@ -51,12 +51,15 @@ export function addBackupCommands(program: Command, administration: Administrati
       const { config } = administration
       if ((file === undefined) !== (options.inPlace === true))
         throw new CommandError('give either the file of a backup, or --in-place')
-      const print = (result: { at: number; status: Record<string, unknown> }, keptIn?: string) => {
-        const { at, status } = result
+      const print = (
+        { at, status }: { at: number; status: Record<string, unknown> },
+        restored: string,
+        keptIn?: string,
+      ) => {
         if (administration.json) return printLine(toJson({ at, keptIn: keptIn ?? null, ...status }))
         printLine(
           toPrintable(
-            `restored what there was ${describeTime(at)}: ${status.applications} applications, ${status.users} users, ${status.groups} groups`,
+            `${restored} ${describeTime(at)}: ${status.applications} applications, ${status.users} users, ${status.groups} groups`,
           ),
         )
         if (keptIn !== undefined)
@@ -72,7 +75,10 @@ export function addBackupCommands(program: Command, administration: Administrati
       if (file === undefined) {
         if (await administration.isRunning()) throw serviceRuns()
         const { settleInPlace } = await import('../backup/in-place.ts')
-        return print(await settleInPlace({ config, actor, nowAt }))
+        return print(
+          await settleInPlace({ config, actor, nowAt }),
+          'settled what there is, of which the newest event is of',
+        )
       }
       if (options.check) {
         const { at, sealedKey } = checkBackup(config, file)
@@ -93,7 +99,7 @@ export function addBackupCommands(program: Command, administration: Administrati
         nowAt,
         readPassphrase: () => readSecret('Passphrase'),
       })
-      print(restored, restored.keptIn)
+      print(restored, 'restored what there was', restored.keptIn)
     })
 }
 
