@@ -19,6 +19,8 @@ import {
   toServiceError,
   tunnelProtocol,
 } from './service-connection.ts'
+import { Assertions } from './sign-on/assertion.ts'
+import { SignOn } from './sign-on/sign-on.ts'
 import { readAuthorities, readState } from './state.ts'
 import { type ConnectorStatus, serveStatus } from './status.ts'
 import { TunnelKeeper } from './tunnel-keeper.ts'
@@ -108,6 +110,13 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
   const host: ExchangeHost = {
     instructions: new Instructions(origins),
     requests: new OriginRequests(),
+    assertions: new Assertions({
+      caPem: () => identity.caPem,
+      serviceHost: route.service.hostname,
+      connectorId: settings.connectorId,
+      clock,
+    }),
+    signOn: new SignOn({}),
     deadlines: new Deadlines(),
     log,
     counters: { started: 0, active: 0, failed: 0, cancelled: 0, retried: 0 },
@@ -214,6 +223,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     await drained
     clearTimeout(timer)
     origins.close()
+    host.signOn.close()
     host.deadlines.close()
     await statusServer.close()
     log.info({ connectorId: settings.connectorId }, 'connector stopped')
