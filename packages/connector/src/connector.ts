@@ -20,6 +20,8 @@ import {
   tunnelProtocol,
 } from './service-connection.ts'
 import { Assertions } from './sign-on/assertion.ts'
+import { KerberosSignOn } from './sign-on/kerberos.ts'
+import { openKerberosAccounts } from './sign-on/kerberos-settings.ts'
 import { SignOn } from './sign-on/sign-on.ts'
 import { readAuthorities, readState } from './state.ts'
 import { type ConnectorStatus, serveStatus } from './status.ts'
@@ -116,7 +118,13 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
       connectorId: settings.connectorId,
       clock,
     }),
-    signOn: new SignOn({}),
+    signOn: new SignOn({
+      kerberos: new KerberosSignOn(
+        openKerberosAccounts(settings.kerberos ?? [], (warning) =>
+          log.warn({ code: warning.code, ...warning.facts }, warning.message),
+        ),
+      ),
+    }),
     deadlines: new Deadlines(),
     log,
     counters: { started: 0, active: 0, failed: 0, cancelled: 0, retried: 0 },

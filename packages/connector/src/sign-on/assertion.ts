@@ -58,6 +58,7 @@ export class Assertions {
 
   /** @throws OriginFailure `SIGN_ON_FAILED` when it proves nothing, or nothing any more */
   read(token: string): Assertion {
+    this.#useAuthorities()
     const known = this.#known.get(token)
     const assertion = known ?? this.#verify(token)
     if (this.#options.clock() >= assertion.expiresAt + skewMs)
@@ -91,7 +92,6 @@ export class Assertions {
   }
 
   #readSigner(x5c: string): X509Certificate {
-    this.#useAuthorities()
     const nowAt = this.#options.clock()
     let certificate = this.#signers.get(x5c)
     if (!certificate) {
