@@ -46,6 +46,16 @@ test('what happens to requests, people and tunnels shows in the numbers', async 
       part,
     )
   assert.ok(sampleOf(text, 'sallyport_client_connections') >= 3)
+  const login = 'sallyport_system_requests_total{host="login",status='
+  // The form twice, and once again after the wrong password.
+  assert.ok(sampleOf(text, `${login}"2xx"}`) >= 2)
+  assert.ok(sampleOf(text, `${login}"3xx"}`) >= 2)
+  assert.equal(sampleOf(text, 'sallyport_system_requests_total{host="admin",status="4xx"}'), 0)
+  assert.ok(sampleOf(text, 'sallyport_system_requests_total{host="connect",status="2xx"}') >= 1)
+  assert.equal(
+    sampleOf(text, 'sallyport_system_request_duration_seconds_count{host="login"}'),
+    ['2xx', '3xx', '4xx'].reduce((sum, one) => sum + sampleOf(text, `${login}"${one}"}`), 0),
+  )
   assert.doesNotMatch(text, /\bana\b|\/page/)
 
   await Promise.all(system.connectors.map((connector) => connector.close()))

@@ -21,6 +21,8 @@ interface OtlpSpan {
 /** Takes OTLP over HTTP, as any collector does (OTLP 1.x, section OTLP/HTTP, JSON encoding). */
 async function startCollector(scope: Scope) {
   const spans: OtlpSpan[] = []
+  /** Of requests to hosts of the service, such as the enrolment of the connector. */
+  const systemSpans: OtlpSpan[] = []
   const resources: unknown[] = []
   const waiting: (() => void)[] = []
   const server = createServer((incoming, response) => {
@@ -32,7 +34,10 @@ async function startCollector(scope: Scope) {
       const body = JSON.parse(Buffer.concat(parts).toString())
       for (const { resource, scopeSpans } of body.resourceSpans) {
         resources.push(resource)
-        for (const group of scopeSpans) spans.push(...group.spans)
+        for (const span of scopeSpans.flatMap((group: { spans: OtlpSpan[] }) => group.spans)) {
+          const isSystem = attribute(span, 'sallyport.system_host') !== undefined
+          ;(isSystem ? systemSpans : spans).push(span)
+        }
       }
       response.setHeader('content-type', 'application/json')
       response.end('{}')
@@ -48,9 +53,10 @@ async function startCollector(scope: Scope) {
   return {
     url: `http://127.0.0.1:${port}`,
     spans,
+    systemSpans,
     resources,
-    async until(count: number): Promise<void> {
-      while (spans.length < count) await new Promise<void>((resolve) => waiting.push(resolve))
+    async until(count: number, list = spans): Promise<void> {
+      while (list.length < count) await new Promise<void>((resolve) => waiting.push(resolve))
     },
   }
 }
@@ -171,6 +177,24 @@ test('a denied request is a span without parts, and an error of ours is marked a
   await collector.until(2)
   assert.equal(collector.spans[1]!.status.code, 2, 'ERROR')
   assert.equal(attribute(collector.spans[1]!, 'sallyport.reason'), 'NO_CONNECTOR')
+})
+
+test('a request to a host of the service is a span, without who and where', async (t) => {
+  const { collector, system } = await start(t)
+  const client = system.client()
+  const { systemSpans } = collector
+  assert.equal((await client.fetch(system.url('login', '/secret?ana'))).status, 404)
+  // The first is the enrolment of the connector.
+  await collector.until(2, systemSpans)
+  assert.deepEqual(
+    systemSpans.map(({ name }) => name),
+    ['POST connect', 'GET login'],
+  )
+  const span = systemSpans[1]!
+  assert.equal(attribute(span, 'sallyport.system_host'), 'login')
+  assert.equal(attribute(span, 'http.response.status_code'), 404)
+  assert.ok(BigInt(span.startTimeUnixNano) <= BigInt(span.endTimeUnixNano))
+  assert.doesNotMatch(JSON.stringify(systemSpans), /secret|ana|127\.0\.0\.1/)
 })
 
 test('without tracing nothing is added and nothing of a client’s is taken away', async (t) => {

@@ -1,4 +1,5 @@
-// `npm run bench [-- --json FILE] [--quick]`: Sallyport beside nginx + ssh -R, measured in one run.
+// `npm run bench [-- --json FILE] [--quick] [--only revocation]`: Sallyport beside nginx + ssh -R, measured in one run,
+// and how long access outlives its reason.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
@@ -6,16 +7,18 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { installDebianPackages } from '../../scripts/install.cjs'
 import { CASES, type Case } from './cases.ts'
+import { type EndingResult, endingsToMarkdown, measureEndings, missedEndings } from './endings.ts'
 import { type IdleMemory, measureIdleMemory } from './idle.ts'
 import { measureLookup } from './lookup.ts'
 import { measure } from './measure.ts'
 import { startNginxSsh } from './nginx-ssh.ts'
 import { type Origin, startOrigin } from './origin.ts'
 import { readBusySeconds } from './processes.ts'
-import { makeReport, type Round, toMarkdown, writeBetweenMarkers } from './report.ts'
+import { makeReport, type Result, type Round, toMarkdown, writeBetweenMarkers } from './report.ts'
 import { checkRevocation } from './revocation.ts'
 import { startSallyport } from './sallyport.ts'
 import type { Side } from './side.ts'
+import { measureSignOns, type SignOnRate } from './sign-on.ts'
 
 const README = join(import.meta.dirname, '../README.md')
 const IDLE_SOCKETS = 10_000
@@ -27,18 +30,27 @@ const { values } = parseArgs({
     json: { type: 'string' },
     // One short round, to see that everything works; bench/README.md stays as it is.
     quick: { type: 'boolean', default: false },
+    // Compares with nobody: only how soon access ends.
+    only: { type: 'string' },
   },
 })
+if (values.only !== undefined && values.only !== 'revocation')
+  throw new Error(`--only ${values.only}: the only part that can be run alone is revocation`)
 const settings = values.quick
-  ? { pairs: 1, seconds: 1, warmSeconds: 1, idleSockets: 1000 }
-  : { pairs: 5, seconds: 6, warmSeconds: 3, idleSockets: IDLE_SOCKETS }
+  ? { pairs: 1, seconds: 1, warmSeconds: 1, idleSockets: 1000, endingRounds: 1 }
+  : { pairs: 5, seconds: 6, warmSeconds: 3, idleSockets: IDLE_SOCKETS, endingRounds: 5 }
 
 if (!(await raiseFileLimit())) process.exitCode = await main()
 
 async function main(): Promise<number> {
-  installDebianPackages(['wrk', 'curl', 'openssh-server', 'nginx-light', 'openssl'])
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-bench-'))
   try {
+    if (values.only === 'revocation') {
+      const endings = await measureEndings(folder, settings.endingRounds)
+      await writeJson([], endings)
+      return await reportEndings(endings)
+    }
+    installDebianPackages(['wrk', 'curl', 'openssh-server', 'nginx-light', 'openssl'])
     const origin = await startOrigin(folder)
     try {
       return await compare(origin, folder)
@@ -70,26 +82,46 @@ async function compare(origin: Origin, folder: string): Promise<number> {
     const otherShare = otherWork()
     const revocation = await checkRevocation(sallyport, origin)
     const report = makeReport(rounds)
-    if (values.json) {
-      await writeFile(values.json, `${JSON.stringify({ results: report.results }, undefined, 2)}\n`)
-    }
     const lookups = [1, 100, 10_000].map(measureLookup)
     for (const side of sides.splice(0)) await side.close()
+    const signOns = await measureSignOns(folder)
     const idle = await measureIdle(folder)
+    const endings = await measureEndings(folder, settings.endingRounds)
+    await writeJson(report.results, endings, signOns)
     const text = toMarkdown(report, {
       pairs: settings.pairs,
       versions: versions(),
       otherShare,
       revocation,
+      signOns,
       lookups,
       idle,
     })
     console.log(`\n${text}`)
-    if (!values.quick) await writeBetweenMarkers(README, text)
-    return report.missed.length === 0 ? 0 : 1
+    if (!values.quick) await writeBetweenMarkers(README, 'bench', text)
+    const missed = await reportEndings(endings)
+    return report.missed.length === 0 ? missed : 1
   } finally {
     for (const side of sides) await side.close()
   }
+}
+
+async function writeJson(
+  results: Result[],
+  revocation: EndingResult[],
+  signOns?: SignOnRate,
+): Promise<void> {
+  if (values.json === undefined) return
+  const json = JSON.stringify({ results, revocation, signOns }, undefined, 2)
+  await writeFile(values.json, `${json}\n`)
+}
+
+/** @returns exit code */
+async function reportEndings(endings: EndingResult[]): Promise<number> {
+  const text = endingsToMarkdown(endings)
+  console.log(`\n${text}`)
+  if (!values.quick) await writeBetweenMarkers(README, 'revocation', text)
+  return missedEndings(endings).length === 0 ? 0 : 1
 }
 
 /** Each round measures every system once; who comes first changes from round to round. */

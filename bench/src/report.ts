@@ -5,6 +5,7 @@ import { CASES, type Case, type Gate, GOAL } from './cases.ts'
 import type { IdleMemory } from './idle.ts'
 import type { LookupTime } from './lookup.ts'
 import type { Measurement } from './measure.ts'
+import { type SignOnRate, signOnLine } from './sign-on.ts'
 import { median } from './statistics.ts'
 
 /** One case measured on all three systems, one after another. */
@@ -97,6 +98,7 @@ export function toMarkdown(
     /** Of the processors, that programs had which are no part of this, 0 to 1. */
     otherShare: number
     revocation: string
+    signOns: SignOnRate
     lookups: LookupTime[]
     idle: IdleMemory | string
   },
@@ -127,6 +129,8 @@ export function toMarkdown(
     ...goalLines(results),
     '',
     `Revocation in the middle of a run: ${facts.revocation}.`,
+    '',
+    signOnLine(facts.signOns),
     '',
     'Time to find the application of a request:',
     '',
@@ -205,14 +209,12 @@ function times(value: number): string {
   return value.toFixed(2)
 }
 
-const BEGIN = '<!-- bench: begin -->'
-const END = '<!-- bench: end -->'
-
-/** Replaces what stands between the markers of a file. */
-export async function writeBetweenMarkers(file: string, text: string): Promise<void> {
+/** Replaces what stands between the markers `<!-- name: begin -->` and `<!-- name: end -->` of a file. */
+export async function writeBetweenMarkers(file: string, name: string, text: string): Promise<void> {
+  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`]
   const old = await readFile(file, 'utf8')
-  const from = old.indexOf(BEGIN)
-  const to = old.indexOf(END)
-  if (from < 0 || to < from) throw new Error(`${file} has no ${BEGIN} and ${END}`)
-  await writeFile(file, `${old.slice(0, from + BEGIN.length)}\n${text}\n${old.slice(to)}`)
+  const from = old.indexOf(begin)
+  const to = old.indexOf(end)
+  if (from < 0 || to < from) throw new Error(`${file} has no ${begin} and ${end}`)
+  await writeFile(file, `${old.slice(0, from + begin.length)}\n${text}\n${old.slice(to)}`)
 }

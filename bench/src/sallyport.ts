@@ -18,13 +18,18 @@ import type { LoggedRequest, Side } from './side.ts'
 export interface SallyportSide extends Side {
   gatewayPids: number[]
   connectorPids: number[]
+  /** Carries out a command in the service, as `sallyport` does. */
+  execute: Execute
+  /** `https://<name>.<base domain>:<port>` */
+  originOf(name: string): string
   /** Ends the session whose cookie the targets carry. */
   revoke(): Promise<void>
 }
 
 const DOMAIN = 'bench.localhost'
 const HOST = `app.${DOMAIN}`
-const USER = { userName: 'ana', password: 'nine small dogs and a cart' }
+export const PASSWORD = 'nine small dogs and a cart'
+const USER = { userName: 'ana', password: PASSWORD }
 
 /**
  * Starts a service and an enrolled connector in front of the origin, publishes it with
@@ -67,6 +72,8 @@ export async function startSallyport(options: {
       pids: [...gatewayPids, ...connectorPids],
       accessLog: join(dataDir, 'access.log'),
       readRecord,
+      execute,
+      originOf: (name) => `https://${name}.${DOMAIN}:${port}`,
       revoke: () => endSessions(execute),
       close,
     }
@@ -139,15 +146,28 @@ async function signIn(dataDir: string, port: number): Promise<{ webCa: string; c
   const webCa = join(dataDir, 'web-ca.pem')
   const client = new Client(port, await readFile(webCa, 'utf8'))
   try {
-    const page = await client.open(`https://${HOST}:${port}/120`)
-    const answer = await submitSignIn(client, page, USER.userName, USER.password)
-    if (answer.url !== `https://${HOST}:${port}/120`) {
-      throw new Error(`sign-in ended with ${answer.status} at ${answer.url.split('?')[0]}`)
-    }
+    await signInAt(client, `https://${HOST}:${port}/120`, USER.userName)
     return { webCa, cookie: client.cookieHeader(HOST) }
   } finally {
     client.close()
   }
+}
+
+/** Signs a user in by way of an application. @param url where it was opened */
+export async function signInAt(client: Client, url: string, userName: string): Promise<void> {
+  await submitPassword(client, await client.open(url), userName, url)
+}
+
+/** @param url where the sign-in has to lead */
+export async function submitPassword(
+  client: Client,
+  page: { url: string; body: string },
+  userName: string,
+  url: string,
+): Promise<void> {
+  const answer = await submitSignIn(client, page, userName, PASSWORD)
+  if (answer.status !== 200 || answer.url !== url)
+    throw new Error(`sign-in ended with ${answer.status} at ${answer.url.split('?')[0]}`)
 }
 
 async function endSessions(execute: Execute): Promise<void> {

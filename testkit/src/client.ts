@@ -34,10 +34,11 @@ export class Client {
   readonly cookies = new Map<string, Map<string, string>>()
   readonly #agent: Agent
 
-  constructor(port: number, ca: string) {
+  /** @param localAddress of 127.0.0.0/8 that it comes from */
+  constructor(port: number, ca: string, localAddress = '127.0.0.1') {
     this.port = port
     this.ca = ca
-    this.#agent = new Agent({ keepAlive: true, ca, maxCachedSessions: 0 })
+    this.#agent = new Agent({ keepAlive: true, ca, maxCachedSessions: 0, localAddress })
   }
 
   close(): void {

@@ -29,6 +29,8 @@ export async function withStoredControl<T>(
       baseDomain: config.baseDomain,
       port: config.publicPort ?? config.listen.port,
       hashPassword,
+      // A file is open to one process; to another database others may be waiting.
+      isAlone: config.database.kind === 'sqlite',
       // What keeps the service from starting is mended here.
       acceptInvalidConfiguration: true,
       log: { debug() {}, info() {}, warn, error: complain },

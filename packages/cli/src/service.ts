@@ -41,6 +41,7 @@ import { checkOwner, makeFolder } from './folders.ts'
 import { makeMetrics } from './metrics/make.ts'
 import { explainKeyMismatch } from './service-key.ts'
 import { describeDatabase, openServiceStore } from './service-store.ts'
+import { type SystemHostName, SystemRequests } from './system-requests.ts'
 import { startTracing } from './tracing/start.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
@@ -218,6 +219,7 @@ export async function startService(
       identity,
       closers,
       answering,
+      requests: new SystemRequests(metrics, tracing, clock),
     })
     closers.push(() => closePorts(ports, running, answering))
     const tls = await openPort(listenTls({ route }), 'listen', config.listen)
@@ -293,6 +295,7 @@ interface RouteParts {
   closers: (() => Promise<void> | void)[]
   /** What the system hosts are about to answer. */
   answering: Set<ServerResponse>
+  requests: SystemRequests
 }
 
 /** Chooses the server for a connection by its ClientHello: three servers behind one port. */
@@ -300,8 +303,10 @@ function createRoutes(parts: RouteParts): (hello: ClientHello) => TlsRoute | und
   const { hosts, identity } = parts
   const tunnels = serveTunnels(parts)
   const enrolment = serveEnrolment(parts)
-  const login = serveWithNode(parts, (request, response) => identity.handle(request, response))
-  const admin = serveWithNode(parts, (request, response) =>
+  const login = serveWithNode(parts, 'login', (request, response) =>
+    identity.handle(request, response),
+  )
+  const admin = serveWithNode(parts, 'admin', (request, response) =>
     answerAdminHost(request, response, parts.gateway.portalUrl()),
   )
   const applications = serveApplications(parts)
@@ -333,7 +338,8 @@ function createHandshaker(
 
 /** For connections that are given to it; it never listens by itself. */
 function createRequestServer(
-  { closers, answering }: RouteParts,
+  { closers, answering, requests }: RouteParts,
+  name: SystemHostName,
   handle: RequestListener,
 ): HttpServer {
   const http = createHttpServer(
@@ -346,6 +352,7 @@ function createRequestServer(
     (request, response) => {
       answering.add(response)
       response.on('close', () => answering.delete(response))
+      requests.begin(name, request, response)
       handle(request, response)
     },
   )
@@ -416,7 +423,7 @@ async function acceptTunnel(
 
 function serveEnrolment(parts: RouteParts): TlsRoute {
   const { control, log } = parts
-  const http = createRequestServer(parts, (request, response) =>
+  const http = createRequestServer(parts, 'connect', (request, response) =>
     control.handleEnrolment(request, response),
   )
   const server = createHandshaker(
@@ -433,9 +440,9 @@ function serveEnrolment(parts: RouteParts): TlsRoute {
 }
 
 /** System hosts are served by Node's own HTTP server: few requests, and libraries that expect it. */
-function serveWithNode(parts: RouteParts, handle: RequestListener): TlsRoute {
+function serveWithNode(parts: RouteParts, name: SystemHostName, handle: RequestListener): TlsRoute {
   const { control, log } = parts
-  const http = createRequestServer(parts, handle)
+  const http = createRequestServer(parts, name, handle)
   const server = createHandshaker(
     { ...clientTls, SNICallback: contextCallback(control) },
     (socket) => http.emit('connection', socket),

@@ -44,7 +44,9 @@ async function place(t: Scope) {
 /** What a restoration that came to nothing must have left. */
 function assertClean({ dataDir }: Installation): void {
   assert.deepEqual(
-    readdirSync(dataDir).filter((name) => /^(?:restore|backup|before-restore)-/.test(name)),
+    readdirSync(dataDir).filter((name) =>
+      /^(?:restore|\.copy-for-backup|before-restore)-/.test(name),
+    ),
     [],
   )
 }

@@ -2,17 +2,19 @@ import assert from 'node:assert/strict'
 import {
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { checkObjects } from '@sallyport/control/objects'
 import { readObjectFiles } from '../src/objects/read.ts'
-import { toYaml } from '../src/objects/write.ts'
+import { toYaml, writeObjects } from '../src/objects/write.ts'
 import { readYaml } from '../src/yaml.ts'
 import { domain, install, type Outcome, scratch } from './support/programs.ts'
 import { seeded } from './support/random.ts'
@@ -340,4 +342,18 @@ test('a file that is nested without end is refused, and the service lives', asyn
     assert.doesNotMatch(stderr, /\n\s+at /)
   }
   expect(await sallyport(['status']), 0, /"running": true/)
+})
+
+test('an export follows no link that somebody has put into the folder', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'sallyport-export-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const precious = join(dir, 'precious')
+  writeFileSync(precious, 'mine')
+  const folder = join(dir, 'out')
+  mkdirSync(folder)
+  symlinkSync(precious, join(folder, 'users.yaml.part'))
+  symlinkSync(precious, join(folder, 'users.yaml'))
+  writeObjects([{ kind: 'user', userName: 'ana' }], {}, folder, true)
+  assert.equal(readFileSync(precious, 'utf8'), 'mine')
+  assert.match(readFileSync(join(folder, 'users.yaml'), 'utf8'), /userName: ana/)
 })

@@ -15,6 +15,8 @@ export interface CommandContext {
   /** Folder of the database and of what goes with it. */
   readonly dataDir: string
   hashPassword(password: string): Promise<string>
+  /** Of one `objects.apply`. */
+  readonly limitSteps: number
   /** How many tunnels of a connector are up. */
   countTunnels(connectorId: string): number
   /** What `status` says beside what is known here. */

@@ -10,6 +10,7 @@ import {
 import { applications, audit, connectorGroups, type Store, settings } from '@sallyport/store'
 import { ControlError } from './errors.ts'
 import type { Log } from './log.ts'
+import { Rereading } from './rereading.ts'
 
 export type Db = Store['db']
 
@@ -48,15 +49,24 @@ export class Configuration {
   #snapshot: Snapshot
   /** Problems of the stored configuration itself; a change may leave them, and add none. */
   #accepted: readonly Problem[]
-  #reloading: Promise<void> = Promise.resolve()
+  readonly #rereading: Rereading
 
   private constructor(options: ConfigurationOptions, compiled: Compiled) {
     this.#options = options
     this.#snapshot = compiled.snapshot ?? compileNothing(options, compiled.version)
     this.#accepted = compiled.problems
+    this.#rereading = new Rereading(
+      () => this.reload(),
+      (error) =>
+        options.log.error(
+          { err: error },
+          'the configuration could not be read; the old one stays until it can',
+        ),
+    )
     this.#unsubscribe = options.store.feed.subscribe((event) => {
       // Somebody else changed it: another process, or a caller of the store.
-      if (event.kind === 'configuration-changed' && !this.#ownEvents.has(event)) void this.reload()
+      if (event.kind === 'configuration-changed' && !this.#ownEvents.has(event))
+        this.#rereading.request()
     })
   }
 
@@ -144,7 +154,7 @@ export class Configuration {
   async close(): Promise<void> {
     this.#unsubscribe()
     this.#listeners.clear()
-    await this.#reloading
+    await this.#rereading.close()
   }
 
   #swap(compiled: Compiled): void {
@@ -165,23 +175,20 @@ export class Configuration {
     }
   }
 
-  /** Reads what is stored, and puts it into force if it is valid. */
-  reload(): Promise<void> {
-    this.#reloading = this.#reloading.then(async () => {
-      const { store, log } = this.#options
-      try {
-        const compiled = await compile(store.db, this.#options)
-        if (compiled.problems.length > 0)
-          log.error(
-            { problems: compiled.problems },
-            'the stored configuration is invalid; the one before it stays in force',
-          )
-        else this.#swap(compiled)
-      } catch (error) {
-        log.error({ err: error }, 'the configuration could not be read; the old one stays')
-      }
-    })
-    return this.#reloading
+  /**
+   * Reads what is stored, and puts it into force if it is valid.
+   *
+   * @throws StoreError when it could not be read
+   */
+  async reload(): Promise<void> {
+    const { store, log } = this.#options
+    const compiled = await compile(store.db, this.#options)
+    if (compiled.problems.length > 0)
+      log.error(
+        { problems: compiled.problems },
+        'the stored configuration is invalid; the one before it stays in force',
+      )
+    else this.#swap(compiled)
   }
 }
 

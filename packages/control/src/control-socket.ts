@@ -94,7 +94,10 @@ export function callControlSocket(
     )
     outgoing.on('timeout', () =>
       outgoing.destroy(
-        new ControlError('CONTROL_FAILED', `${name}: the service did not answer in time`),
+        new ControlError(
+          'CONTROL_FAILED',
+          `${name}: the service did not answer in ${answerTimeoutMs / 1000} s, and may still carry it out; look before you ask again`,
+        ),
       ),
     )
     outgoing.on('error', (cause: NodeJS.ErrnoException) => {

@@ -25,6 +25,7 @@ import { ControlError } from './errors.ts'
 import type { KeyFile } from './key-file.ts'
 import type { Log } from './log.ts'
 import { Refusals } from './refusals.ts'
+import { Rereading } from './rereading.ts'
 import { keepAuditShort } from './retention.ts'
 import { SignOnKey } from './sign-on-key.ts'
 import {
@@ -38,6 +39,11 @@ const maintenanceIntervalMs = 3_600_000
 /** So long a used token is remembered, and its replay noticed. */
 const tokenHistoryMs = 30 * 86_400_000
 const defaultRetentionMs = 365 * 86_400_000
+/**
+ * Changes of one transaction, during which nobody else gets at the database. Others wait 10 s for that at most; 5,000
+ * memberships were made in 4 s.
+ */
+const limitSharedSteps = 5_000
 
 export interface ControlOptions {
   /** Stays the caller's to close, after control. */
@@ -50,6 +56,8 @@ export interface ControlOptions {
   /** The port in URLs. */
   port: number
   hashPassword(password: string): Promise<string>
+  /** Nobody else waits for the database: a change may take as long as it takes. */
+  isAlone?: boolean
   /** Server certificates of the operator's own; they go before those of the built-in authority. */
   certificates?: readonly ConfiguredCertificate[]
   /** How long audit events are kept, milliseconds; a year unless given. */
@@ -74,7 +82,11 @@ export interface Control {
   /** The configuration in force. */
   snapshot(): Snapshot
   onSnapshot(listener: (snapshot: Snapshot) => void): () => void
-  /** Reads the stored configuration and keys, for whoever may have missed that they changed. */
+  /**
+   * Reads the stored configuration and keys, for whoever may have missed that they changed.
+   *
+   * @throws StoreError when they could not be read: what was in force stays so
+   */
   reload(): Promise<void>
   /**
    * The keys of cookies that live at most so long, the one that seals first; the same array until they change.
@@ -181,6 +193,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     clock,
     dataDir,
     hashPassword,
+    limitSteps: options.isAlone ? Number.POSITIVE_INFINITY : limitSharedSteps,
     countTunnels,
     statusFacts,
     facts: {
@@ -223,11 +236,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   })
   let trimming: Promise<unknown> = Promise.resolve()
   // Another process may have made the key: cookies sealed with it come here too.
+  const rereadingKeys = new Rereading(
+    () => cookieKeys.reload(store.db),
+    (error) => log.error({ err: error }, 'keys of cookies could not be read'),
+  )
   const unsubscribe = store.feed.subscribe(({ kind }) => {
-    if (kind === 'keys-changed' || kind === 'feed-interrupted')
-      cookieKeys
-        .reload(store.db)
-        .catch((error: unknown) => log.error({ err: error }, 'keys of cookies could not be read'))
+    if (kind === 'keys-changed' || kind === 'feed-interrupted') rereadingKeys.request()
   })
   const maintenance = setInterval(() => {
     prepareCertificates()
@@ -271,6 +285,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     async close() {
       clearInterval(maintenance)
       unsubscribe()
+      await rereadingKeys.close()
       await configuration.close()
       await preparing
       await trimming

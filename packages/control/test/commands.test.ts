@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { test } from 'node:test'
 import type { ControlError } from '@sallyport/control'
 import type { AccessEvent } from '@sallyport/domain'
@@ -341,6 +343,48 @@ test('a change made by somebody else is taken up when it is announced', async (t
   store.feed.publish({ kind: 'configuration-changed', at: 1 })
   await swapped
   assert.equal(control.snapshot().applications.size, 0)
+})
+
+test('what somebody else changed while the database could not be read is taken up when it can', async (t) => {
+  const { control, store, execute, lines } = await startTestControl(t)
+  await execute('app.create', hr)
+  const [old] = control.cookieKeys(3_600_000)
+  await store.db.deleteFrom('application').execute()
+  await store.db
+    .updateTable('secret')
+    .set({ retiredAt: 1 })
+    .where('retiredAt', 'is', null)
+    .execute()
+  for (const table of ['application', 'secret'])
+    await store.db.schema.alterTable(table).renameTo(`${table}_away`).execute()
+  store.feed.publish({ kind: 'configuration-changed', at: 1 })
+  store.feed.publish({ kind: 'keys-changed', at: 1 })
+  const said = () => lines.filter(({ level }) => level === 'error').length
+  while (said() < 2) await new Promise(setImmediate)
+  assert.equal(control.snapshot().applications.size, 1)
+  await assert.rejects(control.reload(), 'whoever must know everything is told that it is not so')
+  const swapped = new Promise((resolve) => control.onSnapshot(resolve))
+  for (const table of ['application', 'secret'])
+    await store.db.schema.alterTable(`${table}_away`).renameTo(table).execute()
+  await swapped
+  assert.equal(control.snapshot().applications.size, 0)
+  // A key that was superseded long ago opens nothing more.
+  while (control.cookieKeys(3_600_000).some(({ id }) => id === old!.id))
+    await new Promise(setImmediate)
+  assert.equal(said(), 2, 'each loss is said once')
+})
+
+test('a copy for a backup that nobody fetched is removed, and no folder of anybody else', async (t) => {
+  const { execute, dataDir, advance } = await startTestControl(t)
+  const forgotten = await execute<{ folder: string }>('backup.copy')
+  const own = ['backup-2026-11', 'backup-abcdef', '.copy-for-backup-abcdef.old']
+  for (const name of own) await mkdir(join(dataDir, name))
+  await writeFile(join(dataDir, own[0]!, 'monday.db'), 'x')
+  advance(3_600_000 + 60_000)
+  const fresh = await execute<{ folder: string }>('backup.copy')
+  const names = await readdir(dataDir)
+  assert.ok(!names.includes(basename(forgotten.folder)))
+  for (const name of [...own, basename(fresh.folder)]) assert.ok(names.includes(name), name)
 })
 
 test('a connector group in use is not deleted, and the reason names its users', async (t) => {

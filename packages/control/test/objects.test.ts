@@ -413,3 +413,22 @@ test('too many changes for one transaction are refused before the first', async 
   assert.deepEqual([error.code, error.problems[0]!.path], ['INPUT_INVALID', 'objects'])
   assert.deepEqual(await service.execute('user.list', {}), [])
 })
+
+test('more changes than others can wait for are refused, and made where nobody waits', async (t) => {
+  const shared = await startTestControl(t)
+  const many = Array.from({ length: 5_001 }, (_, index) => ({
+    kind: 'connectorGroup',
+    name: `branch-${index}`,
+  }))
+  await assert.rejects(tools(shared).apply(many), (error: ControlError) => {
+    assert.equal(error.code, 'INPUT_INVALID')
+    assert.match(error.message, /objects: need 5001 changes .* at most 5000 .* in parts/)
+    return true
+  })
+  const names = async (service: TestControl) =>
+    (await service.execute<unknown[]>('connector-group.list')).length
+  assert.equal(await names(shared), 1)
+  const alone = await shared.restart({ isAlone: true })
+  assert.equal((await tools(alone).apply(many)).changes.length, 5_001)
+  assert.equal(await names(alone), 5_002)
+})

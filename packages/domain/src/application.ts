@@ -214,7 +214,7 @@ export const applicationSchema = z.strictObject({
     .max(43_200_000)
     .optional()
     .describe(
-      'Milliseconds without a request to the host after which people prove again who they are. Applications that share a host share the shortest. Default: no such limit.',
+      'Milliseconds without a request to the host, and without anything sent into an open WebSocket, after which people prove again who they are. Applications that share a host share the shortest. Default: no such limit.',
     ),
   validateBackendCertificate: z
     .boolean()

@@ -113,6 +113,9 @@ export class Exchange implements StreamHandler, Translation {
   #statusCode = 0
   #expectedBytes: number | undefined
   #receivedBytes = 0
+  /** Of these, what was there when somebody last looked, and when that was more than before; epoch milliseconds. */
+  #seenBytes = 0
+  #activeAt = 0
   #sentBytes = 0
   #headMs = 0
   #connectorMs: number | undefined
@@ -207,7 +210,11 @@ export class Exchange implements StreamHandler, Translation {
       return
     }
     const idleLimitMs = view.idleLimitOf(this.match.compiled)
-    if (idleLimitMs !== undefined && this.at - facts.sealedAt > idleLimitMs) {
+    if (
+      idleLimitMs !== undefined &&
+      this.at - facts.sealedAt > idleLimitMs &&
+      !gateway.isWorking(facts.sessionId, this.host, this.at, idleLimitMs)
+    ) {
       this.#decide(undefined, 'session-idle')
       return
     }
@@ -306,7 +313,28 @@ export class Exchange implements StreamHandler, Translation {
         feedIsSilent: this.gateway.feed.isSilent(),
       },
     )
-    if (decision.kind === 'allow') return
+    if (decision.kind !== 'allow') this.#endBy(decision)
+  }
+
+  /**
+   * For how long the client has sent nothing into an open WebSocket, milliseconds; 0 for anything else. As far as
+   * somebody looks: what was sent since the last time counts as sent now.
+   */
+  idleMs(nowAt: number): number {
+    if (this.#phase !== 'pipe') return 0
+    if (this.#seenBytes !== this.#receivedBytes) {
+      this.#seenBytes = this.#receivedBytes
+      this.#activeAt = nowAt
+    }
+    return nowAt - this.#activeAt
+  }
+
+  /** Ends an open exchange, whose person has done nothing for longer than the application allows. */
+  endIdle(): void {
+    this.#endBy({ kind: 'sign-in', compiled: this.compiled, reason: 'session-idle' })
+  }
+
+  #endBy(decision: Exclude<Decision, { kind: 'allow' }>): void {
     this.#stream?.reset(ResetCode.CANCELLED, decision.reason)
     this.#stream = undefined
     try {
@@ -555,6 +583,7 @@ export class Exchange implements StreamHandler, Translation {
   /** It may idle for days: what was needed for its request only is let go. */
   #becomePipe(): void {
     this.#phase = 'pipe'
+    this.#activeAt = this.gateway.options.clock()
     this.#refused = undefined
     this.#setCookie = undefined
     const { request } = this.server

@@ -63,7 +63,8 @@ export class FeedWatch {
 
   /** Reads what has ended, before anybody is let in. @throws whatever the feed rejects with */
   async start(): Promise<void> {
-    await this.#catchUp()
+    this.#isBehind = true
+    while (this.#isBehind) await this.#catchUp()
     this.#tell()
   }
 
@@ -72,6 +73,11 @@ export class FeedWatch {
     this.#generation += 1
     this.#isBehind = true
     this.#ask()
+  }
+
+  /** An event undid an earlier one: what is being read of the time before it would undo that. */
+  overtaken(): void {
+    if (this.#isBehind) this.interrupted()
   }
 
   /** To be called about every second. */
@@ -123,7 +129,8 @@ export class FeedWatch {
     // First that events come at all, then what came before them: between the two nothing is lost.
     await this.#options.feed.prove()
     const denySet = await this.#options.feed.catchUp()
-    if (began.generation !== this.#generation) return
+    // Asked twice because the first answer took long: it is older than what is known by now.
+    if (began.generation !== this.#generation || !this.#isBehind) return
     this.#options.apply(denySet)
     this.#isBehind = false
     this.#note(began)

@@ -192,6 +192,7 @@ export class Gateway {
       case 'connector-moved':
         this.tunnels.move(event.connectorId, event.connectorGroup)
         this.assertions.forget()
+        this.feed.overtaken()
         break
       case 'configuration-changed':
         this.#decideBySnapshot()
@@ -325,9 +326,24 @@ export class Gateway {
     for (const exchange of this.open) {
       const { session } = exchange
       if (!session) continue
+      const idleLimitMs = this.view().idleLimitOf(exchange.compiled)
       if (nowAt >= session.absoluteExpiresAt) exchange.decideAgain(nowAt)
+      else if (idleLimitMs !== undefined && exchange.idleMs(nowAt) > idleLimitMs) exchange.endIdle()
       else if (nowAt - exchange.checkedAt >= rereadMs) void this.#readAgain(exchange)
     }
+  }
+
+  /** Whether somebody who asks a host for nothing sends into a WebSocket there, or did within the limit. */
+  isWorking(sessionId: string, host: string, nowAt: number, idleLimitMs: number): boolean {
+    for (const exchange of this.open)
+      if (
+        exchange.session?.sessionId === sessionId &&
+        exchange.host === host &&
+        exchange.upgraded &&
+        exchange.idleMs(nowAt) <= idleLimitMs
+      )
+        return true
+    return false
   }
 
   /** Decides an open stream by what identity says of its session now. */

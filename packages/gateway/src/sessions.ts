@@ -143,6 +143,8 @@ export class Sessions {
   /** A session that has ended never comes back, so nobody need be asked about it again. */
   noteEnded(sessionId: string, at: number): void {
     this.#endedAt.set(sessionId, at)
+    const reading = this.#reading.get(sessionId)
+    if (reading) reading.isStale = true
     this.#forget(sessionId)
   }
 

@@ -196,6 +196,79 @@ test('a connector that was moved unheard serves its new group', async (t) => {
   assert.equal(system.gateway.tunnels.pick('branch')?.connectorId, 'mover')
 })
 
+test('a connector that is moved while is read what was missed stays where it was moved to', async (t) => {
+  const system = new TestGateway(t, { applications: [app('hr')] })
+  system.addConnector({ id: 'mover' })
+  await system.started
+  const { feed, gateway } = system
+  const groups = () => gateway.tunnels.all().map(({ connectorGroup }) => connectorGroup)
+  const inGroup = (connectorGroup: string) => ({
+    ...feed.denySet,
+    connectorGroups: [{ connectorId: 'mover', connectorGroup }],
+  })
+  feed.denySet = inGroup('default')
+  const readings: PromiseWithResolvers<void>[] = []
+  const read = () => {
+    const reading = Promise.withResolvers<void>()
+    readings.push(reading)
+    feed.gate = reading.promise
+  }
+  read()
+  gateway.apply({ kind: 'feed-interrupted', at: system.nowAt })
+  await new Promise(setImmediate)
+  // It hangs, and is asked again.
+  read()
+  await pass(system, proofIntervalMs)
+  assert.equal(readings.length, 2)
+  feed.denySet = inGroup('branch')
+  feed.gate = undefined
+  gateway.apply({
+    kind: 'connector-moved',
+    connectorId: 'mover',
+    connectorGroup: 'branch',
+    at: system.nowAt,
+  })
+  for (const { resolve } of readings.toReversed()) {
+    resolve()
+    await new Promise(setImmediate)
+    assert.deepEqual(groups(), ['branch'])
+  }
+  // Of two readings of one loss the later one counts, also if it comes first.
+  read()
+  gateway.apply({ kind: 'feed-interrupted', at: system.nowAt })
+  await new Promise(setImmediate)
+  feed.gate = undefined
+  await pass(system, proofIntervalMs)
+  feed.denySet = inGroup('default')
+  gateway.apply({
+    kind: 'connector-moved',
+    connectorId: 'mover',
+    connectorGroup: 'default',
+    at: system.nowAt,
+  })
+  readings.at(-1)!.resolve()
+  await new Promise(setImmediate)
+  assert.deepEqual(groups(), ['default'])
+})
+
+test('a gateway starts with what it has read, whatever happened meanwhile', async (t) => {
+  const system = new TestGateway(t, { applications: [app('hr')], isStopped: true })
+  system.addConnector({}, (relayed) => relayed.answer(200))
+  const gate = Promise.withResolvers<void>()
+  system.feed.gate = gate.promise
+  const started = system.gateway.start()
+  await new Promise(setImmediate)
+  system.gateway.apply({
+    kind: 'connector-moved',
+    connectorId: 'other',
+    connectorGroup: 'branch',
+    at: system.nowAt,
+  })
+  gate.resolve()
+  await started
+  assert.equal(await statusOf(system, system.connect()), 200)
+})
+
 test('a silent feed ends the streams of those who need a session, and no others', async (t) => {
   const quiet = new TestGateway(t, {
     applications: [app('hr'), app('open', { preAuthentication: 'passthrough' })],

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { app, hourMs, person, request, startAt, TestGateway } from './support/gateway.ts'
+import { openPipe } from './support/pipe.ts'
 
 const host = 'till.example.test'
 const browser = { Accept: 'text/html', 'Sec-Fetch-Mode': 'navigate' }
 const minuteMs = 60_000
 const idleLimitMs = 10 * minuteMs
 
-function start(t: test.TestContext) {
+function start(t: test.TestContext, more: { isByHand?: boolean } = {}) {
   const system = new TestGateway(t, {
     applications: [
       app('till', { idleLimitMs }),
@@ -15,13 +16,16 @@ function start(t: test.TestContext) {
       app('hr'),
     ],
   })
-  system.addConnector({}, (relayed) => relayed.answer(200))
+  const connector = system.addConnector(
+    {},
+    more.isByHand ? undefined : (relayed) => relayed.answer(200),
+  )
   const wire = system.connect()
   const ask = async (Cookie: string, target = '/', name = host, more = {}) => {
     wire.send(request(target, name, { Cookie, ...more }))
     return wire.response()
   }
-  return { system, wire, ask }
+  return { system, connector, wire, ask }
 }
 
 test('who asks for nothing for the idle limit has to prove again who they are; who works has not', async (t) => {
@@ -87,4 +91,66 @@ test('a sign-in that the browser did not ask to be fresh is refused at the callb
       statusCode === 302,
     )
   }
+})
+
+/** The time between two sweeps, and a moment. */
+const sweepMs = 15_000
+
+/** Time goes on, and the gateway looks at limits of time as often as it does. */
+function pass(system: TestGateway, ms: number): void {
+  for (const endsAt = system.nowAt + ms; system.nowAt < endsAt; ) {
+    system.nowAt = Math.min(endsAt, system.nowAt + sweepMs)
+    system.gateway.sweep()
+  }
+}
+
+test('an open WebSocket into which nobody sends for the idle limit is closed, one in use is not', async (t) => {
+  const { system, connector } = start(t, { isByHand: true })
+  const open = (name: string, at = host) =>
+    openPipe(system, connector, at, { Cookie: system.cookie(person(name), at) })
+  const [idle, busy, elsewhere] = [
+    await open('ana'),
+    await open('bob'),
+    await open('eva', 'hr.example.test'),
+  ]
+  for (let minute = 0; minute < 9; minute += 1) {
+    pass(system, minuteMs)
+    busy.wire.send('typed')
+    await busy.relayed.until(() => busy.relayed.body.length === 5 * (minute + 1))
+    // What the application sends is no sign of a person.
+    idle.relayed.write('news')
+    await idle.wire.take('news')
+  }
+  assert.equal(system.records.length, 0)
+  pass(system, minuteMs + sweepMs)
+  await idle.wire.until(() => idle.wire.ended)
+  await idle.relayed.until(() => idle.relayed.error !== undefined)
+  const record = await system.record()
+  assert.deepEqual([record.userId, record.reason, record.statusCode], ['ana', 'session-idle', 101])
+  for (const { wire, relayed } of [busy, elsewhere]) {
+    relayed.write('still here')
+    await wire.take('still here')
+  }
+  assert.equal(system.records.length, 1)
+})
+
+test('who works in a WebSocket is not idle: a request beside it is answered, and the cookie sealed again', async (t) => {
+  const { system, connector, ask } = start(t, { isByHand: true })
+  const cookies = ['ana', 'bob'].map((name) => system.cookie(person(name), host))
+  const [Cookie, other] = cookies as [string, string]
+  const { wire, relayed } = await openPipe(system, connector, host, { Cookie })
+  pass(system, idleLimitMs - minuteMs)
+  wire.send('typed')
+  await relayed.until(() => relayed.body === 'typed')
+  pass(system, 2 * minuteMs)
+  const answer = ask(Cookie)
+  const asked = await connector.stream(1)
+  asked.answer(200)
+  const { statusCode, fields } = await answer
+  assert.equal(statusCode, 200)
+  assert.ok(fields.some(([name, value]) => name === 'set-cookie' && /=v1\./.test(value)))
+  assert.equal((await ask(other)).statusCode, 401, 'somebody else is')
+  assert.equal(system.records.at(-1)!.reason, 'session-idle')
+  pass(system, idleLimitMs)
+  assert.equal((await ask(Cookie)).statusCode, 401, 'and nobody is for ever')
 })

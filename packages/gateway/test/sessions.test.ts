@@ -218,3 +218,18 @@ test('a session is in use when it is found, and that is said once', async () => 
   sessions.find(factsOf('s1', 'ana'))
   assert.deepEqual(sessions.takeUsed(), ['s1'])
 })
+
+test('a session that ended while it was read is not remembered, however long ago that is', async () => {
+  const directory = new Directory()
+  const sessions = new Sessions(directory)
+  const facts = factsOf('s1', 'ana')
+  const reading = sessions.read(facts)
+  sessions.apply({ kind: 'session-ended', sessionId: 's1', at })
+  directory.answer(sessionOf('s1', 'ana'))
+  while (directory.waiting.length === 0) await new Promise(setImmediate)
+  directory.answer(undefined)
+  assert.equal(await reading, undefined)
+  // Of an ending whose sender had a wrong clock nothing is left soon.
+  sessions.prune(at + hour, hour / 2)
+  assert.equal(sessions.find(facts), undefined)
+})

@@ -4,33 +4,12 @@ import type { AssignedApplication } from '@sallyport/domain'
 import { ResetCode } from '@sallyport/protocol'
 import type { Relayed } from './support/connector.ts'
 import { app, hourMs, person, request, TestGateway } from './support/gateway.ts'
-import type { Wire } from './support/wire.ts'
+import { openPipe as pipeTo, upgrade } from './support/pipe.ts'
 
 const host = 'ws.example.test'
 const open = () => app('ws', { preAuthentication: 'passthrough' })
-const upgrade = {
-  Connection: 'keep-alive, Upgrade',
-  Upgrade: 'websocket',
-  'Sec-WebSocket-Version': '13',
-  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
-}
-
-/** A WebSocket whose handshake is done. */
-async function openPipe(
-  system: TestGateway,
-  fields: Record<string, string> = {},
-): Promise<{ wire: Wire; relayed: Relayed }> {
-  const connector = system.connectors[0]!
-  const index = connector.streams.length
-  const wire = system.connect()
-  wire.send(request('/socket?x=1', host, { ...upgrade, ...fields }))
-  const relayed = await connector.stream(index)
-  relayed.stream.sendHead(
-    'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket',
-  )
-  await wire.take('\r\n\r\n')
-  return { wire, relayed }
-}
+const openPipe = (system: TestGateway, fields: Record<string, string> = {}) =>
+  pipeTo(system, system.connectors[0]!, host, fields)
 
 test('a WebSocket goes through with its cookies and fields, and then bytes both ways', async (t) => {
   const system = new TestGateway(t, { applications: [open()] })

@@ -1,7 +1,7 @@
 import type { Snapshot } from '@sallyport/domain'
 import { PORTAL_APPLICATION_ID } from '@sallyport/domain'
 import { oidcModel, type Store } from '@sallyport/store'
-import { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
+import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
 
 export interface AdapterParts {
   db: Store['db']
@@ -14,14 +14,27 @@ export interface AdapterParts {
 /** Where the OpenID provider keeps its things: our store; its clients are our applications. */
 export function createAdapter(model: string, parts: AdapterParts): Adapter {
   const { db, clock } = parts
+  // The provider saves the session at each single sign-on, and mostly nothing in it has changed: what
+  // each request knows to be stored is not written again.
+  const stored = new WeakMap<object, string>()
+  const remember = (payload: object | undefined) => {
+    if (model !== 'Session' || !Provider.ctx) return
+    if (payload) stored.set(Provider.ctx, toText(payload))
+    else stored.delete(Provider.ctx)
+  }
   return {
     async upsert(id, payload, expiresIn) {
+      const known = Provider.ctx && stored.get(Provider.ctx)
+      if (known !== undefined && known === toText(payload)) return
       const expiresAt = expiresIn === undefined ? undefined : clock() + expiresIn * 1000
       await oidcModel.saveOidcModel(db, { model, id }, { ...payload }, expiresAt)
+      remember(payload)
     },
     async find(id) {
       if (model === 'Client') return toClient(id, parts)
-      return (await oidcModel.findOidcModel(db, { model, id })) as AdapterPayload | undefined
+      const found = await oidcModel.findOidcModel(db, { model, id })
+      remember(found)
+      return found as AdapterPayload | undefined
     },
     async findByUid(uid) {
       return (await oidcModel.findOidcModelByUid(db, model, uid)) as AdapterPayload | undefined
@@ -39,11 +52,17 @@ export function createAdapter(model: string, parts: AdapterParts): Adapter {
     },
     async destroy(id) {
       await oidcModel.deleteOidcModel(db, { model, id })
+      remember(undefined)
     },
     async revokeByGrantId(grantId) {
       await oidcModel.deleteOidcModelsOfGrant(db, model, grantId)
     },
   }
+}
+
+/** The same for the same members, whatever their order: what was read has another than what was made. */
+function toText(payload: object): string {
+  return JSON.stringify(Object.entries(payload).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 /** The application as an OpenID client. It is made anew from the Snapshot at each look-up. */

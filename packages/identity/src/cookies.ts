@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 /** Cookies on the sign-in host. */
@@ -65,6 +65,8 @@ export const knownBrowserMs = 90 * 86_400_000
  */
 export class CookieSigner {
   readonly #ring: (purpose: CookiePurpose) => readonly { secret: Buffer }[]
+  /** Derived keys, for as long as somebody holds the secret that they come from. */
+  readonly #keys = new WeakMap<Buffer, KeyObject>()
 
   /** @param ring the keys in force: the first signs, all of them verify */
   constructor(ring: (purpose: CookiePurpose) => readonly { secret: Buffer }[]) {
@@ -74,7 +76,7 @@ export class CookieSigner {
   sign(purpose: CookiePurpose, value: string): string {
     const [key] = this.#ring(purpose)
     if (!key) throw new TypeError('cookies need a key')
-    return `${value}.${mac(key.secret, purpose, value).toString('base64url')}`
+    return `${value}.${this.#mac(key.secret, purpose, value).toString('base64url')}`
   }
 
   /** @returns the value, or undefined when the signature is none of ours for this purpose */
@@ -84,15 +86,24 @@ export class CookieSigner {
     const value = signed.slice(0, Math.max(dot, 0))
     const given = Buffer.from(signed.slice(dot + 1), 'base64url')
     for (const { secret } of this.#ring(purpose)) {
-      const expected = mac(secret, purpose, value)
+      const expected = this.#mac(secret, purpose, value)
       if (given.length === expected.length && timingSafeEqual(given, expected)) return value
     }
     return undefined
   }
+
+  #mac(secret: Buffer, purpose: CookiePurpose, value: string): Buffer {
+    let key = this.#keys.get(secret)
+    if (!key) {
+      key = deriveKey(secret)
+      this.#keys.set(secret, key)
+    }
+    return createHmac('sha256', key).update(`${purpose}\0${value}`).digest()
+  }
 }
 
 /** The same secret is the root of other keys elsewhere, so it signs nothing itself (RFC 5869). */
-function mac(secret: Buffer, purpose: CookiePurpose, value: string): Buffer {
+function deriveKey(secret: Buffer): KeyObject {
   const key = hkdfSync('sha256', secret, Buffer.alloc(0), 'sallyport identity cookies', 32)
-  return createHmac('sha256', Buffer.from(key)).update(`${purpose}\0${value}`).digest()
+  return createSecretKey(new Uint8Array(key))
 }

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHmac, createSecretKey } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { oidcModel, type Store, sessions } from '@sallyport/store'
@@ -115,8 +115,9 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   )
   const binding = new BrowserBinding(db, names)
 
+  const clientSecretKey = createSecretKey(options.keys.clientSecret)
   function clientSecret(applicationId: string): string {
-    return createHmac('sha256', options.keys.clientSecret).update(applicationId).digest('base64url')
+    return createHmac('sha256', clientSecretKey).update(applicationId).digest('base64url')
   }
 
   async function endSession(sessionId: string, reason: string): Promise<void> {
@@ -198,7 +199,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     handle: (request, response) => server.routing(request, response),
     authorizeUrl: (request) => authorizeUrl(`${loginOrigin}/${tenantId}`, request),
     redeem: (request) =>
-      redeemCode(request, { provider, server, db, clock, tenantId, loginOrigin, clientSecret }),
+      redeemCode(request, { server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
     signOnAssertion: (request) => signOnAssertions.make(request),
     endSession,

@@ -93,7 +93,7 @@ export function createProvider(parts: ProviderParts): Provider {
       email: ['email'],
     },
     conformIdTokenClaims: false,
-    findAccount: (_, accountId) => findAccount(parts, accountId),
+    findAccount: (_, accountId, token) => findAccount(parts, accountId, token),
     loadExistingGrant: async (ctx) => {
       const login = ctx.oidc.result?.login as SignInResult | undefined
       if (login) await beginSession(ctx, login, parts)
@@ -148,6 +148,10 @@ export function createProvider(parts: ProviderParts): Provider {
       ctx.redirect(`${loginOrigin}/${tenantId}${providerRoutes.end_session}/success`)
     else await next()
   })
+  // The code says whose session it is: a second redemption at this moment removes what was stored.
+  provider.on('grant.success', ({ req, oidc }) => {
+    visitOf(req).redeemedSessionId = oidc.entities.AuthorizationCode?.sessionUid
+  })
   provider.on('server_error', (_, error) => parts.onError(error))
   // Koa's own event, which the provider's types leave out.
   ;(provider as EventEmitter).on('error', (error) => parts.onError(error))
@@ -156,8 +160,9 @@ export function createProvider(parts: ProviderParts): Provider {
 
 /** URLs are made from our configuration, never from what the client calls us. */
 function useOwnOrigin(provider: Provider, loginOrigin: string): void {
+  const { host } = new URL(loginOrigin)
   Object.defineProperty(provider.request, 'protocol', { get: () => 'https' })
-  Object.defineProperty(provider.request, 'host', { get: () => new URL(loginOrigin).host })
+  Object.defineProperty(provider.request, 'host', { get: () => host })
 }
 
 /**
@@ -201,10 +206,16 @@ function signInPolicy({ db, clock }: ProviderParts): interactionPolicy.DefaultPo
   return policy
 }
 
+/** @param token what is to be redeemed or used, if it is about that; one of a session that has ended is for nobody */
 async function findAccount(
-  { db, tenantId }: ProviderParts,
+  { db, tenantId, clock }: ProviderParts,
   accountId: string,
+  token: object | undefined,
 ): Promise<Account | undefined> {
+  // A code that is stored while its session ends is not among those that are removed with it.
+  const { sessionUid } = (token ?? {}) as { sessionUid?: string }
+  if (sessionUid !== undefined && !(await sessions.isLiveSession(db, sessionUid, clock())))
+    return undefined
   const user = await users.findUserById(db, accountId)
   if (!user?.enabled) return undefined
   return {

@@ -1,8 +1,8 @@
 import type { IdentitySession } from '@sallyport/domain'
 import { type Store, sessions } from '@sallyport/store'
 import type { FastifyInstance } from 'fastify'
-import type Provider from 'oidc-provider'
 import { IdentityError } from './errors.ts'
+import { visitOf } from './visit.ts'
 
 export interface RedeemRequest {
   applicationId: string
@@ -15,7 +15,6 @@ export interface RedeemRequest {
 }
 
 export interface RedeemParts {
-  provider: Provider
   server: FastifyInstance
   db: Store['db']
   clock(): number
@@ -33,9 +32,6 @@ export async function redeemCode(
   parts: RedeemParts,
 ): Promise<IdentitySession> {
   const { applicationId, redirectUri, code, codeVerifier, nonce } = request
-  // Looked up first: a second redemption at the same moment removes the tokens of this one, but the
-  // code says whose session it is.
-  const issued = await parts.provider.AuthorizationCode.find(code)
   const response = await parts.server.inject({
     method: 'POST',
     url: `/${parts.tenantId}/oauth2/v2.0/token`,
@@ -62,10 +58,11 @@ export async function redeemCode(
   const claims = decodeClaims(body.id_token)
   if (claims.nonce !== nonce || claims.aud !== applicationId)
     throw new IdentityError('NONCE_MISMATCH', 'ID token belongs to another sign-in request')
+  const { redeemedSessionId } = visitOf(response.raw.req)
   const session =
-    issued?.sessionUid === undefined
+    redeemedSessionId === undefined
       ? undefined
-      : await sessions.findIdentitySession(parts.db, issued.sessionUid, parts.clock())
+      : await sessions.findIdentitySession(parts.db, redeemedSessionId, parts.clock())
   if (!session || session.userId !== claims.sub)
     throw new IdentityError('SESSION_ENDED', 'session ended before its code was redeemed')
   return session

@@ -31,6 +31,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
   const { tenants, tenantId, loginOrigin, portalOrigin, log } = parts
   const callProvider = parts.provider.callback()
   const authorizations = new RateLimit({ burst: 300, intervalMs: 50 })
+  const { host } = new URL(loginOrigin)
 
   const app = Fastify({
     logger: false,
@@ -40,7 +41,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
     // A path that cannot be decoded comes here past every hook; the library's own answer would repeat it.
     frameworkErrors: (_, request, reply) => {
       setHeaders(reply.raw, everywhere)
-      return answerFailure(reply, isOwnHost(request, loginOrigin) ? 'bad-request' : 'host-mismatch')
+      return answerFailure(reply, isOwnHost(request, host) ? 'bad-request' : 'host-mismatch')
     },
   })
 
@@ -62,7 +63,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
       interactionUid: undefined,
     })
     setHeaders(reply.raw, everywhere)
-    if (!isOwnHost(request, loginOrigin)) return answerFailure(reply, 'host-mismatch')
+    if (!isOwnHost(request, host)) return answerFailure(reply, 'host-mismatch')
     if (!isSafe(request, tenants, tenantId) && !isSameOrigin(request.raw, loginOrigin))
       return refuse(reply, 'cross-site')
     return undefined
@@ -163,8 +164,8 @@ function useForms(pages: FastifyInstance): void {
 /** Fields of every answer. */
 const everywhere = ['Cache-Control', 'no-store', ...securityHeaders()]
 
-function isOwnHost({ headers }: FastifyRequest, loginOrigin: string): boolean {
-  return headers.host?.toLowerCase() === new URL(loginOrigin).host
+function isOwnHost({ headers }: FastifyRequest, host: string): boolean {
+  return headers.host?.toLowerCase() === host
 }
 
 /** The provider finds out where it is mounted by comparing the two. */

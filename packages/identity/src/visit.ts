@@ -11,6 +11,8 @@ export interface Visit {
   clientAddress: string
   /** The pending sign-in that this request is about, once it is sure that it began in this browser. */
   interactionUid: string | undefined
+  /** The session that the code stands for which this request has redeemed. */
+  redeemedSessionId?: string | undefined
 }
 
 const visits = new WeakMap<IncomingMessage, Visit>()

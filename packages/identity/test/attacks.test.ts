@@ -95,6 +95,20 @@ test('attack 34: a replayed code is refused and takes the tokens of the first wi
   assert.equal((await tokens.where('model', '=', 'AccessToken').execute()).length, 0)
 })
 
+test('attack 34: a code whose session ends is worth nothing, also one that was stored while it ended', async (t) => {
+  const fixture = await withAna(t)
+  const browser = fixture.browser()
+  const attempt = newAttempt(fixture.hr)
+  const form = tokenForm(attempt, await getCode(fixture, browser, attempt))
+  const { db } = fixture.store
+  const [session] = await sessions.listSessions(db)
+  // The provider stored code, grant and its own session just after all of them were removed.
+  await sessions.endSession(db, session!.id, 'administrator', fixture.time.nowAt)
+  const answer = await browser.post(tokenUrl, form, machine)
+  assert.equal(errorOf(answer), 'invalid_grant')
+  assert.doesNotMatch(answer.body, /id_token|access_token/)
+})
+
 test('attack 34: PKCE is required, S256 only, and the verifier must fit', async (t) => {
   const fixture = await withAna(t)
   const browser = fixture.browser()
@@ -469,6 +483,31 @@ test('attack 41: guessing is slowed down by name and by address, whether or not 
   codeOf(await submitSignIn(browser, url, 'ana'), attempt)
 })
 
+test('attack 41: no address that a client says of itself gives it new attempts', async (t) => {
+  const fixture = await withAna(t)
+  const browser = fixture.browser()
+  const { url } = await openSignIn(fixture, browser, newAttempt(fixture.hr))
+  const statuses: number[] = []
+  for (let guess = 0; guess < 11; guess += 1) {
+    const spoofed = `203.0.113.${guess}`
+    const { status } = await browser.post(
+      url,
+      { userName: 'ana', password: `guess ${guess}` },
+      {
+        origin: loginOrigin,
+        'sec-fetch-site': 'same-origin',
+        forwarded: `for=${spoofed}`,
+        'x-forwarded-for': spoofed,
+        'x-real-ip': spoofed,
+        'true-client-ip': spoofed,
+        'cf-connecting-ip': spoofed,
+      },
+    )
+    statuses.push(status)
+  }
+  assert.deepEqual(statuses, [...Array(10).fill(422), 429])
+})
+
 test('attack 41: many names from one address are slowed down too', async (t) => {
   const fixture = await withAna(t)
   const browser = fixture.browser()
@@ -613,7 +652,7 @@ test('a session that ended before its code was redeemed is not handed out', asyn
     .where('id', '=', userId)
     .execute()
   await assert.rejects(fixture.identity.redeem({ ...attempt, code, clientAddress: '' }), {
-    code: 'SESSION_ENDED',
+    code: 'CODE_REJECTED',
   })
 })
 

@@ -49,6 +49,35 @@ for (const [what, change] of [
     await openSignIn(fixture, browser, newAttempt(fixture.hr))
   })
 
+test("a single sign-on writes the provider's session only if something in it has changed", async (t) => {
+  // A second that ends between two looks at the clock would be a change.
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  const fixture = await startFixture(t)
+  await fixture.addUser('ana')
+  const browser = fixture.browser()
+  const { sessionId } = await signIn(fixture, browser, fixture.hr, 'ana')
+  const read = () =>
+    fixture.store.db
+      .selectFrom('oidcModel')
+      .selectAll()
+      .where('model', '=', 'Session')
+      .where('uid', '=', sessionId)
+      .executeTakeFirstOrThrow()
+  const first = await read()
+  fixture.time.nowAt += 5_000
+  await signOn(fixture, browser, fixture.hr)
+  assert.deepEqual(await read(), first)
+  await signOn(fixture, browser, fixture.wiki)
+  const second = await read()
+  assert.deepEqual(
+    Object.keys(JSON.parse(second.payload).authorizations).sort(),
+    [fixture.hr.id, fixture.wiki.id].sort(),
+  )
+  assert.equal(second.expiresAt, first.expiresAt! + 5_000)
+  await signOn(fixture, browser, fixture.hr)
+  assert.deepEqual(await read(), second)
+})
+
 test('nothing prolongs a session past twelve hours', async (t) => {
   const fixture = await startFixture(t)
   await fixture.addUser('ana')

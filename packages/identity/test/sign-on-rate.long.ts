@@ -20,8 +20,9 @@ test('single sign-on: how many authorize requests with a live session, and codes
   const wallMs = performance.now() - startedAt
   const { user, system } = process.cpuUsage(before)
   const perCore = flows / ((user + system) / 1_000_000)
+  // The test runner follows every promise, which costs a fifth: `node bench/src/sign-on.ts` measures the service alone.
   t.diagnostic(
     `${perCore.toFixed(0)} per second and core (the browser of the test and the database included), ${(flows / (wallMs / 1_000)).toFixed(0)} per second one after the other`,
   )
-  assert.ok(perCore > 50, `${perCore} per second and core`)
+  assert.ok(perCore > 90, `${perCore} per second and core`)
 })

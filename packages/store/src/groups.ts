@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { AccessEvent } from '@sallyport/domain'
 import type { Kysely } from 'kysely'
+import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
 
@@ -193,16 +194,20 @@ export function deleteGroup(db: Kysely<Database>, id: string, nowAt: number): Pr
 }
 
 /** Groups that the user belongs to, directly or through other groups at any depth; by name. */
-export async function transitiveGroups(
+export function transitiveGroups(
   db: Kysely<Database>,
   userId: string,
 ): Promise<{ id: string; name: string }[]> {
-  return await db
+  return findAbove(db, { userId })
+}
+
+const findAbove = prepare((db, value: Slots<{ userId: string }>) =>
+  db
     .withRecursive('above(id)', (db) =>
       db
         .selectFrom('groupMember')
         .select('groupMember.groupId as id')
-        .where('groupMember.memberId', '=', userId)
+        .where('groupMember.memberId', '=', value('userId'))
         .where('groupMember.memberKind', '=', 'user')
         // UNION drops rows seen before, so a circle of groups ends.
         .union(
@@ -216,9 +221,8 @@ export async function transitiveGroups(
     .selectFrom('group')
     .innerJoin('above', 'above.id', 'group.id')
     .select(['group.id', 'group.name'])
-    .orderBy('group.name')
-    .execute()
-}
+    .orderBy('group.name'),
+)
 
 /** IDs of the users who belong to the group, directly or through other groups at any depth. */
 export async function usersBelow(db: Kysely<Database>, groupId: string): Promise<string[]> {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { Kysely } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
+import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
 
@@ -25,27 +26,38 @@ export async function saveOidcModel(
   payload: OidcPayload,
   expiresAt: number | undefined,
 ): Promise<void> {
-  const row = {
+  await save(db, {
+    ...key,
     payload: JSON.stringify(payload),
     grantId: payload.grantId ?? null,
     uid: payload.uid ?? null,
     userCode: payload.userCode ?? null,
     accountId: payload.accountId ?? null,
     expiresAt: expiresAt ?? null,
+  })
+}
+
+const save = prepare((db, value: Slots<Omit<Selectable<Database['oidcModel']>, 'consumedAt'>>) => {
+  const row = {
+    payload: value('payload'),
+    grantId: value('grantId'),
+    uid: value('uid'),
+    userCode: value('userCode'),
+    accountId: value('accountId'),
+    expiresAt: value('expiresAt'),
   }
   // consumedAt is left out of the update: saving again must not make a used code fresh.
-  await db
+  return db
     .insertInto('oidcModel')
-    .values({ ...key, ...row, consumedAt: null })
+    .values({ model: value('model'), id: value('id'), ...row, consumedAt: null })
     .onConflict((conflict) => conflict.columns(['model', 'id']).doUpdateSet(row))
-    .execute()
-}
+})
 
 export function findOidcModel(
   db: Kysely<Database>,
   { model, id }: OidcKey,
 ): Promise<OidcPayload | undefined> {
-  return findBy(db, model, 'id', id)
+  return findBy.id(db, { model, value: id })
 }
 
 export function findOidcModelByUid(
@@ -53,7 +65,7 @@ export function findOidcModelByUid(
   model: string,
   uid: string,
 ): Promise<OidcPayload | undefined> {
-  return findBy(db, model, 'uid', uid)
+  return findBy.uid(db, { model, value: uid })
 }
 
 export function findOidcModelByUserCode(
@@ -61,7 +73,7 @@ export function findOidcModelByUserCode(
   model: string,
   userCode: string,
 ): Promise<OidcPayload | undefined> {
-  return findBy(db, model, 'userCode', userCode)
+  return findBy.userCode(db, { model, value: userCode })
 }
 
 /**
@@ -73,16 +85,18 @@ export async function consumeOidcModel(
   { model, id }: OidcKey,
   nowAt: number,
 ): Promise<boolean> {
-  const row = await db
-    .updateTable('oidcModel')
-    .set({ consumedAt: nowAt })
-    .where('model', '=', model)
-    .where('id', '=', id)
-    .where('consumedAt', 'is', null)
-    .returning('id')
-    .executeTakeFirst()
-  return row !== undefined
+  return (await consume(db, { model, id, nowAt })).length > 0
 }
+
+const consume = prepare((db, value: Slots<{ model: string; id: string; nowAt: number }>) =>
+  db
+    .updateTable('oidcModel')
+    .set({ consumedAt: value('nowAt') })
+    .where('model', '=', value('model'))
+    .where('id', '=', value('id'))
+    .where('consumedAt', 'is', null)
+    .returning('id'),
+)
 
 export async function deleteOidcModel(db: Kysely<Database>, { model, id }: OidcKey): Promise<void> {
   await db.deleteFrom('oidcModel').where('model', '=', model).where('id', '=', id).execute()
@@ -205,21 +219,29 @@ export async function deleteOidcModelsBefore(
   await db.deleteFrom('oidcModel').where('expiresAt', '<', beforeAt).execute()
 }
 
-async function findBy(
-  db: Kysely<Database>,
-  model: string,
-  column: 'id' | 'uid' | 'userCode',
-  value: string,
-): Promise<OidcPayload | undefined> {
-  const row = await db
-    .selectFrom('oidcModel')
-    .select(['payload', 'consumedAt'])
-    .where('model', '=', model)
-    .where(column, '=', value)
-    .executeTakeFirst()
-  if (!row) return undefined
-  const payload = JSON.parse(row.payload) as OidcPayload
-  // The provider counts in seconds.
-  if (row.consumedAt !== null) payload.consumed = Math.floor(row.consumedAt / 1000)
-  return payload
+const findBy = {
+  id: findByColumn('id'),
+  uid: findByColumn('uid'),
+  userCode: findByColumn('userCode'),
+}
+
+function findByColumn(column: 'id' | 'uid' | 'userCode') {
+  const find = prepare((db, value: Slots<{ model: string; value: string }>) =>
+    db
+      .selectFrom('oidcModel')
+      .select(['payload', 'consumedAt'])
+      .where('model', '=', value('model'))
+      .where(column, '=', value('value')),
+  )
+  return async (
+    db: Kysely<Database>,
+    key: { model: string; value: string },
+  ): Promise<OidcPayload | undefined> => {
+    const [row] = await find(db, key)
+    if (!row) return undefined
+    const payload = JSON.parse(row.payload) as OidcPayload
+    // The provider counts in seconds.
+    if (row.consumedAt !== null) payload.consumed = Math.floor(row.consumedAt / 1000)
+    return payload
+  }
 }

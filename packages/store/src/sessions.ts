@@ -1,7 +1,8 @@
 import type { IdentitySession } from '@sallyport/domain'
 import type { Kysely, Selectable } from 'kysely'
+import { transitiveGroups } from './groups.ts'
+import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
-import { findClaims } from './users.ts'
 
 /** A session as lists show it. Instants are epoch milliseconds. */
 export interface SessionRow {
@@ -55,7 +56,7 @@ export async function isLiveSession(
   id: string,
   nowAt: number,
 ): Promise<boolean> {
-  return (await selectLive(db, id, nowAt)) !== undefined
+  return (await findLive(db, { id, nowAt })).length > 0
 }
 
 /** A session that still stands, with the claims of its user as they are now. */
@@ -64,9 +65,8 @@ export async function findIdentitySession(
   id: string,
   nowAt: number,
 ): Promise<IdentitySession | undefined> {
-  const row = await selectLive(db, id, nowAt)
-  const claims = row && (await findClaims(db, row.userId))
-  if (!claims) return undefined
+  const [row] = await findLive(db, { id, nowAt })
+  if (!row) return undefined
   return {
     sessionId: row.id,
     userId: row.userId,
@@ -74,12 +74,18 @@ export async function findIdentitySession(
     methods: parseMethods(row.methods),
     signedInAt: row.signedInAt,
     absoluteExpiresAt: row.absoluteExpiresAt,
-    claims,
+    claims: {
+      objectId: row.userId,
+      userName: row.userName,
+      displayName: row.displayName,
+      mail: row.mail ?? undefined,
+      groups: await transitiveGroups(db, row.userId),
+    },
   }
 }
 
-function selectLive(db: Kysely<Database>, id: string, nowAt: number) {
-  return db
+const findLive = prepare((db, value: Slots<{ id: string; nowAt: number }>) =>
+  db
     .selectFrom('session')
     .innerJoin('user', 'user.id', 'session.userId')
     .select([
@@ -89,14 +95,16 @@ function selectLive(db: Kysely<Database>, id: string, nowAt: number) {
       'session.methods',
       'session.signedInAt',
       'session.absoluteExpiresAt',
+      'user.userName',
+      'user.displayName',
+      'user.mail',
     ])
-    .where('session.id', '=', id)
+    .where('session.id', '=', value('id'))
     .where('session.endedAt', 'is', null)
-    .where('session.absoluteExpiresAt', '>', nowAt)
+    .where('session.absoluteExpiresAt', '>', value('nowAt'))
     .where('user.enabled', '=', 1)
-    .whereRef('user.signInEpoch', '=', 'session.signInEpoch')
-    .executeTakeFirst()
-}
+    .whereRef('user.signInEpoch', '=', 'session.signInEpoch'),
+)
 
 /**
  * @param reason `signed-out`, `signed-out-elsewhere`, `replaced`, `administrator`

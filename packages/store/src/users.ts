@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import {
   type AccessEvent,
-  type Claims,
   type OnPremises,
   type OnPremisesAttribute,
   onPremisesAttributes,
 } from '@sallyport/domain'
 import type { Kysely, Selectable } from 'kysely'
-import { transitiveGroups } from './groups.ts'
 import { deleteOidcModelsOfUser } from './oidc-model.ts'
+import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
 
@@ -95,9 +94,13 @@ export async function createUser(
 }
 
 export async function findUserById(db: Kysely<Database>, id: string): Promise<User | undefined> {
-  const row = await db.selectFrom('user').selectAll().where('id', '=', id).executeTakeFirst()
+  const [row] = await findById(db, { id })
   return row && toUser(row)
 }
+
+const findById = prepare((db, value: Slots<{ id: string }>) =>
+  db.selectFrom('user').selectAll().where('id', '=', value('id')),
+)
 
 /** @param name in any case */
 export async function findUserByName(
@@ -178,22 +181,6 @@ export async function findCredentials(
       signInEpoch: row.signInEpoch,
     }
   )
-}
-
-/** What sign-on and pages may say about a person; undefined when there is no such user. */
-export async function findClaims(
-  db: Kysely<Database>,
-  userId: string,
-): Promise<Claims | undefined> {
-  const user = await findUserById(db, userId)
-  if (!user) return undefined
-  return {
-    objectId: user.id,
-    userName: user.userName,
-    displayName: user.displayName,
-    mail: user.mail,
-    groups: await transitiveGroups(db, userId),
-  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { groups, openStore, settings, users } from '@sallyport/store'
 import { sql } from 'kysely'
+import { prepare, type Slots } from '../src/prepare.ts'
 import { forBoth } from './support/databases.ts'
 
 const testBoth = forBoth()
@@ -179,5 +180,40 @@ testBoth(
       { message: 'changed my mind' },
     )
     assert.equal(told.length, 2)
+  },
+)
+
+// One for both databases, whose SQL differs.
+const findValue = prepare((db, value: Slots<{ key: string }>) =>
+  db.selectFrom('setting').select('value').where('key', '=', value('key')),
+)
+
+testBoth('a query that was put together once has the values of each run', async (_, database) => {
+  const { db } = await database.open()
+  await settings.saveSetting(db, 'a', '1')
+  await settings.saveSetting(db, 'b', '2')
+  const keys = ['a', 'b', 'none', 'a']
+  assert.deepEqual(await Promise.all(keys.map((key) => findValue(db, { key }))), [
+    [{ value: '1' }],
+    [{ value: '2' }],
+    [],
+    [{ value: '1' }],
+  ])
+})
+
+testBoth(
+  'a query that was put together once belongs to the transaction it runs in',
+  async (_, database) => {
+    const { db } = await database.open()
+    await settings.saveSetting(db, 'a', '1')
+    await assert.rejects(
+      db.transaction().execute(async (transaction) => {
+        await settings.saveSetting(transaction, 'a', '2')
+        assert.deepEqual(await findValue(transaction, { key: 'a' }), [{ value: '2' }])
+        throw new Error('roll back')
+      }),
+      /roll back/,
+    )
+    assert.deepEqual(await findValue(db, { key: 'a' }), [{ value: '1' }])
   },
 )

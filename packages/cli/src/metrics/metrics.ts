@@ -1,9 +1,16 @@
 import type { Server } from 'node:http'
 import type { AccessRecord } from '@sallyport/gateway'
 import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import { type SystemHostName, systemHostNames } from '../system-requests.ts'
 import { version } from '../version.ts'
 import { createMetricsServer } from './listener.ts'
-import { type Durations, durationBoundsMs, RequestCounts, Words } from './requests.ts'
+import {
+  type Durations,
+  durationBoundsMs,
+  RequestCounts,
+  SystemRequestCounts,
+  Words,
+} from './requests.ts'
 
 /** What the running service is asked when somebody reads its numbers. */
 export interface MetricsSource {
@@ -21,11 +28,15 @@ export interface MetricsSource {
 export class Metrics {
   readonly #requests = new RequestCounts()
   readonly #signIns = new Words()
+  readonly #systemRequests = Object.fromEntries(
+    systemHostNames.map((host) => [host, new SystemRequestCounts()]),
+  ) as Record<SystemHostName, SystemRequestCounts>
   readonly #registry = new Registry()
 
   constructor(source: MetricsSource) {
     collectDefaultMetrics({ register: this.#registry })
     this.#addRequests()
+    this.#addSystemRequests()
     this.#addState(source)
   }
 
@@ -36,6 +47,10 @@ export class Metrics {
 
   addSignIn(outcome: string): void {
     this.#signIns.add(outcome)
+  }
+
+  addSystemRequest(host: SystemHostName, statusCode: number, totalMs: number): void {
+    this.#systemRequests[host].add(statusCode, totalMs)
   }
 
   createServer(onError: (error: unknown) => void): Server {
@@ -90,7 +105,31 @@ export class Metrics {
       },
     })
     this.#registry.registerMetric(
-      toHistogram('sallyport_request_duration_seconds', 'Time by part of the way', requests.parts),
+      toHistogram(
+        'sallyport_request_duration_seconds',
+        'Time by part of the way',
+        'part',
+        requests.parts,
+      ),
+    )
+  }
+
+  #addSystemRequests(): void {
+    const hosts = Object.entries(this.#systemRequests)
+    this.#counter('system_requests_total', 'Requests to hosts of the service by class of status', {
+      labels: ['host', 'status'],
+      read: (set) => {
+        for (const [host, counts] of hosts)
+          for (const { status, count } of counts.outcomes()) set({ host, status }, count)
+      },
+    })
+    this.#registry.registerMetric(
+      toHistogram(
+        'sallyport_system_request_duration_seconds',
+        'Time to the end of the answer, by host of the service',
+        'host',
+        Object.fromEntries(hosts.map(([host, { durations }]) => [host, durations])),
+      ),
     )
   }
 
@@ -166,14 +205,19 @@ interface Reading {
  * A histogram of numbers that were counted elsewhere: the library's own looks up its labels at every observation,
  * which costs more than everything else here.
  */
-function toHistogram(name: string, help: string, parts: Record<string, Durations>): Metric {
+function toHistogram(
+  name: string,
+  help: string,
+  label: string,
+  byValue: Record<string, Durations>,
+): Metric {
   const facts = { name, help, type: 'histogram', aggregator: 'sum' }
   const metric = {
     ...facts,
     get: async () => ({
       ...facts,
-      values: Object.entries(parts).flatMap(([part, durations]) =>
-        toSamples(name, part, durations),
+      values: Object.entries(byValue).flatMap(([value, durations]) =>
+        toSamples(name, { [label]: value }, durations),
       ),
     }),
     reset() {},
@@ -181,17 +225,17 @@ function toHistogram(name: string, help: string, parts: Record<string, Durations
   return metric as unknown as Metric
 }
 
-function toSamples(name: string, part: string, { counts, sumMs }: Durations) {
+function toSamples(name: string, labels: Record<string, string>, { counts, sumMs }: Durations) {
   let count = 0
   const buckets = [...counts].map((more, index) => {
     count += more
     const bound = durationBoundsMs[index]
     const le = bound === undefined ? '+Inf' : bound / 1000
-    return { metricName: `${name}_bucket`, labels: { le, part }, value: count }
+    return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: count }
   })
   return [
     ...buckets,
-    { metricName: `${name}_sum`, labels: { part }, value: sumMs / 1000 },
-    { metricName: `${name}_count`, labels: { part }, value: count },
+    { metricName: `${name}_sum`, labels, value: sumMs / 1000 },
+    { metricName: `${name}_count`, labels, value: count },
   ]
 }

@@ -36,6 +36,27 @@ export class Words {
   }
 }
 
+function classOf(statusCode: number): number {
+  return Math.min(Math.max(Math.trunc(statusCode / 100), 1), 5) - 1
+}
+
+/** What is counted of requests to one system host. */
+export class SystemRequestCounts {
+  readonly #byClass = new Float64Array(statusClasses.length)
+  readonly durations = new Durations()
+
+  add(statusCode: number, totalMs: number): void {
+    this.#byClass[classOf(statusCode)]! += 1
+    this.durations.add(totalMs)
+  }
+
+  /** Of those that occurred. */
+  *outcomes(): Iterable<{ status: string; count: number }> {
+    for (const [column, status] of statusClasses.entries())
+      if (this.#byClass[column]! > 0) yield { status, count: this.#byClass[column]! }
+  }
+}
+
 /**
  * What is counted of every request: a few additions, because each request pays for it. Nothing is told apart
  * by what a client chooses.
@@ -55,8 +76,7 @@ export class RequestCounts {
 
   add(record: AccessRecord): void {
     const { decision, statusCode, reason, gatewayMs, connectorMs, originMs } = record
-    const statusClass = Math.min(Math.max(Math.trunc(statusCode / 100), 1), 5) - 1
-    this.#byOutcome[decisions.indexOf(decision) * statusClasses.length + statusClass]! += 1
+    this.#byOutcome[decisions.indexOf(decision) * statusClasses.length + classOf(statusCode)]! += 1
     this.receivedBytes += record.receivedBytes
     this.sentBytes += record.sentBytes
     this.parts.total.add(record.totalMs)

@@ -100,7 +100,9 @@ function readIfThere(path: string): string | undefined {
 function writeWhole(path: string, text: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(`${path}.part`, text)
+    // Whoever may write into the folder could have put a link there that leads elsewhere.
+    rmSync(`${path}.part`, { force: true })
+    writeFileSync(`${path}.part`, text, { flag: 'wx' })
     renameSync(`${path}.part`, path)
   } catch (error) {
     throw new CommandError(

@@ -82,6 +82,34 @@ export class RequestTracing implements Tracing {
     return { originLines, end: (record) => this.#end(span, own, record) }
   }
 
+  /**
+   * A request to a host of the service itself has come.
+   *
+   * @returns to be called when it has been answered, with the instant of that
+   */
+  beginSystem(
+    host: string,
+    method: string,
+    at: number,
+  ): (statusCode: number, endedAt: number) => void {
+    const known = methods.has(method)
+    const attributes = {
+      'http.request.method': known ? method : '_OTHER',
+      'sallyport.system_host': host,
+    }
+    const name = `${known ? method : 'HTTP'} ${host}`
+    const span = this.#tracer.startSpan(
+      name,
+      { startTime: at, kind: SpanKind.SERVER, attributes },
+      ROOT_CONTEXT,
+    )
+    return (statusCode, endedAt) => {
+      span.setAttribute('http.response.status_code', statusCode)
+      if (statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
+      span.end(endedAt)
+    }
+  }
+
   async close(): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const enough = new Promise<void>((resolve) => {

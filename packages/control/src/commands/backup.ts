@@ -1,9 +1,11 @@
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copyDatabase } from '@sallyport/store'
 import { type CommandDefinition, nothing, query } from '../command.ts'
 
-const prefix = 'backup-'
+/** Nobody else names a folder so: what is forgotten is removed. */
+const prefix = '.copy-for-backup-'
+const ours = /^\.copy-for-backup-[A-Za-z0-9]{6}$/
 
 /** A copy that nobody has fetched by then, its command was killed. */
 const keptMs = 3_600_000
@@ -29,9 +31,9 @@ export const backupCommands: Record<string, CommandDefinition> = {
 
 async function removeForgotten(dataDir: string, nowAt: number): Promise<void> {
   for (const name of await readdir(dataDir)) {
-    if (!name.startsWith(prefix)) continue
+    if (!ours.test(name)) continue
     const path = join(dataDir, name)
-    const facts = await stat(path).catch(() => undefined)
+    const facts = await lstat(path).catch(() => undefined)
     if (facts?.isDirectory() && nowAt - facts.mtimeMs > keptMs)
       await rm(path, { recursive: true, force: true })
   }

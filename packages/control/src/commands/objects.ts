@@ -24,12 +24,6 @@ import { userCommands } from './users.ts'
 
 const limitObjects = 100_000
 
-/**
- * Changes of one transaction, during which nobody else gets at the database. Others wait 10 s for that at most; 5,000
- * memberships were made in 4 s.
- */
-const limitSteps = 5_000
-
 const planInput = z.strictObject({
   objects: z.array(z.unknown()).max(limitObjects),
   prune: z.array(z.enum(objectKinds)).default([]),
@@ -46,11 +40,11 @@ export const objectCommands: Record<string, CommandDefinition> = {
   'objects.plan': query(
     'Says what would have to change so that the service is as the objects say.',
     planInput,
-    async ({ db, configuration }, input) => {
+    async (context, input) => {
       const checked = await checkObjects(input.objects)
-      const plan = await db
+      const plan = await context.db
         .transaction()
-        .execute((db) => planObjects(db, configuration, checked, input.prune))
+        .execute((db) => planObjects(db, context, checked, input.prune))
       return { id: plan.id, changes: plan.changes }
     },
   ),
@@ -60,8 +54,7 @@ export const objectCommands: Record<string, CommandDefinition> = {
     z.strictObject({ ...planInput.shape, expect: z.string().max(64).optional() }),
     async (_context, input) => ({ ...input, checked: await checkObjects(input.objects) }),
     async (change, { checked, ...input }, context) => {
-      const { configuration } = context
-      const plan = await planObjects(change.db, configuration, checked, input.prune)
+      const plan = await planObjects(change.db, context, checked, input.prune)
       if (input.expect !== undefined && input.expect !== plan.id)
         throw refuse('CONFLICT', {
           path: 'expect',
@@ -95,7 +88,7 @@ export const objectCommands: Record<string, CommandDefinition> = {
 /** @throws ControlError `CONFIGURATION_INVALID` with every problem, each with a path such as `objects.3.name` */
 async function planObjects(
   db: Db,
-  configuration: Configuration,
+  { configuration, limitSteps }: Pick<CommandContext, 'configuration' | 'limitSteps'>,
   checked: CheckedObjects,
   prune: readonly ObjectKind[],
 ): Promise<Plan> {
@@ -118,7 +111,7 @@ async function planObjects(
   if (plan.steps.length > limitSteps)
     throw refuse('INPUT_INVALID', {
       path: 'objects',
-      message: `need ${plan.steps.length} changes at once, and at most ${limitSteps} are possible; apply them in parts`,
+      message: `need ${plan.steps.length} changes at once, and at most ${limitSteps} are possible while others wait; apply them in parts, or on SQLite while the service is stopped`,
     })
   return plan
 }
