@@ -25,15 +25,19 @@ const analyze = (...args: string[]) =>
     env: { ...process.env, SYSTEMD_COLORS: '0' },
   })
 
-for (const name of ['sallyport', 'sallyport-connector']) {
+// Of it 0.1 each: a child may tell systemd what the service does. There is no child but the one that is to.
+for (const [name, limit] of [
+  ['sallyport', 1.7],
+  ['sallyport-connector', 1.5],
+] as const) {
   test(`systemd finds nothing wrong with ${name}.service`, (t) => {
     const { status, stderr } = analyze('verify', '--man=no', '--recursive-errors=no', unit(t, name))
     assert.deepEqual([status, stderr], [0, ''])
   })
 
-  test(`${name}.service is exposed to less than 1.5 of 10, as systemd counts it`, (t) => {
+  test(`${name}.service is exposed to less than ${limit} of 10, as systemd counts it`, (t) => {
     const { status, stdout, stderr } = analyze(
-      ...['security', '--offline=true', '--no-pager', '--threshold=15', unit(t, name)],
+      ...['security', '--offline=true', '--no-pager', `--threshold=${limit * 10}`, unit(t, name)],
     )
     assert.equal(status, 0, `${stdout.split('\n').slice(-3).join('\n')}${stderr}`)
   })

@@ -132,6 +132,12 @@ export class Postgres {
     return this.at(name)
   }
 
+  /** Runs a program that comes with the server, such as `pg_dump`, as the superuser. */
+  tool(name: string, ...args: string[]): void {
+    const server = ['--host', this.socketDir, '--port', String(this.port), '--username', 'postgres']
+    execFileSync(findProgram(name), [...server, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+  }
+
   /** How the owner of a database reaches it. */
   at(name: string): PostgresDatabase {
     return {

@@ -4,6 +4,7 @@ import { callControlSocket } from '@sallyport/control/socket'
 import type { Command } from 'commander'
 import { readServiceConfig, type ServiceConfig, serviceFiles } from './config.ts'
 import { printLine, type Row, toJson, toPrintable, toTable } from './output.ts'
+import { describeService, type ServiceStatus } from './status.ts'
 
 /** Commands of administrators: what they ask for, and how the answer is shown. */
 export class Administration {
@@ -78,7 +79,8 @@ export class Administration {
   /** What the service says of itself, and whether it runs. */
   async showStatus(): Promise<void> {
     const { running, result } = await this.#executeThere('status', {})
-    printLine(toJson({ running, ...(result as object) }))
+    const status = { running, ...(result as object) } as ServiceStatus
+    printLine(this.json ? toJson(status) : describeService(status))
   }
 
   async #executeThere(

@@ -62,7 +62,7 @@ function splitAtEquals(text: string, form: string): [string, string] {
 }
 
 /**
- * One line says what was wrong with the arguments and where the help is; the status is 2. To be called when all
+ * One line says what was wrong with the arguments and where the help is; the status is 64. To be called when all
  * commands are there.
  */
 export function explainUsage(program: Command): void {

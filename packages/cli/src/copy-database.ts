@@ -4,18 +4,14 @@ import {
   type CopiedTable,
   type CopyOptions,
   copyStore,
-  openStore,
   type Store,
-  type StoreOptions,
+  StoreError,
   settings,
 } from '@sallyport/store'
 import { type ServiceConfig, serviceFiles } from './config.ts'
 import { CommandError } from './failure.ts'
 import { checkOwner, makeFolder } from './folders.ts'
-import { describeDatabase, toStoreOptions } from './service-store.ts'
-
-/** The one database waits inside its transaction while a large table is compared in the other. */
-const idleLimitMs = 12 * 3_600_000
+import { describeDatabase, openAlone } from './service-store.ts'
 
 /**
  * Copies the database of one configuration to that of another. Both are closed to everybody else meanwhile.
@@ -32,7 +28,7 @@ export async function copyDatabase(
   if (from.database.kind === 'sqlite' && !existsSync(source.database))
     throw new CommandError(`${source.database}: does not exist, so there is nothing to copy`)
   checkOwner(from.dataDir)
-  const fromStore = await openAlone(toStoreOptions(from))
+  const fromStore = await openAlone(from)
   try {
     // What only holds tables would make an empty service of a full one.
     if ((await settings.findSetting(fromStore.db, 'tenantId')) === undefined)
@@ -54,9 +50,15 @@ async function copyTo(
   const isNewFile = to.database.kind === 'sqlite' && !existsSync(file)
   let isDone = false
   try {
-    const toStore = await openAlone(toStoreOptions(to))
+    const toStore = await openAlone(to)
     try {
-      const copied = await copyStore(fromStore, toStore, options)
+      const copied = await copyStore(fromStore, toStore, options).catch((error: unknown) => {
+        if (!(error instanceof StoreError) || error.code !== 'STORE_NOT_EMPTY') throw error
+        throw new CommandError(
+          `${describeDatabase(to)}: ${error.message}`,
+          'add --replace to remove what it holds, or name another database',
+        )
+      })
       isDone = true
       return copied
     } finally {
@@ -89,10 +91,4 @@ function checkPair(from: ServiceConfig, to: ServiceConfig): void {
     `keyFile ${other}: is not ${key}, which alone opens what is sealed in the database`,
     'name the same keyFile in both configurations, or copy it there first',
   )
-}
-
-async function openAlone(options: StoreOptions): Promise<Store> {
-  // An SQLite file is open to one process at most.
-  if (options.kind === 'sqlite') return openStore(options)
-  return openStore({ ...options, exclusive: true, answerLimitMs: idleLimitMs })
 }

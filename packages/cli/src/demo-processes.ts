@@ -99,7 +99,7 @@ export function spawnConnector(
   {
     args = [],
     ...more
-  }: Pick<ChildOptions, 'onErrorText' | 'launcher'> & { args?: readonly string[] } = {},
+  }: Pick<ChildOptions, 'onErrorText' | 'launcher' | 'env'> & { args?: readonly string[] } = {},
 ): Child {
   return new Child({
     name: 'the connector',

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 /** What a person is likely to want of each command; shown in its help and in the reference. */
 export const examples: Readonly<Record<string, readonly string[]>> = {
   serve: ['sallyport -c /etc/sallyport/sallyport.yaml serve'],
-  status: ['sallyport status'],
+  status: ['sallyport status', 'sallyport status --json'],
   'user create': [
     'sallyport user create ana --display-name "Ana Lindqvist" --mail ana@example.com --password-stdin',
     'sallyport user create ben --disabled',
@@ -89,7 +89,11 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'sallyport backup /var/backups/sallyport.db --replace',
     'sallyport backup sallyport.db --include-key',
   ],
-  restore: ['sallyport restore sallyport.db --check', 'sallyport restore sallyport.db'],
+  restore: [
+    'sallyport restore sallyport.db --check',
+    'sallyport restore sallyport.db',
+    'sallyport restore --in-place',
+  ],
 }
 
 /** The words by which a command is called, without the program. */

@@ -12,10 +12,10 @@ export class CommandError extends Error {
 }
 
 /**
- * Exit codes: what was asked for could not be done, or could not be understood; `apply --plan` has found
- * something different.
+ * Exit codes: what was asked for could not be done, or could not be understood (`EX_USAGE` of sysexits.h);
+ * `apply --plan` has found something different, as `diff` and others say it to scripts.
  */
-export const exitCodes = { failed: 1, usage: 2, different: 2 } as const
+export const exitCodes = { failed: 1, different: 2, usage: 64 } as const
 
 /** Prints an error for a person and ends with status 1. */
 export function reportError(program: string, error: unknown): never {

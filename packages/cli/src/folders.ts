@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { CommandError } from './failure.ts'
 
@@ -39,16 +39,28 @@ function makeEach(path: string): void {
 /**
  * Files that root makes in the folder of another user are files that this user's service cannot open later.
  *
+ * @param circumstance stands in front of what is wrong
  * @throws CommandError
  */
-export function checkOwner(dataDir: string): void {
+export function checkOwner(dataDir: string, circumstance = ''): void {
   // With a database elsewhere there is only the key.
   const facts = ['sallyport.db', 'key']
     .map((name) => statSync(join(dataDir, name), { throwIfNoEntry: false }))
     .find(Boolean)
   if (!facts || process.geteuid?.() !== 0 || facts.uid === 0) return
   throw new CommandError(
-    `dataDir ${dataDir}: belongs to the user with the ID ${facts.uid}, and this is root`,
-    `run it as that user: setpriv --reuid ${facts.uid} --clear-groups sallyport ...`,
+    `${circumstance}dataDir ${dataDir}: belongs to the user with the ID ${facts.uid}, and this is root`,
+    `run it as that user: ${asOwner(facts, readFileSync('/etc/passwd', 'utf8'))} sallyport ...`,
   )
+}
+
+/** @returns what stands in front of a command that root wants run as the owner of a file */
+export function asOwner({ uid, gid }: { uid: number; gid: number }, passwd: string): string {
+  const name = passwd
+    .split('\n')
+    .map((line) => line.split(':'))
+    .find(([, , id]) => id === String(uid))?.[0]
+  // A container may have users without a name.
+  if (name === undefined) return `setpriv --reuid ${uid} --regid ${gid} --clear-groups`
+  return `runuser -u ${name} --`
 }

@@ -19,7 +19,7 @@ export async function withStoredControl<T>(
   warn: (facts: object, message: string) => void = complain,
 ): Promise<T> {
   makeFolder(config.dataDir, 'dataDir')
-  checkOwner(config.dataDir)
+  checkOwner(config.dataDir, 'the service does not run, and ')
   const { store, keyFile } = await openServiceStore(config)
   try {
     const control = await startControl({

@@ -33,7 +33,7 @@ export function createProgram(): Command {
     })
   program
     .command('status')
-    .description('whether the service runs, and how much it holds, as JSON')
+    .description('whether the service runs, what it holds, and what needs your care')
     .action(() => administration.showStatus())
   addPeopleCommands(program, administration)
   addApplicationCommands(program, administration)

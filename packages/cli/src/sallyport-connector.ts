@@ -15,8 +15,10 @@ import { each, explainUsage, toInteger } from './arguments.ts'
 import { CommandError, reportError } from './failure.ts'
 import { makeFolder } from './folders.ts'
 import { printLine, toJson, toPrintable } from './output.ts'
+import { tellReady } from './readiness.ts'
 import { closeOnSignal } from './signals.ts'
 import { readSecret } from './standard-input.ts'
+import { describeConnector } from './status.ts'
 import { version } from './version.ts'
 import { freeWhatWasRead } from './young-garbage.ts'
 
@@ -109,11 +111,19 @@ program
   .option('--tunnels <n>', 'connections to each gateway', toInteger(1, 64), 2)
   .action(async (options: { logLevel: string; tunnels: number }) => {
     const log = pino({ level: options.logLevel }, pino.destination(2))
+    let isReady = false
     const connector = await startConnector({
       stateDir: stateDir(),
       tunnels: options.tunnels,
       log,
       onSocket: freeWhatWasRead,
+      // Whoever started it and looks then sees tunnels, or why there are none.
+      onStateChange: ({ tunnels }) => {
+        if (isReady || !tunnels.every(({ state }) => state === 'connected' || state === 'waiting'))
+          return
+        isReady = true
+        tellReady(log)
+      },
     })
     closeOnSignal('sallyport-connector', () => connector.close())
     await connector.closed
@@ -121,11 +131,17 @@ program
 
 program
   .command('status')
-  .description('ask the connector that runs here; prints JSON')
-  .option('--metrics', 'print numbers in the text format of Prometheus instead')
-  .action(async (options: { metrics?: boolean }) => {
+  .description('whether the connector here has its tunnels, and if not, why')
+  .option('--json', 'print everything, as JSON')
+  .addOption(
+    new Option('--metrics', 'print numbers in the text format of Prometheus instead').conflicts(
+      'json',
+    ),
+  )
+  .action(async (options: { json?: boolean; metrics?: boolean }) => {
     const status = await readStatus(stateDir())
-    if (!options.metrics) return printLine(toJson(status))
+    if (!options.metrics)
+      return printLine(options.json ? toJson(status) : describeConnector(status))
     const { toConnectorMetrics } = await import('./metrics/connector.ts')
     process.stdout.write(await toConnectorMetrics(status))
   })

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import type { ServiceConfig } from './config.ts'
 import { printLine } from './output.ts'
+import { tellReady } from './readiness.ts'
 import { startService } from './service.ts'
 import { closeOnSignal } from './signals.ts'
 
@@ -26,4 +27,5 @@ export async function serve(config: ServiceConfig): Promise<void> {
       pid: process.pid,
     }),
   )
+  tellReady(log)
 }

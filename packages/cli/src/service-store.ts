@@ -74,6 +74,21 @@ async function openPatiently(
   }
 }
 
+/** The one database waits inside its transaction while a large table is compared in the other. */
+const idleLimitMs = 12 * 3_600_000
+
+/**
+ * Opens the database that the configuration names, and closes it to everybody else.
+ *
+ * @throws ConfigurationError, StoreError `STORE_IN_USE` and others
+ */
+export function openAlone(config: ServiceConfig): Promise<Store> {
+  const options = toStoreOptions(config)
+  // An SQLite file is open to one process at most.
+  if (options.kind === 'sqlite') return openStore(options)
+  return openStore({ ...options, exclusive: true, answerLimitMs: idleLimitMs })
+}
+
 /** @throws ConfigurationError when a file that it names cannot be used */
 export function toStoreOptions(config: ServiceConfig): StoreOptions {
   const { database } = config

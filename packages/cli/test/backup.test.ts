@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import {
+  copyFileSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -224,4 +225,49 @@ test('with PostgreSQL neither command does anything, and both say what does', as
   for (const command of ['backup', 'restore'])
     assert.match(await no([command, file]), /database\.kind: .* use pg_dump/s, command)
   assert.deepEqual(readdirSync(dir), ['sallyport.yaml'])
+})
+
+test('in a database that was brought back by other means, what must not come back is ended in place', async (t) => {
+  const there = await place(t)
+  const { ok, no, names, dir, dataDir } = there
+  assert.match(
+    await no(['restore', '--in-place']),
+    /sallyport\.db: holds nothing\n.*put .* back first/,
+  )
+  assert.deepEqual(readdirSync(dir), ['sallyport.yaml'], 'and nothing was made')
+  assert.match(await no(['restore']), /give either the file of a backup, or --in-place/)
+  await ok(['user', 'create', 'ana'])
+  await ok(['token', 'create'])
+  const [copy, database] = [join(dir, 'copy.db'), join(dataDir, 'sallyport.db')]
+  const open = () => openStore({ kind: 'sqlite', file: database })
+  const epochOf = async () => {
+    const store = await open()
+    const { signInEpoch } = await store.db
+      .selectFrom('user')
+      .select('signInEpoch')
+      .executeTakeFirstOrThrow()
+    await store.close()
+    return signInEpoch
+  }
+  const epoch = await epochOf()
+  copyFileSync(database, copy)
+  await ok(['user', 'delete', 'ana'])
+  copyFileSync(copy, database)
+  const service = await there.serve()
+  assert.match(await no(['restore', '--in-place']), /the service runs/)
+  await service.stop()
+  assert.match(await no(['restore', copy, '--in-place']), /give either/)
+  assert.match(
+    await ok(['restore', '--in-place']),
+    /^settled what there is, .* of .*Z: 0 applications, 1 users/,
+  )
+  assert.deepEqual(await names(), ['ana'])
+  assert.match(await ok(['token', 'list']), /^There are no tokens/)
+  assert.ok((await epochOf()) > epoch, 'no cookie of before has the epoch of now')
+  assert.match(await ok(['audit', 'list', '--action', 'database-restored']), /cli:\w+/)
+  const key = join(dataDir, 'key')
+  renameSync(key, join(dir, 'elsewhere'))
+  assert.match(await no(['restore', '--in-place']), /keyFile/)
+  renameSync(join(dir, 'elsewhere'), key)
+  await (await there.serve()).stop()
 })

@@ -167,7 +167,7 @@ const table: [args: string[], name: string, input: unknown][] = [
       limit: 7,
     },
   ],
-  [['status'], 'status', {}],
+  [['--json', 'status'], 'status', {}],
   [
     ['apply', '-f', objectFile, '--plan'],
     'objects.plan',
@@ -227,6 +227,35 @@ test('--json prints every list, and what a change made', async (t) => {
   assert.deepEqual(JSON.parse(stdout), { id: '1', createdAt: 7 })
 })
 
+test('a session is listed with the browser as people call it; programs get all that it said', async (t) => {
+  const userAgent =
+    'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36'
+  const rows = [
+    {
+      userName: 'ana',
+      signedInAt: 0,
+      clientAddress: '192.0.2.7',
+      methods: ['pwd'],
+      userAgent,
+      id: 'x',
+    },
+    {
+      userName: 'ben',
+      signedInAt: 0,
+      clientAddress: null,
+      methods: ['pwd'],
+      userAgent: null,
+      id: 'y',
+    },
+  ]
+  const { sallyport } = await listenFor(t, () => rows)
+  const { stdout } = await sallyport(['session', 'list'])
+  const [, ana, ben] = stdout.split('\n').map((line) => line.split(/ {2,}/))
+  assert.deepEqual(ana!.slice(3), ['192.0.2.7', 'Chrome on Linux', 'pwd', 'x'])
+  assert.deepEqual(ben!.slice(3), ['-', 'An unknown browser', 'pwd', 'y'])
+  assert.deepEqual(JSON.parse((await sallyport(['session', 'list', '--json'])).stdout), rows)
+})
+
 test('a long audit log is fetched page by page', async (t) => {
   const total = 2_345
   const all = Array.from({ length: total }, (_, index) => ({
@@ -266,7 +295,7 @@ test('a password keeps its spaces, and loses the line end of echo only', async (
   }
 })
 
-test('wrong arguments are one line and where the help is, with status 2', async (t) => {
+test('wrong arguments are one line and where the help is, with status 64', async (t) => {
   const { asked, sallyport } = await listenFor(t, () => ({}))
   const wrong: [string[], RegExp][] = [
     [['frob'], /sallyport: unknown command 'frob'/],
@@ -288,7 +317,7 @@ test('wrong arguments are one line and where the help is, with status 2', async 
   ]
   await inPairs(wrong, async ([args, said]) => {
     const { status, stdout, stderr } = await sallyport(args)
-    assert.equal(status, 2, args.join(' '))
+    assert.equal(status, 64, args.join(' '))
     assert.equal(stdout, '')
     assert.match(stderr, said)
     assert.match(stderr, /\nsee: sallyport [a-z ]*--help\n$/)
@@ -352,12 +381,20 @@ test('while the service is stopped, the store is asked; while it runs, the servi
   const first = await ok(['user', 'create', 'ana', '--password-stdin'], `${secret}\n`)
   assert.match(first.stdout, /^user ana created \([0-9a-f-]{36}\)\n$/)
   await ok(['app', 'create', 'hr', '--external-url', external, '--internal-url', 'http://hr/'])
-  const stopped = JSON.parse((await ok(['status'])).stdout) as Record<string, unknown>
+  const stopped = JSON.parse((await ok(['status', '--json'])).stdout) as Record<string, unknown>
   assert.equal(stopped.running, false)
+  assert.match(
+    (await ok(['status'])).stdout,
+    /^Service +not running\nBase domain +sallyport\.local/,
+  )
 
   const service = await place.serve()
-  const running = JSON.parse((await ok(['status'])).stdout) as Record<string, unknown>
+  const running = JSON.parse((await ok(['status', '--json'])).stdout) as Record<string, unknown>
   assert.deepEqual(running, { ...stopped, running: true, certificates: [], warnings: [] })
+  assert.match(
+    (await ok(['status'])).stdout,
+    /^Service +running, port \d+\n(?:.*\n)+Warnings +none\n$/,
+  )
   await ok(['app', 'assign', 'hr', '--user', 'ana'])
   assert.match((await ok(['app', 'list'])).stdout, /^NAME .*\nhr .* ana +-\n$/)
 

@@ -130,7 +130,7 @@ test('a copy of what is in use, empty, or the same is refused, and leaves nothin
   await fails(copy, /another process has it open; stop that one first/)
   await service.stop()
   await must(installed, copy)
-  await fails(copy, /the target is not empty: table setting has/)
+  await fails(copy, /: the target is not empty: table setting has.*\n.*add --replace/)
   await must(installed, [...copy, '--replace'])
 
   const moved = await install(t, database)

@@ -4,6 +4,7 @@ import { ConnectorError, parseAllowRules } from '@sallyport/connector'
 import { ControlError } from '@sallyport/control'
 import { ConfigurationError } from '@sallyport/domain'
 import { CommandError, describeError } from '../src/failure.ts'
+import { asOwner } from '../src/folders.ts'
 import { toJson, toJsonLine, toPrintable, toTable, toTableLine } from '../src/output.ts'
 
 test('rows stand in columns, in the order asked for, with times a person reads', () => {
@@ -96,5 +97,14 @@ test('what a list that goes on shows of a stranger is one line without control c
   assert.match(
     toTableLine({ at: 0, actor: 'ana', detail: {} }, { at: 22, actor: 5, detail: 0 }),
     /^1970-01-01 00:00:00Z {4}ana {4}-$/,
+  )
+})
+
+test('root is told how to run a command as the user of the service, with its group', () => {
+  const passwd = 'root:x:0:0:root:/root:/bin/bash\nsallyport:x:997:996::/:/usr/sbin/nologin\n'
+  assert.equal(asOwner({ uid: 997, gid: 996 }, passwd), 'runuser -u sallyport --')
+  assert.equal(
+    asOwner({ uid: 985, gid: 984 }, passwd),
+    'setpriv --reuid 985 --regid 984 --clear-groups',
   )
 })

@@ -6,6 +6,6 @@ export function requireSqlite({ database }: ServiceConfig): void {
   if (database.kind === 'sqlite') return
   throw new CommandError(
     'database.kind: the database is PostgreSQL, which this command does not back up or restore',
-    'use pg_dump and pg_restore, and keep the key file apart from them; see docs/postgresql.md',
+    'use pg_dump, or pg_restore and then restore --in-place; see docs/postgresql.md, Backups',
   )
 }

@@ -13,7 +13,14 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type KeyFile, openKeyFile } from '@sallyport/control'
-import { audit, openStore, replaceDatabase, settings, settleRestored } from '@sallyport/store'
+import {
+  audit,
+  openStore,
+  replaceDatabase,
+  type Store,
+  settings,
+  settleRestored,
+} from '@sallyport/store'
 import { type ServiceConfig, serviceFiles } from '../config.ts'
 import { CommandError } from '../failure.ts'
 import { checkOwner, makeFolder } from '../folders.ts'
@@ -57,7 +64,12 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRes
     const copy = join(work, 'sallyport.db')
     writeFileSync(copy, '', { mode: 0o600, flag: 'wx' })
     copyFileSync(file, copy)
-    await settle(copy, facts, options)
+    const store = await openStore({ kind: 'sqlite', file: copy })
+    try {
+      await settle(store, facts, options)
+    } finally {
+      await store.close()
+    }
     const status = await withStoredControl(
       { ...config, dataDir: work, keyFile: key },
       (control) => control.execute('status', {}, options.actor) as Promise<Record<string, unknown>>,
@@ -130,27 +142,22 @@ function fits(keyFile: KeyFile, { keyCheck }: BackupFacts): boolean {
   return keyCheckOf(keyFile) === keyCheck
 }
 
-/** Brings the copy to this version, and ends in it what must not come back. */
-async function settle(copy: string, facts: BackupFacts, options: RestoreOptions): Promise<void> {
-  const store = await openStore({ kind: 'sqlite', file: copy })
-  try {
-    await settleRestored(store.db, options.nowAt)
-    // Until when certificates were issued that this database does not know of.
-    await settings.saveSetting(
-      store.db,
-      'restored',
-      JSON.stringify({ backupAt: facts.at, restoredAt: options.nowAt }),
-    )
-    await audit.recordAudit(store.db, {
-      at: options.nowAt,
-      kind: 'database-restored',
-      actor: options.actor,
-      subject: facts.baseDomain,
-      detail: { backupAt: facts.at },
-    })
-  } finally {
-    await store.close()
-  }
+/** Ends what must not come back. */
+export async function settle(
+  { db }: Store,
+  { at, baseDomain }: Pick<BackupFacts, 'at' | 'baseDomain'>,
+  { actor, nowAt }: Pick<RestoreOptions, 'actor' | 'nowAt'>,
+): Promise<void> {
+  await settleRestored(db, nowAt)
+  // Until when certificates were issued that this database does not know of.
+  await settings.saveSetting(db, 'restored', JSON.stringify({ backupAt: at, restoredAt: nowAt }))
+  await audit.recordAudit(db, {
+    at: nowAt,
+    kind: 'database-restored',
+    actor,
+    subject: baseDomain,
+    detail: { backupAt: at },
+  })
 }
 
 function replaceKey(inPlace: string, by: string, aside: string): void {

@@ -1,5 +1,6 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Administration } from '../administration.ts'
+import { CommandError } from '../failure.ts'
 import { printLine, toJson, toPrintable } from '../output.ts'
 import { readSecret } from '../standard-input.ts'
 
@@ -34,14 +35,51 @@ export function addBackupCommands(program: Command, administration: Administrati
     })
 
   program
-    .command('restore <file>')
+    .command('restore [file]')
     .description(
       'put a backup in the place of the database, while the service is stopped; every session ends',
     )
     .option('--check', 'only look whether it is a whole backup of this service')
-    .action(async (file: string, options: { check?: boolean }) => {
+    .addOption(
+      new Option(
+        '--in-place',
+        'without a file: the database was brought back by other means, such as pg_restore; end in it what must not come back',
+      ).conflicts('check'),
+    )
+    .action(async (file: string | undefined, options: { check?: boolean; inPlace?: boolean }) => {
       const { checkBackup, restoreBackup, serviceRuns } = await import('../backup/restore.ts')
       const { config } = administration
+      if ((file === undefined) !== (options.inPlace === true))
+        throw new CommandError('give either the file of a backup, or --in-place')
+      const print = (
+        { at, status }: { at: number; status: Record<string, unknown> },
+        restored: string,
+        keptIn?: string,
+      ) => {
+        if (administration.json) return printLine(toJson({ at, keptIn: keptIn ?? null, ...status }))
+        printLine(
+          toPrintable(
+            `${restored} ${describeTime(at)}: ${status.applications} applications, ${status.users} users, ${status.groups} groups`,
+          ),
+        )
+        if (keptIn !== undefined)
+          printLine(
+            toPrintable(`What was there before is kept in ${keptIn}; remove it when all is well.`),
+          )
+        printLine(
+          'Everybody must sign in again. Start the service, then look at: sallyport connector list',
+        )
+      }
+      const { actor } = administration
+      const nowAt = Date.now()
+      if (file === undefined) {
+        if (await administration.isRunning()) throw serviceRuns()
+        const { settleInPlace } = await import('../backup/in-place.ts')
+        return print(
+          await settleInPlace({ config, actor, nowAt }),
+          'settled what there is, of which the newest event is of',
+        )
+      }
       if (options.check) {
         const { at, sealedKey } = checkBackup(config, file)
         const holdsKey = sealedKey !== undefined
@@ -54,26 +92,14 @@ export function addBackupCommands(program: Command, administration: Administrati
         return
       }
       if (await administration.isRunning()) throw serviceRuns()
-      const { at, keptIn, status } = await restoreBackup({
+      const restored = await restoreBackup({
         config,
         file,
-        actor: administration.actor,
-        nowAt: Date.now(),
+        actor,
+        nowAt,
         readPassphrase: () => readSecret('Passphrase'),
       })
-      if (administration.json) return printLine(toJson({ at, keptIn: keptIn ?? null, ...status }))
-      printLine(
-        toPrintable(
-          `restored what there was ${describeTime(at)}: ${status.applications} applications, ${status.users} users, ${status.groups} groups`,
-        ),
-      )
-      if (keptIn !== undefined)
-        printLine(
-          toPrintable(`What was there before is kept in ${keptIn}; remove it when all is well.`),
-        )
-      printLine(
-        'Everybody must sign in again. Start the service, then look at: sallyport connector list',
-      )
+      print(restored, 'restored what there was', restored.keptIn)
     })
 }
 

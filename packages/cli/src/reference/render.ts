@@ -52,7 +52,7 @@ export function renderCommandReference(): string {
   return page(
     '# Commands',
     notice,
-    '`sallyport [--config FILE] [--json] COMMAND`. `--config` (`-c`) is `sallyport.yaml` in the current folder unless said otherwise; `--json` prints what programs read. Commands talk to the running service through its control socket; while it is stopped they work on its database. `sallyport COMMAND --help` says the same as this page. A command that fails prints one line for each problem, with its field, and ends with status 1; one that cannot be understood ends with status 2.',
+    '`sallyport [--config FILE] [--json] COMMAND`. `--config` (`-c`) is `sallyport.yaml` in the current folder unless said otherwise; `--json` prints what programs read. Commands talk to the running service through its control socket; while it is stopped they work on its database. `sallyport COMMAND --help` says the same as this page. A command that fails prints one line for each problem, with its field, and ends with status 1; one that cannot be understood ends with status 64.',
     ...leaves.flatMap(renderCommand),
   )
 }
