@@ -2,6 +2,7 @@ import { resolve4, resolve6, resolveSrv } from 'node:dns/promises'
 import { isAbsolute } from 'node:path'
 import {
   type DelegationEngine,
+  type Dns,
   type KdcAddress,
   Kdcs,
   KerberosEngine,
@@ -32,6 +33,8 @@ export interface KerberosAccount {
   readonly neverImpersonate: ReadonlySet<string>
   serves(spn: string): boolean
 }
+
+export const systemDns: Dns = { resolveSrv, resolve4, resolve6 }
 
 const known = ['account', 'keytab', 'kdcs', 'servicePrincipalNames', 'neverImpersonate']
 const lists = ['kdcs', 'servicePrincipalNames', 'neverImpersonate']
@@ -77,7 +80,8 @@ function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string' && item !== '')
 }
 
-function parseKdc(text: string): KdcAddress | undefined {
+/** `HOST` or `HOST:PORT`; undefined when it is neither. */
+export function parseKdc(text: string): KdcAddress | undefined {
   const [, host, port = '88'] =
     /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/.exec(text) ?? []
   if (host === undefined || Number(port) < 1 || Number(port) > 65_535) return undefined
@@ -93,7 +97,7 @@ export function openKerberosAccounts(
   for (const { account, kdcs } of settings)
     if (kdcs) realms[parsePrincipal(account).realm] = kdcs.map((kdc) => parseKdc(kdc)!)
   // One for all: what one account finds out about a KDC that is down is of use to the others.
-  const kdcs = new Kdcs({ realms, dns: { resolveSrv, resolve4, resolve6 } })
+  const kdcs = new Kdcs({ realms, dns: systemDns })
   return settings.map((entry) => {
     const { account, keytab, servicePrincipalNames, neverImpersonate = [] } = entry
     const patterns = servicePrincipalNames?.map(toPattern)
@@ -114,7 +118,7 @@ export function openKerberosAccounts(
 }
 
 /** `HTTP/*.corp.example`: one label or more in place of the asterisk. */
-function toPattern(text: string): RegExp {
+export function toPattern(text: string): RegExp {
   const escaped = text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace('/*\\.', '/[a-z0-9.-]+\\.')
   return new RegExp(`^${escaped}$`, 'i')
 }

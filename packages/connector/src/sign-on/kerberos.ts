@@ -1,4 +1,3 @@
-import type { FieldList } from '@sallyport/http1'
 import {
   type Authorization as KerberosAuthorization,
   KerberosError,
@@ -9,6 +8,7 @@ import { ResetCode } from '@sallyport/protocol'
 import { OriginFailure } from '../failure.ts'
 import type { Assertion } from './assertion.ts'
 import type { KerberosAccount } from './kerberos-settings.ts'
+import { findReply, isNegotiation } from './negotiate.ts'
 import type { Authorization, SignOnMethod, SignOnRequest } from './sign-on.ts'
 
 interface KerberosFacts {
@@ -111,19 +111,6 @@ const anonymous: Authorization = {
   readAnswer: (statusCode, fields) =>
     statusCode === 401 && findReply(fields) !== undefined ? 'again' : 'taken',
   isOwnField: isNegotiation,
-}
-
-function isNegotiation(name: string, value: string): boolean {
-  return name.toLowerCase() === 'www-authenticate' && /^\s*(?:negotiate|kerberos)\b/i.test(value)
-}
-
-/** @returns the token of a Negotiate challenge, '' when it has none; undefined when there is no challenge */
-function findReply(fields: FieldList): string | undefined {
-  for (let index = 0; index < fields.length; index += 2) {
-    if (!isNegotiation(fields[index]!, fields[index + 1]!)) continue
-    return /^\s*\w+(?:\s+([A-Za-z0-9+/]+={0,2}))?/.exec(fields[index + 1]!)?.[1] ?? ''
-  }
-  return undefined
 }
 
 function verifyReply(made: KerberosAuthorization, reply: string): void {
