@@ -3,7 +3,6 @@
  * that enrol by token, origins that remember what reached them, and clients with cookie jars.
  */
 
-export { AccountFlag, ActiveDirectory } from './active-directory.ts'
 export { launchBrowser, newContext, signInOnPage } from './browser.ts'
 export {
   type Answer,
@@ -13,8 +12,6 @@ export {
   type RequestOptions,
   sendRaw,
 } from './client.ts'
-export { startCorpExample } from './corp-example.ts'
-export { IwaApplication } from './iwa-application.ts'
 export { link, Namespace } from './namespaces.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export { findFreePort } from './ports.ts'

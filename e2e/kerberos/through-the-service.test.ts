@@ -4,14 +4,10 @@ import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, suite, test } from 'node:test'
-import {
-  type ActiveDirectory,
-  type Client,
-  IwaApplication,
-  type System,
-  startCorpExample,
-  startSystem,
-} from '@sallyport/testkit'
+import { type Client, type System, startSystem } from '@sallyport/testkit'
+import type { ActiveDirectory } from '@sallyport/testkit/active-directory'
+import { startCorpExample } from '@sallyport/testkit/corp-example'
+import { IwaApplication } from '@sallyport/testkit/iwa-application'
 
 suite('sign-on by Kerberos', () => {
   const closers: (() => Promise<void> | void)[] = []
