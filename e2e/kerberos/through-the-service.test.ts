@@ -125,7 +125,7 @@ suite('sign-on by Kerberos', () => {
   test('an application that wants to be asked by nobody first gets the token after its challenge', async () => {
     await ana.open(system.url('asking'))
     assert.equal(await seenBy(ana, 'asking'), 'alice@CORP.EXAMPLE')
-    assert.equal(await seenBy(ana, 'asking', '/public/'), undefined)
+    assert.equal(await seenBy(ana, 'asking', '/public/'), '')
   })
 
   test('a request with a body carries the token at once', async () => {
@@ -160,9 +160,9 @@ suite('sign-on by Kerberos', () => {
 
   test('what the client says of itself is not what the application hears', async () => {
     const { authorization } = JSON.parse(
-      (await ana.get(system.url('echo'), { headers: { authorization: 'Negotiate AAAA' } })).body,
+      (await ana.get(system.url('echo'), { headers: { authorization: 'Negotiate Zm9yZ2Vk' } })).body,
     ) as Seen
-    assert.doesNotMatch(authorization!, /AAAA/)
+    assert.doesNotMatch(authorization!, /Zm9yZ2Vk/)
   })
 
   test('a WebSocket carries the token with its upgrade', async () => {

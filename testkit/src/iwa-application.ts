@@ -79,6 +79,7 @@ export class IwaApplication {
 
   /** Starts Apache; it answers when this resolves. */
   async run(): Promise<void> {
+    const saidBefore = this.log.length
     const args = ['--pdeathsig=TERM', '/usr/sbin/apache2', '-f', join(this.#dir, 'httpd.conf')]
     const child = spawn('setpriv', [...args, '-D', 'FOREGROUND'], {
       stdio: 'ignore',
@@ -91,7 +92,7 @@ export class IwaApplication {
     })
     this.#process = child
     // Written once it listens.
-    while (!this.log.includes('resuming normal operations')) {
+    while (!this.log.includes('resuming normal operations', saidBefore)) {
       if (child.exitCode !== null) throw new Error(`apache2 ended: ${this.log}`)
       await setTimeout(20)
     }
