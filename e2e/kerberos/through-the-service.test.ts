@@ -1,11 +1,17 @@
 // Integrated Windows Authentication through the whole of it: a real Active Directory (Samba), a real application (Apache with
 // mod_auth_gssapi), people who sign in once on the web, and a connector that has nothing but a keytab.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { KerberosSettings } from '@sallyport/connector'
 import { type Client, type System, startSystem } from '@sallyport/testkit'
-import type { ActiveDirectory } from '@sallyport/testkit/active-directory'
+import { AccountFlag, type ActiveDirectory } from '@sallyport/testkit/active-directory'
 import { startCorpExample } from '@sallyport/testkit/corp-example'
 import { IwaApplication } from '@sallyport/testkit/iwa-application'
 
@@ -16,13 +22,21 @@ suite('sign-on by Kerberos', () => {
   let iwa: IwaApplication
   let system: System
   let echo: Echo
+  let kerberos: KerberosSettings[]
   let ana: Client
 
   before(async () => {
     directory = await startCorpExample(scope)
     iwa = await IwaApplication.start(scope, directory, ['app.corp.example'])
     echo = await Echo.start(scope)
-    const keytab = await directory.keytab('svc-connector')
+    kerberos = [
+      {
+        account: `svc-connector@${directory.realm}`,
+        keytab: await directory.keytab('svc-connector'),
+        kdcs: [directory.ip],
+        neverImpersonate: ['jürgen'],
+      },
+    ]
     const internalUrl = `http://app.corp.example:${iwa.httpPort}/`
     const signOn = {
       method: 'kerberos',
@@ -37,14 +51,7 @@ suite('sign-on by Kerberos', () => {
       users: ['ana', 'ben', 'dave', 'root'],
       allow: [`127.0.0.1:${iwa.httpPort}`, `127.0.0.1:${echo.port}`],
       addresses: { 'app.corp.example': '127.0.0.1' },
-      kerberos: [
-        {
-          account: `svc-connector@${directory.realm}`,
-          keytab,
-          kdcs: [directory.ip],
-          neverImpersonate: ['jürgen'],
-        },
-      ],
+      kerberos,
       applications: [
         { name: 'iwa', internalUrl, set: { signOn } },
         {
@@ -111,7 +118,7 @@ suite('sign-on by Kerberos', () => {
       assert.equal(await seenBy(ana), 'alice@CORP.EXAMPLE')
   })
 
-  test('attack 63: people who use one application at once are never taken for each other', async () => {
+  test('people who use one application at once are never taken for each other', async () => {
     const ben = await system.signIn('ben', 'iwa')
     for (const path of ['/', '/persistent/'])
       await Promise.all(
@@ -160,7 +167,8 @@ suite('sign-on by Kerberos', () => {
 
   test('what the client says of itself is not what the application hears', async () => {
     const { authorization } = JSON.parse(
-      (await ana.get(system.url('echo'), { headers: { authorization: 'Negotiate Zm9yZ2Vk' } })).body,
+      (await ana.get(system.url('echo'), { headers: { authorization: 'Negotiate Zm9yZ2Vk' } }))
+        .body,
     ) as Seen
     assert.doesNotMatch(authorization!, /Zm9yZ2Vk/)
   })
@@ -232,14 +240,14 @@ suite('sign-on by Kerberos', () => {
     await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'bbuilder' })
   })
 
-  test('an application with a new key is signed on to again, without anybody noticing', async () => {
+  test('attack 63: an application with a new key is signed on to again, without anybody noticing', async () => {
     assert.equal(await seenBy(ana), 'alice@CORP.EXAMPLE')
     await directory.setPassword('svc-app', 'An0ther!Passw0rd')
     await iwa.renewKeytabs(directory, ['app.corp.example'])
     assert.equal(await seenBy(ana), 'alice@CORP.EXAMPLE')
   })
 
-  test('while no domain controller answers, the record says so; afterwards it works by itself', async () => {
+  test('attack 63: while no domain controller answers, the record says so; afterwards it works by itself', async () => {
     await directory.stopKdc()
     const ben = await signInAnyhow('ben')
     await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'judy' })
@@ -257,6 +265,87 @@ suite('sign-on by Kerberos', () => {
     await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'bbuilder' })
   })
 
+  test('attack 61: a ticket does not outlive the access of its person', async () => {
+    await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'judy' })
+    const ben = await system.signIn('ben', 'iwa')
+    assert.equal(await seenBy(ben), 'judy@CORP.EXAMPLE')
+    await directory.setFlags('judy', { set: AccountFlag.DISABLED })
+    // The directory is not asked as long as the ticket is kept, which the end of the session puts an end to.
+    assert.equal(await seenBy(ben), 'judy@CORP.EXAMPLE')
+    await system.execute('session.end-all', { userName: 'ben' })
+    assert.equal((await ben.get(system.url('iwa'))).status, 401)
+    const again = await signInAnyhow('ben')
+    assert.match((await failureOf(again, 'iwa')).record.detail!, /^KERBEROS_USER_DISABLED: /)
+    await directory.setFlags('judy', { clear: AccountFlag.DISABLED })
+    await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'bbuilder' })
+  })
+
+  test('kerberos-check walks the chain, and says which step fails and what to do', async () => {
+    const stateDir = join(system.dir, 'connector-1')
+    const file = join(stateDir, 'connector.json')
+    const settings = JSON.parse(readFileSync(file, 'utf8'))
+    const [account] = kerberos
+    const write = (more: object) =>
+      writeFileSync(file, JSON.stringify({ ...settings, kerberos: [{ ...account, ...more }] }))
+    const url = `http://127.0.0.1:${iwa.httpPort}/`
+    const check = (spn: string, user: string) =>
+      runConnector(
+        '--state-dir',
+        stateDir,
+        'kerberos-check',
+        '--spn',
+        spn,
+        '--user',
+        user,
+        '--url',
+        url,
+      )
+
+    write({})
+    const good = await check('HTTP/app.corp.example', 'alice')
+    assert.equal(good.code, 0, good.text)
+    assert.deepEqual(
+      [...good.text.matchAll(/^ok +(\w+)/gm)].map(([, step]) => step),
+      ['account', 'keytab', 'kdc', 'clock', 'user', 'application', 'origin'],
+    )
+    assert.match(good.text, /alice is alice@CORP\.EXAMPLE/)
+    assert.match(good.text, /proved that it has the key of the SPN/)
+
+    for (const [spn, user, more, failing] of [
+      ['HTTP/app.corp.example', 'nobody', {}, /^FAILED +user +KERBEROS_USER_UNKNOWN: /m],
+      [
+        'HTTP/nobody.corp.example',
+        'alice',
+        {},
+        /^FAILED +application +KERBEROS_SPN_UNKNOWN: .*\n.*setspn/m,
+      ],
+      [
+        'HTTP/app.corp.example',
+        'alice',
+        { keytab: '/nonexistent' },
+        /^FAILED +keytab +KERBEROS_KEYTAB_UNREADABLE: /m,
+      ],
+      [
+        'HTTP/app.corp.example',
+        'alice',
+        { kdcs: ['127.0.0.1:1'] },
+        /^FAILED +kdc +KERBEROS_KDC_UNREACHABLE: .*ECONNREFUSED/m,
+      ],
+      [
+        'HTTP/app.corp.example',
+        'alice',
+        { servicePrincipalNames: ['HTTP/x.y'] },
+        /^FAILED +account +KERBEROS_NOT_CONFIGURED: /m,
+      ],
+    ] as const) {
+      write(more)
+      const { code, text } = await check(spn, user)
+      assert.equal(code, 1, text)
+      assert.match(text, failing)
+    }
+    writeFileSync(file, JSON.stringify(settings))
+  })
+
   /** Signs in, although the application behind may fail. */
   async function signInAnyhow(userName: string): Promise<Client> {
     const client = await system.signIn(userName, 'apps')
@@ -264,6 +353,20 @@ suite('sign-on by Kerberos', () => {
     return client
   }
 })
+
+/** What `sallyport-connector` prints, and its exit status. */
+async function runConnector(...args: string[]): Promise<{ code: number; text: string }> {
+  const program = fileURLToPath(import.meta.resolve('@sallyport/cli')).replace(
+    /index\.ts$/,
+    'sallyport-connector.ts',
+  )
+  const child = spawn(process.execPath, [program, ...args])
+  const parts: Buffer[] = []
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (part: Buffer) => parts.push(part))
+  const [code] = await once(child, 'close')
+  return { code, text: Buffer.concat(parts).toString('utf8') }
+}
 
 interface Seen {
   authorization: string | undefined

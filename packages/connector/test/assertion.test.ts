@@ -1,22 +1,11 @@
 import assert from 'node:assert/strict'
-import {
-  createHmac,
-  createPrivateKey,
-  generateKeyPairSync,
-  sign,
-  X509Certificate,
-} from 'node:crypto'
+import { createHmac, generateKeyPairSync, X509Certificate } from 'node:crypto'
 import test from 'node:test'
 import { ResetCode } from '@sallyport/protocol'
 import { OriginFailure } from '../src/failure.ts'
 import { Assertions } from '../src/sign-on/assertion.ts'
-import { type Authority, type Issued, makeAuthority, type Names } from './authority.ts'
-
-const documentSigning = '1.3.6.1.5.5.7.3.36'
-const signer: Names = {
-  uri: 'spiffe://sallyport.localhost/identity/sign-on',
-  usages: [documentSigning],
-}
+import { type Authority, type Issued, makeAuthority } from './authority.ts'
+import { documentSigning, encode, identityNames as signer, toClaims, toToken } from './tokens.ts'
 
 interface World {
   ca: Authority
@@ -38,31 +27,8 @@ async function start(): Promise<World> {
     connectorId: 'c1',
     clock: () => time.nowAt,
   })
-  const claims = (more: object = {}) => ({
-    iss: 'https://login.sallyport.localhost',
-    aud: ['c0', 'c1'],
-    sub: 'ana',
-    sid: 's1',
-    app: 'a1',
-    origin: 'http://iwa.corp.example',
-    method: 'kerberos',
-    spn: 'HTTP/iwa.corp.example',
-    iat: Math.floor(time.nowAt / 1000) - 60,
-    exp: Math.floor(time.nowAt / 1000) + 300,
-    ...more,
-  })
+  const claims = (more: object = {}) => toClaims('http://iwa.corp.example', more, time.nowAt)
   return { ca, identity, time, pinned, assertions, claims }
-}
-
-function encode(value: unknown): string {
-  return Buffer.from(JSON.stringify(value)).toString('base64url')
-}
-
-function toToken({ keyPem, certificatePem }: Issued, claims: object, header: object = {}): string {
-  const x5c = [new X509Certificate(certificatePem).raw.toString('base64')]
-  const input = `${encode({ alg: 'ES256', typ: 'sallyport-sign-on+jwt', x5c, ...header })}.${encode(claims)}`
-  const key = createPrivateKey(keyPem)
-  return `${input}.${sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`
 }
 
 function refuses({ assertions }: World, token: string, why: RegExp): void {
@@ -92,7 +58,7 @@ test('what identity signed for this connector is believed, with all that it says
   } = assertions.read(token)
   assert.deepEqual(
     [subject, sessionId, applicationId, origin, method],
-    ['ana', 's1', 'a1', 'http://iwa.corp.example', 'kerberos'],
+    ['ana', 's1', 'app-1', 'http://iwa.corp.example', 'kerberos'],
   )
   assert.equal(expiresAt, (Math.floor(time.nowAt / 1000) + 300) * 1000)
   assert.equal(all.spn, 'HTTP/iwa.corp.example')
