@@ -7,47 +7,15 @@ const { createHash } = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const {
+  failure,
+  installDebianPackages,
+  LONG_TEST_PACKAGES,
+  TEST_PACKAGES,
+} = require('./debian.cjs')
 
 const ROOT = path.resolve(__dirname, '..')
 const STAMP = path.join('node_modules', '.sallyport-install')
-
-// A tool is there when its file is: another package or another distribution may have brought it.
-const DEBIAN_PACKAGES = {
-  chromium: 'chromium',
-  curl: 'curl',
-  debootstrap: 'debootstrap',
-  'fonts-liberation': '/usr/share/fonts/truetype/liberation',
-  iproute2: 'ip',
-  logrotate: 'logrotate',
-  nftables: 'nft',
-  'nginx-light': 'nginx',
-  'openssh-server': 'sshd',
-  openssl: 'openssl',
-  // Beside the server, and not beside its clients.
-  postgresql: 'pg_ctlcluster',
-  procps: 'ps',
-  squid: 'squid',
-  systemd: 'systemd-analyze',
-  wrk: 'wrk',
-}
-
-const TEST_PACKAGES = [
-  'chromium',
-  'nginx-light',
-  'squid',
-  'nftables',
-  'iproute2',
-  'openssl',
-  'logrotate',
-  'systemd',
-  'curl',
-  'postgresql',
-  'procps',
-  'fonts-liberation',
-]
-
-/** What the long tests need beside. */
-const LONG_TEST_PACKAGES = ['debootstrap']
 
 /**
  * Runs `npm ci` unless node_modules already holds what package-lock.json says.
@@ -142,69 +110,15 @@ function findNode(root = ROOT) {
 }
 
 /**
- * Makes Debian packages available: installs the missing ones as root, otherwise names them.
- *
- * @param {string[]} names keys of DEBIAN_PACKAGES
- * @throws {Error} `PACKAGES_MISSING` when they are missing and cannot be installed
- */
-function installDebianPackages(names) {
-  const missing = names.filter((name) => !isPresent(DEBIAN_PACKAGES[name]))
-  if (missing.length === 0) return
-  const list = missing.join(' ')
-  const canInstall = process.getuid?.() === 0 && isPresent('apt-get')
-  if (!canInstall) {
-    throw failure(
-      'PACKAGES_MISSING',
-      `missing: ${list}\n  As root on Debian: apt-get install --no-install-recommends ${list}`,
-    )
-  }
-  console.log(`Installing Debian packages: ${list}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (...args) => {
-    const options = { env, stdio: ['ignore', 'inherit', 'inherit'] }
-    if (spawnSync('apt-get', args, options).status === 0) return
-    throw failure('PACKAGES_MISSING', `apt-get ${args.join(' ')} did not succeed`)
-  }
-  withoutStartingServices(() => {
-    apt('-qq', '-o', 'Acquire::Retries=3', 'update')
-    const options = ['-qq', '-y', '--no-install-recommends', '-o', 'Acquire::Retries=3']
-    apt(...options, '-o', 'Dpkg::Use-Pty=0', 'install', ...missing)
-  })
-  const still = missing.filter((name) => !isPresent(DEBIAN_PACKAGES[name]))
-  if (still.length > 0) {
-    throw failure('PACKAGES_MISSING', `installed, yet not found: ${still.join(' ')}`)
-  }
-}
-
-// Debian starts a server when it installs one. The tests want the programs, not nginx on port 80.
-function withoutStartingServices(install) {
-  const policy = '/usr/sbin/policy-rc.d'
-  const ours = !fs.existsSync(policy)
-  if (ours) fs.writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
-  try {
-    install()
-  } finally {
-    if (ours) fs.rmSync(policy)
-  }
-}
-
-// Servers live in /usr/sbin, which is not on everybody's PATH.
-function isPresent(file) {
-  if (path.isAbsolute(file)) return fs.existsSync(file)
-  const folders = [...(process.env.PATH ?? '').split(path.delimiter), '/usr/sbin', '/sbin']
-  return folders.some((folder) => folder !== '' && fs.existsSync(path.join(folder, file)))
-}
-
-/**
  * Runs a program in the foreground. Signals sent to this process reach it; while it runs they do
  * not end this process, so that the program decides when all is over.
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ root?: string, cwd?: string }} options
+ * @param {{ root?: string, cwd?: string, env?: Record<string, string> }} options
  * @returns {Promise<number>} its exit code; 128 and the signal's number if a signal ended it
  */
-function launch(command, args, { root = ROOT, cwd = root } = {}) {
+function launch(command, args, { root = ROOT, cwd = root, env = {} } = {}) {
   // Shebangs say `node`: whatever we start, and whatever that starts, gets the pinned one.
   const bin = path.join(root, 'node_modules', '.bin')
   const PATH = [bin, process.env.PATH].filter(Boolean).join(path.delimiter)
@@ -212,7 +126,7 @@ function launch(command, args, { root = ROOT, cwd = root } = {}) {
     const child = spawn(command, args, {
       cwd,
       stdio: 'inherit',
-      env: { ...process.env, PATH },
+      env: { ...process.env, ...env, PATH },
     })
     const forward = (signal) => child.kill(signal)
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward)
@@ -247,10 +161,6 @@ function readIfThere(file) {
     if (error.code === 'ENOENT') return undefined
     throw error
   }
-}
-
-function failure(code, message) {
-  return Object.assign(new Error(message), { code })
 }
 
 module.exports = {

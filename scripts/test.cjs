@@ -67,7 +67,7 @@ async function runTests(node, step) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-test-'))
   const report = path.join(folder, 'totals')
   try {
-    const code = await launch(node, [
+    const args = [
       '--test',
       `--test-concurrency=${step.concurrency ?? 2}`,
       `--test-timeout=${step.limitMs}`,
@@ -76,7 +76,10 @@ async function runTests(node, step) {
       `--test-reporter=${path.join(__dirname, 'totals.cjs')}`,
       `--test-reporter-destination=${report}`,
       ...files,
-    ])
+    ]
+    // What takes long to set up is set up once for the whole step.
+    const env = { SALLYPORT_TEST_CACHE: path.join(folder, 'cache') }
+    const code = await launch(node, args, { env })
     const lines = fs.existsSync(report) ? fs.readFileSync(report, 'utf8').trim().split('\n') : []
     const records = lines.filter(Boolean).map((line) => JSON.parse(line))
     const counts = records.find((record) => record.counts)?.counts

@@ -23,7 +23,7 @@ export function makeProject(t: TestContext, files: Record<string, string>): stri
     writeFileSync(join(project, file), content)
   }
   mkdirSync(join(project, 'scripts'), { recursive: true })
-  for (const script of ['install.cjs', 'start.cjs', 'test.cjs', 'totals.cjs']) {
+  for (const script of ['debian.cjs', 'install.cjs', 'start.cjs', 'test.cjs', 'totals.cjs']) {
     copyFileSync(join(SCRIPTS, script), join(project, 'scripts', script))
   }
   return project

@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseServiceConfig, type Service, startService } from '@sallyport/cli'
-import { type Connector, enroll, parseAllowRules, startConnector } from '@sallyport/connector'
+import {
+  type Connector,
+  enroll,
+  type KerberosSettings,
+  parseAllowRules,
+  startConnector,
+} from '@sallyport/connector'
 import type { AccessRecord } from '@sallyport/gateway'
 import { pino } from 'pino'
 import { Client } from './client.ts'
@@ -33,6 +39,10 @@ export interface SystemOptions {
   /** Rules beside the origins that the applications have. */
   allow?: readonly string[]
   connectors?: number
+  /** Of the connectors. */
+  kerberos?: readonly KerberosSettings[]
+  /** Addresses of origins by their names, as DNS inside would give them to connectors. */
+  addresses?: Readonly<Record<string, string>>
   /** Default: an SQLite file, or a PostgreSQL when SALLYPORT_TEST_DATABASE is `postgresql`. */
   database?: PostgresDatabase
   /** Further lines of the service's YAML. */
@@ -144,6 +154,8 @@ export class System {
     allow: readonly string[]
     connectorGroup?: string
     tunnels?: number
+    kerberos?: readonly KerberosSettings[]
+    addresses?: Readonly<Record<string, string>>
   }): Promise<Connector> {
     const stateDir = join(this.dir, options.name)
     const { token } = (await this.execute('token.create', {
@@ -166,7 +178,12 @@ export class System {
         stateDir,
         tunnels: wanted,
         log: silent,
-        resolve: (name) => (name.endsWith(`.${domain}`) ? resolveToLoopback() : resolveHost(name)),
+        resolve: async (name) => {
+          const address = options.addresses?.[name]
+          if (address !== undefined) return [address]
+          return name.endsWith(`.${domain}`) ? resolveToLoopback() : resolveHost(name)
+        },
+        ...(options.kerberos ? { kerberos: options.kerberos } : {}),
         allow: parseAllowRules(options.allow),
         drainMs: 500,
         onStateChange: ({ tunnels }) => {
@@ -290,6 +307,11 @@ export async function startSystem(scope: Scope, options: SystemOptions = {}): Pr
       await system.execute('app.assign', { name: application.name, user })
   }
   for (let index = 1; index <= (options.connectors ?? 1); index += 1)
-    await system.startConnector({ name: `connector-${index}`, allow })
+    await system.startConnector({
+      name: `connector-${index}`,
+      allow,
+      ...(options.kerberos ? { kerberos: options.kerberos } : {}),
+      ...(options.addresses ? { addresses: options.addresses } : {}),
+    })
   return system
 }

@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import {
+  checkKerberosSignOn,
   enroll,
+  type KerberosStep,
   parseProxyUrl,
   privateRules,
   readState,
@@ -145,6 +147,69 @@ program
     const { toConnectorMetrics } = await import('./metrics/connector.ts')
     process.stdout.write(await toConnectorMetrics(status))
   })
+
+interface CheckOptions {
+  spn: string
+  user: string
+  realm?: string
+  url?: URL
+  tokenFormat: 'spnego' | 'kerberos'
+  validateBackendCertificate: boolean
+  json?: boolean
+}
+
+program
+  .command('kerberos-check')
+  .description(
+    'walk the chain of a sign-on by Kerberos, and say which step fails and what to do about it',
+  )
+  .requiredOption('--spn <spn>', 'of the application, such as HTTP/hr.corp.example')
+  .requiredOption(
+    '--user <name>',
+    'sAMAccountName, or userPrincipalName, of somebody in the domain',
+  )
+  .option('--realm <realm>', "realm of the user (default: that of the connector's account)")
+  .option('--url <url>', 'internal URL of the application: ask it for one page', toUrl)
+  .addOption(
+    new Option('--token-format <format>', 'as of the application')
+      .choices(['spnego', 'kerberos'])
+      .default('spnego'),
+  )
+  .option('--no-validate-backend-certificate', "accept any certificate of the application's")
+  .option('--json', 'print the steps as JSON, one a line')
+  .action(async (options: CheckOptions) => {
+    const { spn, user, realm, url, tokenFormat, json } = options
+    for await (const step of checkKerberosSignOn({
+      stateDir: stateDir(),
+      spn,
+      user: {
+        type: user.includes('@') ? 'enterprise' : 'principal',
+        name: user,
+        ...(realm === undefined ? {} : { realm }),
+      },
+      format: tokenFormat,
+      url,
+      validate: options.validateBackendCertificate,
+    })) {
+      printLine(json ? JSON.stringify(step) : describeStep(step))
+      if (!step.ok) process.exitCode = 1
+    }
+  })
+
+function describeStep({ step, ok, message, code, remedy }: KerberosStep): string {
+  const lines = [
+    `${ok ? 'ok     ' : 'FAILED '} ${step.padEnd(11)} ${code ? `${code}: ` : ''}${message}`,
+  ]
+  if (remedy) lines.push(`        ${''.padEnd(11)} ${remedy}`)
+  return lines.map(toPrintable).join('\n')
+}
+
+function toUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
+    throw new InvalidArgumentError('must be a URL such as https://hr.corp.example/')
+  return url
+}
 
 function toServiceUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined

@@ -151,6 +151,7 @@ export async function startService(
       keys: {
         cookies: (lifetimeMs) => control.cookieKeys(lifetimeMs),
         clientSecret: keyFile.derive('client secrets'),
+        signOn: () => control.signOnKey(),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),

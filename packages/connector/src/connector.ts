@@ -19,7 +19,11 @@ import {
   toServiceError,
   tunnelProtocol,
 } from './service-connection.ts'
-import { readAuthorities, readState } from './state.ts'
+import { Assertions } from './sign-on/assertion.ts'
+import { KerberosSignOn } from './sign-on/kerberos.ts'
+import { type KerberosSettings, openKerberosAccounts } from './sign-on/kerberos-settings.ts'
+import { SignOn } from './sign-on/sign-on.ts'
+import { type ConnectorSettings, readAuthorities, readState } from './state.ts'
 import { type ConnectorStatus, serveStatus } from './status.ts'
 import { TunnelKeeper } from './tunnel-keeper.ts'
 
@@ -35,6 +39,8 @@ export interface ConnectorOptions {
   proxy?: URL
   /** HTTP proxy towards origins. */
   originProxy?: URL
+  /** Accounts by which people are signed on by Kerberos. */
+  kerberos?: readonly KerberosSettings[]
   /** PEM of a private CA that origins' certificates may come from, beside the system's. */
   originCa?: string
   log: Log
@@ -66,6 +72,36 @@ export interface Connector {
   readonly closed: Promise<void>
 }
 
+/** The origins that this connector may reach, and how it reaches them. */
+export function openOrigins(
+  settings: ConnectorSettings,
+  options: Pick<
+    ConnectorOptions,
+    'allow' | 'ownAddresses' | 'originCa' | 'originProxy' | 'originLimits'
+  > & { resolve: Resolve; onSocket(socket: Duplex): void },
+): { origins: Origins; allowList: AllowList } {
+  const allowList = new AllowList(
+    options.allow ?? parseAllowRules(settings.allow),
+    options.ownAddresses,
+  )
+  const origins = new Origins(
+    originNetwork({
+      allowList,
+      resolve: options.resolve,
+      tls: new OriginTls(
+        options.originCa ??
+          (settings.originCaFile ? readAuthorities(settings.originCaFile) : undefined),
+      ),
+      proxy:
+        options.originProxy ??
+        (settings.originProxy ? parseProxyUrl(settings.originProxy) : undefined),
+      limits: { ...defaultOriginLimits, ...options.originLimits },
+      onSocket: options.onSocket,
+    }),
+  )
+  return { origins, allowList }
+}
+
 /**
  * Starts the agent: keeps tunnels to the service up, and serves what comes over them from the
  * origins that the allow-list permits. It listens on no TCP or UDP socket.
@@ -86,28 +122,23 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     proxy: options.proxy ?? (settings.proxy ? parseProxyUrl(settings.proxy) : undefined),
     resolve,
   }
-  const allowList = new AllowList(
-    options.allow ?? parseAllowRules(settings.allow),
-    options.ownAddresses,
-  )
-  const origins = new Origins(
-    originNetwork({
-      allowList,
-      resolve,
-      tls: new OriginTls(
-        options.originCa ??
-          (settings.originCaFile ? readAuthorities(settings.originCaFile) : undefined),
-      ),
-      proxy:
-        options.originProxy ??
-        (settings.originProxy ? parseProxyUrl(settings.originProxy) : undefined),
-      limits: { ...defaultOriginLimits, ...options.originLimits },
-      onSocket,
-    }),
-  )
+  const { origins, allowList } = openOrigins(settings, { ...options, resolve, onSocket })
   const host: ExchangeHost = {
     instructions: new Instructions(origins),
     requests: new OriginRequests(),
+    assertions: new Assertions({
+      caPem: () => identity.caPem,
+      serviceHost: route.service.hostname,
+      connectorId: settings.connectorId,
+      clock,
+    }),
+    signOn: new SignOn({
+      kerberos: new KerberosSignOn(
+        openKerberosAccounts(options.kerberos ?? settings.kerberos ?? [], (warning) =>
+          log.warn({ code: warning.code, ...warning.facts }, warning.message),
+        ),
+      ),
+    }),
     deadlines: new Deadlines(),
     log,
     counters: { started: 0, active: 0, failed: 0, cancelled: 0, retried: 0 },
@@ -214,6 +245,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     await drained
     clearTimeout(timer)
     origins.close()
+    host.signOn.close()
     host.deadlines.close()
     await statusServer.close()
     log.info({ connectorId: settings.connectorId }, 'connector stopped')

@@ -17,16 +17,25 @@ import {
 import type { Deadlines, Timed, WaitingList } from './deadlines.ts'
 import { findErrorCode, toError } from './errors.ts'
 import { OriginFailure, toOriginFailure } from './failure.ts'
-import { filterTrailers, isAskedUpgrade } from './fields.ts'
-import { type Instruction, type Instructions, readCorrelationId } from './instruction.ts'
+import { filterTrailers, isAskedUpgrade, toResponseFacts } from './fields.ts'
+import {
+  type Instruction,
+  type Instructions,
+  readAssertionText,
+  readCorrelationId,
+} from './instruction.ts'
 import type { Log } from './log.ts'
 import type { OriginConnection } from './origin.ts'
 import type { OriginRequest, OriginRequests } from './origin-request.ts'
+import type { Assertion, Assertions } from './sign-on/assertion.ts'
+import { type Authorization, type SignOn, toPersonKey } from './sign-on/sign-on.ts'
 
 /** What all exchanges of a connector share. */
 export interface ExchangeHost {
   readonly instructions: Instructions
   readonly requests: OriginRequests
+  readonly assertions: Assertions
+  readonly signOn: SignOn
   readonly deadlines: Deadlines
   readonly log: Log
   readonly counters: ExchangeCounters
@@ -75,7 +84,12 @@ export class Exchange implements StreamHandler, Timed {
   #upgrade: string | undefined
   #connection: OriginConnection | undefined
   #client: ClientExchange | undefined
+  #relay: ResponseRelay | undefined
   #dialling: AbortController | undefined
+  /** Whom the request is signed on as; undefined: nobody. */
+  #assertion: Assertion | undefined
+  #authorization: Authorization | undefined
+  #challenges = 0
   #retried = false
   #isPipe = false
   #requestEnded = false
@@ -102,14 +116,25 @@ export class Exchange implements StreamHandler, Timed {
     const nowAt = performance.now()
     this.#startedAt = nowAt
     try {
-      const instruction = this.#host.instructions.read(this.#stream.openText)
+      const { openText } = this.#stream
+      const instruction = this.#host.instructions.read(openText)
+      if ('forget' in instruction) {
+        this.#host.signOn.forget(instruction.forget)
+        this.#release()
+        this.#stream.reset(ResetCode.NO_ERROR)
+        return
+      }
       this.#instruction = instruction
       this.#requestEnded = end
       this.#readHead(text, instruction)
       this.#host.deadlines.start(this, instruction.timeoutMs, nowAt)
-      const pooled = instruction.origin.take(nowAt, this.#isRepeatable())
-      if (pooled) this.#send(pooled, nowAt)
-      else this.#dial()
+      const assertionText = readAssertionText(openText)
+      if (assertionText === undefined) {
+        this.#begin(nowAt)
+        return
+      }
+      this.#assertion = this.#readAssertion(assertionText, instruction)
+      this.#signOn()
     } catch (error) {
       this.fail(error)
     }
@@ -203,6 +228,53 @@ export class Exchange implements StreamHandler, Timed {
     this.#request = request
   }
 
+  /** The gateway may have joined what identity said with another request. */
+  #readAssertion(text: string, { applicationId, origin }: Instruction): Assertion {
+    const assertion = this.#host.assertions.read(text)
+    if (assertion.applicationId !== applicationId || assertion.origin !== origin.destination.url)
+      throw new OriginFailure(
+        ResetCode.SIGN_ON_FAILED,
+        `ASSERTION_REFUSED: the sign-on assertion is for ${assertion.origin} of ${assertion.applicationId}, the request for ${origin.destination.url} of ${applicationId}`,
+      )
+    return assertion
+  }
+
+  #signOn(): void {
+    const working = new AbortController()
+    const authorization = this.#host.signOn.authorize(this.#assertion!, {
+      origin: this.#instruction!.origin,
+      isRepeatable: this.#isRepeatable(),
+      challenges: this.#challenges,
+      signal: working.signal,
+    })
+    if (!(authorization instanceof Promise)) {
+      this.#authorization = authorization
+      this.#begin(performance.now())
+      return
+    }
+    this.#dialling = working
+    authorization.then(
+      (made) => {
+        if (this.#over) return
+        this.#dialling = undefined
+        this.#authorization = made
+        try {
+          this.#begin(performance.now())
+        } catch (error) {
+          this.fail(error)
+        }
+      },
+      (error) => this.fail(error),
+    )
+  }
+
+  #begin(nowAt: number): void {
+    const { origin } = this.#instruction!
+    const pooled = origin.take(toPersonKey(this.#assertion), nowAt, this.#isRepeatable())
+    if (pooled) this.#send(pooled, nowAt)
+    else this.#dial()
+  }
+
   #isRepeatable(): boolean {
     return this.#framing.kind === 'none' && idempotent.has(this.#request!.method)
   }
@@ -211,7 +283,7 @@ export class Exchange implements StreamHandler, Timed {
     const dialling = new AbortController()
     this.#dialling = dialling
     const fromAt = performance.now()
-    this.#instruction!.origin.open(dialling.signal).then(
+    this.#instruction!.origin.open(toPersonKey(this.#assertion), dialling.signal).then(
       (connection) => {
         if (this.#over) return connection.http.destroy()
         this.#dialling = undefined
@@ -231,9 +303,12 @@ export class Exchange implements StreamHandler, Timed {
   #send(connection: OriginConnection, nowAt: number): void {
     this.#connection = connection
     this.#sentAt = nowAt
-    const request = this.#request!
+    const request = this.#authorization
+      ? this.#host.requests.withFields(this.#request!, this.#authorization.fields)
+      : this.#request!
     connection.exclusive = request.authenticatesConnection || request.upgrade !== undefined
-    const client = connection.http.request(request, request.framing, new ResponseRelay(this))
+    this.#relay = new ResponseRelay(this)
+    const client = connection.http.request(request, request.framing, this.#relay)
     if (this.#over) return
     this.#client = client
     if (this.#framing.kind === 'none') return
@@ -268,16 +343,44 @@ export class Exchange implements StreamHandler, Timed {
       )
       return
     }
+    const authorization = this.#authorization
+    if (authorization) {
+      const outcome = authorization.readAnswer(statusCode, fields)
+      if (outcome === 'again') {
+        this.#signOnAgain()
+        return
+      }
+      if (outcome === 'refused')
+        throw new OriginFailure(
+          ResetCode.SIGN_ON_FAILED,
+          `SIGN_ON_REFUSED_BY_ORIGIN: the application answered ${statusCode} to the sign-on by ${this.#assertion!.method}`,
+        )
+    }
     this.#host.deadlines.stop(this)
     const nowAt = performance.now()
     const timing = `${tenths(this.#connectMs)};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}`
-    const lines = this.#connection!.responseLines(fields, upgraded)
+    const lines = authorization
+      ? toResponseFacts(fields, upgraded, (name, value) => authorization.isOwnField(name, value))
+          .lines
+      : this.#connection!.responseLines(fields, upgraded)
     const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${lines}`
     this.#request = undefined
     if (upgraded) this.#becomePipe(text)
     else if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
       this.#finish(text)
     else this.#stream.sendHead(text)
+  }
+
+  /** The origin asked who it is, or takes what it was given no more. What it says beside that is for nobody. */
+  #signOnAgain(): void {
+    this.#challenges += 1
+    const client = this.#client!
+    this.#relay!.detach()
+    this.#client = undefined
+    this.#connection = undefined
+    this.#authorization = undefined
+    client.abort()
+    this.#signOn()
   }
 
   onResponseData(chunk: Buffer): void {
@@ -411,46 +514,51 @@ export class Exchange implements StreamHandler, Timed {
  * with it.
  */
 class ResponseRelay implements ResponseSink {
-  readonly #exchange: Exchange
+  /** Undefined when the exchange has no interest in it any more. */
+  #exchange: Exchange | undefined
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange
   }
 
+  detach(): void {
+    this.#exchange = undefined
+  }
+
   onInformational(head: ResponseHead): void {
     try {
-      this.#exchange.onInformational(head)
+      this.#exchange?.onInformational(head)
     } catch (error) {
-      this.#exchange.fail(error)
+      this.#exchange?.fail(error)
     }
   }
 
   onHead(head: ResponseHead, framing: BodyFraming): void {
     try {
-      this.#exchange.onResponseHead(head, framing)
+      this.#exchange?.onResponseHead(head, framing)
     } catch (error) {
-      this.#exchange.fail(error)
+      this.#exchange?.fail(error)
     }
   }
 
   onData(chunk: Buffer): void {
     try {
-      this.#exchange.onResponseData(chunk)
+      this.#exchange?.onResponseData(chunk)
     } catch (error) {
-      this.#exchange.fail(error)
+      this.#exchange?.fail(error)
     }
   }
 
   onEnd(trailers: FieldList): void {
     try {
-      this.#exchange.onResponseEnd(trailers)
+      this.#exchange?.onResponseEnd(trailers)
     } catch (error) {
-      this.#exchange.fail(error)
+      this.#exchange?.fail(error)
     }
   }
 
   onError(error: Error): void {
-    this.#exchange.onOriginError(error)
+    this.#exchange?.onOriginError(error)
   }
 }
 

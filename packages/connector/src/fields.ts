@@ -155,15 +155,20 @@ export interface ResponseFacts {
  * Leaves out what is for one connection only. The codec has checked the form of the fields.
  *
  * @param upgraded for a 101, which keeps its `Connection` and `Upgrade`
+ * @param isOwn whether a field was for us, and is for nobody else
  */
-export function toResponseFacts(fields: FieldList, upgraded: boolean): ResponseFacts {
+export function toResponseFacts(
+  fields: FieldList,
+  upgraded: boolean,
+  isOwn?: (name: string, value: string) => boolean,
+): ResponseFacts {
   let lines = ''
   let authenticates = false
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index]!
     const value = fields[index + 1]!
     const treatment = responseTreatments.of(name)
-    if (treatment === 'drop') continue
+    if (treatment === 'drop' || isOwn?.(name, value)) continue
     if (treatment === 'challenge' && authenticatesConnection(value)) authenticates = true
     lines += `\r\n${name}: ${value}`
   }

@@ -14,6 +14,7 @@ export {
   privateRules,
   type Verdict,
 } from './allow-list.ts'
+export { checkKerberosSignOn } from './check.ts'
 export { describeProxy, parseProxyUrl } from './connect-proxy.ts'
 export { type Connector, type ConnectorOptions, startConnector } from './connector.ts'
 export type { Resolve } from './dial.ts'
@@ -21,6 +22,8 @@ export { type Enrolment, type EnrolOptions, enroll } from './enroll.ts'
 export { ConnectorError, type ConnectorErrorCode } from './errors.ts'
 export type { Log } from './log.ts'
 export { defaultOriginLimits, type OriginLimits } from './origin.ts'
+export type { KerberosStep } from './sign-on/kerberos-check.ts'
+export type { KerberosSettings } from './sign-on/kerberos-settings.ts'
 export { type ConnectorSettings, type ConnectorState, isEnrolled, readState } from './state.ts'
 export { type ConnectorStatus, readStatus } from './status.ts'
 export type { TunnelStatus } from './tunnel-keeper.ts'

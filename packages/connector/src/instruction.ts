@@ -15,12 +15,17 @@ export interface Instruction {
   readonly upgrade: boolean
 }
 
+/** Of whom nothing is to be kept any more: the JSON part of OPEN of a stream that asks for nothing else. */
+export interface Forgetting {
+  readonly forget: { readonly users: readonly string[]; readonly sessions: readonly string[] }
+}
+
 const maxKept = 1_024
 const maxTimeoutMs = 86_400_000
 
 /**
- * Reads OPEN payloads, each byte one latin1 character: one byte of length, the correlation id in ASCII, JSON. The JSON is the same
- * for every request of an application, so what it means is remembered by its bytes.
+ * Reads OPEN payloads, each byte one latin1 character: one byte of length, the correlation id in ASCII, JSON, and perhaps a line feed and a
+ * sign-on assertion. The JSON is the same for every request of an application, so what it means is remembered by its bytes.
  */
 export class Instructions {
   readonly #origins: Origins
@@ -34,11 +39,14 @@ export class Instructions {
    * @throws OriginFailure `PROTOCOL_ERROR` when it cannot be read, `DESTINATION_FORBIDDEN` when it
    *   names no origin
    */
-  read(openText: string): Instruction {
-    const text = openText.slice(1 + idLengthOf(openText))
+  read(openText: string): Instruction | Forgetting {
+    const start = 1 + idLengthOf(openText)
+    const end = openText.indexOf('\n', start)
+    const text = openText.slice(start, end < 0 ? undefined : end)
     const known = this.#known.get(text)
     if (known) return known
     const instruction = this.#parse(Buffer.from(text, 'latin1').toString('utf8'))
+    if ('forget' in instruction) return instruction
     if (this.#known.size >= maxKept) {
       const [oldest] = this.#known.keys()
       this.#known.delete(oldest!)
@@ -47,13 +55,14 @@ export class Instructions {
     return instruction
   }
 
-  #parse(text: string): Instruction {
+  #parse(text: string): Instruction | Forgetting {
     let value: unknown
     try {
       value = JSON.parse(text)
     } catch (cause) {
       throw new OriginFailure(ResetCode.PROTOCOL_ERROR, 'the instruction is no JSON', { cause })
     }
+    if (isForgetting(value)) return value
     if (!isInstruction(value))
       throw new OriginFailure(ResetCode.PROTOCOL_ERROR, 'the instruction has an unknown form')
     return {
@@ -88,6 +97,20 @@ function isInstruction(value: unknown): value is WireInstruction {
     timeoutMs <= maxTimeoutMs &&
     (upgrade === undefined || typeof upgrade === 'boolean')
   )
+}
+
+function isForgetting(value: unknown): value is Forgetting {
+  if (typeof value !== 'object' || value === null || !('forget' in value)) return false
+  const { users, sessions } = (value.forget ?? {}) as Record<string, unknown>
+  return [users, sessions].every(
+    (list) => Array.isArray(list) && list.every((id) => typeof id === 'string'),
+  )
+}
+
+/** The sign-on assertion of an OPEN payload; undefined when it has none. */
+export function readAssertionText(openText: string): string | undefined {
+  const end = openText.indexOf('\n', 1 + idLengthOf(openText))
+  return end < 0 ? undefined : openText.slice(end + 1)
 }
 
 /** The exchange id by which both logs name a request. Printable ASCII only: it goes into logs. */

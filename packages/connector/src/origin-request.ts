@@ -11,6 +11,8 @@ import { filterRequestFields, type RequestFacts } from './fields.ts'
 /** A request for an origin, read and checked, with its field lines as they are to be sent. */
 export interface OriginRequest extends Omit<RequestHead, 'fields'> {
   readonly fields: RequestLines
+  /** The fields that `fields` were made of, but for `Connection` and `Upgrade`. */
+  readonly list: FieldList
   readonly framing: BodyFraming
   /** What it asks to switch to, when it may ask that. */
   readonly upgrade: string | undefined
@@ -52,9 +54,35 @@ export class OriginRequests {
       target,
       versionMinor,
       fields: lines,
+      list: facts.fields,
       framing,
       upgrade,
       authenticatesConnection,
+    }
+  }
+
+  /**
+   * The same request with fields of sign-on, which take the place of any that the gateway sent by their names.
+   *
+   * @param signOnFields name, value, name, value ...
+   * @throws Http1Error `HTTP1_HEAD_INVALID`
+   */
+  withFields(request: OriginRequest, signOnFields: FieldList): OriginRequest {
+    const ours = new Set<string>()
+    for (let index = 0; index < signOnFields.length; index += 2)
+      ours.add(signOnFields[index]!.toLowerCase())
+    const { framing, upgrade } = request
+    const kept: FieldList = []
+    for (let index = 0; index < request.list.length; index += 2)
+      if (!ours.has(request.list[index]!.toLowerCase()))
+        kept.push(request.list[index]!, request.list[index + 1]!)
+    kept.push(...signOnFields)
+    if (upgrade !== undefined) kept.push('Connection', 'Upgrade', 'Upgrade', upgrade)
+    return {
+      ...request,
+      list: kept,
+      fields: formatRequestLines(kept, framing),
+      authenticatesConnection: false,
     }
   }
 

@@ -65,6 +65,8 @@ export class OriginConnection {
   readonly http: ClientConnection
   readonly openedAt: number
   idleSince = 0
+  /** Whose credentials it carries; '' when nobody's. It serves nobody else. */
+  readonly person: string
   /** It has carried a request before the current one. */
   reused = false
   /**
@@ -79,8 +81,9 @@ export class OriginConnection {
   #answerFields: FieldList | undefined
   #answer: ResponseFacts | undefined
 
-  constructor(http: ClientConnection, openedAt: number) {
+  constructor(http: ClientConnection, openedAt: number, person: string) {
     this.http = http
+    this.person = person
     this.openedAt = openedAt
   }
 
@@ -131,16 +134,19 @@ export class Origin {
   /**
    * Takes the connection that was used last.
    *
+   * @param person whose credentials it shall carry; '' for nobody's
    * @param nowAt as `performance.now()`
    * @param repeatable whether the request may be sent again if the connection turns out to be dead
    */
-  take(nowAt: number, repeatable: boolean): OriginConnection | undefined {
+  take(person: string, nowAt: number, repeatable: boolean): OriginConnection | undefined {
     const { freshMs, maxAgeMs } = this.#network.limits
     for (;;) {
-      const connection = this.#idle.at(-1)
+      let index = this.#idle.length - 1
+      while (index >= 0 && this.#idle[index]!.person !== person) index -= 1
+      const connection = this.#idle[index]
       if (!connection) return undefined
       if (!repeatable && nowAt - connection.idleSince > freshMs) return undefined
-      this.#idle.pop()
+      this.#idle.splice(index, 1)
       if (connection.http.reusable && nowAt - connection.openedAt <= maxAgeMs) {
         connection.reused = true
         return connection
@@ -152,9 +158,10 @@ export class Origin {
   /**
    * Opens a connection to an address that the allow-list permits.
    *
+   * @param person as for `take`
    * @throws OriginFailure, or the error of the network or of TLS; the signal's reason
    */
-  async open(signal: AbortSignal): Promise<OriginConnection> {
+  async open(person: string, signal: AbortSignal): Promise<OriginConnection> {
     const addresses = await this.#resolve()
     const socket = await this.#dial(addresses, signal)
     let stream: Socket | TLSSocket = socket
@@ -176,7 +183,7 @@ export class Origin {
       stream.destroy()
       throw signal.reason ?? new OriginFailure(ResetCode.CANCELLED, 'the connector is stopping')
     }
-    return this.#adopt(stream)
+    return this.#adopt(stream, person)
   }
 
   /** Destroys what is unused; connections in use end with their exchange. */
@@ -223,10 +230,10 @@ export class Origin {
     throw failure
   }
 
-  #adopt(stream: Socket | TLSSocket): OriginConnection {
+  #adopt(stream: Socket | TLSSocket, person: string): OriginConnection {
     const http = new ClientConnection(stream, this.#network.clientOptions)
     this.#network.onSocket(stream)
-    const connection = new OriginConnection(http, performance.now())
+    const connection = new OriginConnection(http, performance.now(), person)
     this.#all.add(connection)
     http.onIdle = () => this.#keep(connection)
     http.onClose = () => this.#forget(connection)
@@ -234,10 +241,13 @@ export class Origin {
   }
 
   #keep(connection: OriginConnection): void {
-    if (connection.exclusive || this.#closed || this.#idle.length >= this.#network.limits.maxIdle) {
+    const { maxIdle } = this.#network.limits
+    if (connection.exclusive || this.#closed || maxIdle === 0) {
       connection.http.destroy()
       return
     }
+    // That of a person who will not come back must not keep others from being kept.
+    if (this.#idle.length >= maxIdle) this.#idle.shift()!.http.destroy()
     connection.idleSince = performance.now()
     this.#idle.push(connection)
   }

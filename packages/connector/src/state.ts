@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { checkAuthorities } from './certificate.ts'
 import { ConnectorError, findErrorCode } from './errors.ts'
+import { findKerberosProblems, type KerberosSettings } from './sign-on/kerberos-settings.ts'
 
 /** What enrolment leaves behind, and what an administrator may edit: `connector.json`. */
 export interface ConnectorSettings {
@@ -28,6 +29,8 @@ export interface ConnectorSettings {
   originProxy?: string
   /** Absolute path of a PEM file: a private CA that origins' certificates come from. */
   originCaFile?: string
+  /** Accounts by which people are signed on by Kerberos; an SPN goes to the first that is for it. */
+  kerberos?: readonly KerberosSettings[]
 }
 
 /** Everything in the state directory. */
@@ -191,7 +194,8 @@ function findProblems(value: unknown): string[] {
   const { allow } = settings
   if (!Array.isArray(allow) || !allow.every((rule) => typeof rule === 'string'))
     problems.push('allow: must be a list of rules')
-  const known = new Set<string>([...required, ...optional, 'allow'])
+  if (settings.kerberos !== undefined) problems.push(...findKerberosProblems(settings.kerberos))
+  const known = new Set<string>([...required, ...optional, 'allow', 'kerberos'])
   for (const key of Object.keys(settings)) if (!known.has(key)) problems.push(`${key}: is unknown`)
   return problems
 }

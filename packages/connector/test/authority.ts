@@ -25,6 +25,8 @@ export interface Names {
   uri?: string
   notBeforeAt?: number
   notAfterAt?: number
+  /** Extended key usage; of a client with `uri`, of a server without, unless given. */
+  usages?: string[]
 }
 
 /** A certificate authority of a test. */
@@ -71,7 +73,7 @@ export class Authority {
   }
 
   #sign(publicKey: webcrypto.CryptoKey, names: Names): Promise<X509Certificate> {
-    const { dns = [], ip = [], uri, notBeforeAt, notAfterAt } = names
+    const { dns = [], ip = [], uri, notBeforeAt, notAfterAt, usages } = names
     return X509CertificateGenerator.create({
       serialNumber: serial(),
       subject: 'CN=leaf',
@@ -82,9 +84,9 @@ export class Authority {
       signingKey: this.#key,
       signingAlgorithm: p256,
       extensions: [
-        new ExtendedKeyUsageExtension([
-          uri ? ExtendedKeyUsage.clientAuth : ExtendedKeyUsage.serverAuth,
-        ]),
+        new ExtendedKeyUsageExtension(
+          usages ?? [uri ? ExtendedKeyUsage.clientAuth : ExtendedKeyUsage.serverAuth],
+        ),
         new SubjectAlternativeNameExtension([
           ...dns.map((value) => ({ type: 'dns' as const, value })),
           ...ip.map((value) => ({ type: 'ip' as const, value })),

@@ -44,10 +44,13 @@ export interface AuthoritySettings {
   lifetimeMs: number
 }
 
+/** RFC 9336: neither a server's nor a client's certificate. */
+export const documentSigning = '1.3.6.1.5.5.7.3.36'
+
 export interface LeafSettings {
   subject: JsonName
   names: JsonGeneralName[]
-  usage: ExtendedKeyUsage
+  usage: ExtendedKeyUsage | typeof documentSigning
   lifetimeMs: number
 }
 

@@ -27,6 +27,7 @@ import type { Log } from './log.ts'
 import { Refusals } from './refusals.ts'
 import { Rereading } from './rereading.ts'
 import { keepAuditShort } from './retention.ts'
+import { SignOnKey } from './sign-on-key.ts'
 import {
   type CertificateFacts,
   type ConfiguredCertificate,
@@ -113,6 +114,8 @@ export interface Control {
   readonly connectorCa: { certificatePem: string; fingerprint: string }
   /** Key and certificate chain, root included, of `connect.<base>`. */
   connectServerContext(): { key: string; cert: string }
+  /** By which identity tells connectors who a person is; the same promise until it is renewed. PEM. */
+  signOnKey(): Promise<{ keyPem: string; certificatePem: string }>
   /** Trust anchor for browsers, constrained to the base domain. */
   readonly webCa: { certificatePem: string }
   /**
@@ -224,6 +227,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     clock,
     log,
   )
+  const signOnKey = new SignOnKey({
+    db: store.db,
+    keyFile,
+    authority: authorities.connector,
+    baseDomain,
+    clock,
+  })
   let trimming: Promise<unknown> = Promise.resolve()
   // Another process may have made the key: cookies sealed with it come here too.
   const rereadingKeys = new Rereading(
@@ -268,6 +278,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     authenticateConnector: (certificate) => authentication.authenticate(certificate),
     handleEnrolment: (request, response) => enrolment.handle(request, response),
     ...facesOf(authorities),
+    signOnKey: () => signOnKey.current(),
     serverContext: (host) => certificates.find(host),
     certificateFacts: () => certificates.facts(),
     replaceCertificate: (index, pem) => certificates.replace(index, pem),

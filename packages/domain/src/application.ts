@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { kerberosSignOnSchema } from './sign-on/kerberos.ts'
 
 /**
  * One published web application, as an administrator writes it and as the store keeps it.
@@ -148,6 +149,7 @@ export const signOnHeadersSchema = z
 export const signOnSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('none') }),
   z.strictObject({ method: z.literal('headers'), headers: signOnHeadersSchema }),
+  kerberosSignOnSchema,
 ])
 
 /** Descriptions go into the help, the reference and the JSON schema of objects. */
@@ -237,6 +239,7 @@ export type Application = z.output<typeof applicationSchema>
 /** An application as it may be written: what has a default may be left out. */
 export type ApplicationInput = z.input<typeof applicationSchema>
 export type SignOn = z.output<typeof signOnSchema>
+export type SignOnMethod = SignOn['method']
 export type HeaderClaim = (typeof headerClaims)[number]
 
 /** An application together with the users and groups assigned to it. */

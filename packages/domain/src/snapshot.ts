@@ -1,4 +1,5 @@
 import type { Application, AssignedApplication } from './application.ts'
+import { toServicePrincipalName } from './sign-on/kerberos.ts'
 import { parseTarget, type RequestTarget, readPath, TargetError } from './target.ts'
 
 /** One thing that is wrong with a configuration, and where. */
@@ -245,6 +246,18 @@ function compile({ application, principalIds }: AssignedApplication): CompiledAp
   }
 }
 
+function findSignOnProblem({ application, internalHost }: CompiledApplication): string | undefined {
+  const { signOn } = application
+  if (signOn.method !== 'kerberos') return undefined
+  if (application.preAuthentication !== 'identity')
+    return 'kerberos signs on the person who signed in, whom passthrough does not ask for'
+  const pattern = signOn.kerberosServicePrincipalName
+  const host = internalHost.replace(/^\*/, 'any')
+  if (toServicePrincipalName(pattern, host) === undefined)
+    return `${pattern} does not cover the host ${internalHost} of the internal URL`
+  return undefined
+}
+
 /**
  * Compiles and validates a configuration as a whole.
  *
@@ -274,6 +287,8 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
       say('externalUrl', `must use port ${input.port}, on which the service is reached`)
     if (compiled.internalHost.startsWith('*.') && !externalHost.startsWith('*.'))
       say('internalUrl', 'may be a wildcard only if the external URL is one')
+    const signOnProblem = findSignOnProblem(compiled)
+    if (signOnProblem) say('signOn', signOnProblem)
     let host = routes.get(externalHost)
     if (!host) {
       host = { byPath: new Map(), depth: 0, hasCapitals: false }

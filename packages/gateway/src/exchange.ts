@@ -33,12 +33,14 @@ import {
   reasonFailures,
   resetFailures,
   toRequestError,
+  toUnavailable,
 } from './failures.ts'
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { handleReserved } from './reserved.ts'
 import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
+import { signsOnAtConnector } from './sign-on-assertions.ts'
 import {
   readTiming,
   type Translation,
@@ -94,11 +96,13 @@ export class Exchange implements StreamHandler, Translation {
   #setCookie: string | undefined
   #phase: Phase = 'waiting'
   #destination: Destination | undefined
+  /** Of the person, for the destination; '' when the connector need not know who it is. */
+  #assertion: { destination: Destination; token: string } | undefined
   #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #refused: Set<ConnectedTunnel> | undefined
   /** Head of a request that no connector has accepted yet, and that another one may get. */
-  #unaccepted: string | undefined
+  #unaccepted: { head: string; assertion: string } | undefined
   /** It asks for a WebSocket, and the origin has not said no. */
   #upgrade = false
   #receiving = false
@@ -367,6 +371,11 @@ export class Exchange implements StreamHandler, Translation {
     const view = gateway.view()
     const destination = view.destination(this.match!)
     this.#destination = destination
+    const assertion = signsOnAtConnector(compiled) ? this.#findAssertion(destination) : ''
+    if (assertion === undefined) {
+      this.#whenDone(this.#readAssertion(destination))
+      return
+    }
     this.#upgrade = server.upgradeRequested && isWebSocket(request.method, request.fields)
     const fields = this.#fields!
     if (!fields.expectsNothingElse)
@@ -392,6 +401,7 @@ export class Exchange implements StreamHandler, Translation {
                 : '',
           upgrade: key.upgrade,
           expectContinue: server.expectsContinue,
+          dropsAuthorization: assertion !== '',
           signOnLines: key.signOnLines,
         },
         view.fieldFilter,
@@ -402,7 +412,35 @@ export class Exchange implements StreamHandler, Translation {
     this.#requestEnded = !this.#upgrade && !hasBody
     this.checkedAt = this.at
     gateway.open.add(this)
-    this.#openStream(head)
+    this.#openStream(head, assertion)
+  }
+
+  #findAssertion(destination: Destination): string | undefined {
+    if (this.#assertion?.destination === destination) return this.#assertion.token
+    return this.gateway.assertions.find(this.session!, this.match!, destination)
+  }
+
+  async #readAssertion(destination: Destination): Promise<void> {
+    const { gateway } = this
+    const session = this.session!
+    let ended = false
+    try {
+      const token = await gateway.assertions.read(session, this.match!, destination)
+      this.#assertion = { destination, token }
+    } catch (cause) {
+      ended = (cause as { code?: unknown }).code === 'SESSION_ENDED'
+      if (!ended)
+        throw (
+          toUnavailable(cause) ??
+          new RequestError('SIGN_ON_FAILED', 'identity does not say who the person is', { cause })
+        )
+      gateway.sessions.noteEnded(session.sessionId, gateway.options.clock())
+    }
+    if (this.#isEnded) return
+    // Configuration and access may have changed meanwhile.
+    this.match = gateway.view().findApplication(this.host, this.target!)
+    if (ended || gateway.sessions.hasEnded(session)) this.#decide(undefined, 'session-ended')
+    else this.#decide(session, 'session-missing')
   }
 
   #signOnLines(compiled: CompiledApplication): string {
@@ -416,11 +454,12 @@ export class Exchange implements StreamHandler, Translation {
   }
 
   /** @throws RequestError when no connector is left that has not refused */
-  #openStream(head: string): void {
+  #openStream(head: string, assertion: string): void {
     const { gateway } = this
     const { connectorGroup } = this.compiled.application
-    const destination = this.#destination!
-    const instruction = this.#upgrade ? destination.upgradeInstruction : destination.instruction
+    const { upgradeInstruction, instruction: plainInstruction } = this.#destination!
+    const instruction = this.#upgrade ? upgradeInstruction : plainInstruction
+    const openText = toOpenText(this.id, instruction, assertion)
     for (;;) {
       const tunnel = gateway.tunnels.pick(connectorGroup, this.#refused)
       if (!tunnel)
@@ -430,7 +469,7 @@ export class Exchange implements StreamHandler, Translation {
         )
       this.#tunnel = tunnel
       try {
-        this.#stream = tunnel.session.openStream(toOpenText(this.id, instruction), this)
+        this.#stream = tunnel.session.openStream(openText, this)
         break
       } catch (error) {
         if (!(error instanceof TunnelError)) throw error
@@ -438,7 +477,7 @@ export class Exchange implements StreamHandler, Translation {
         this.#noteRefused(tunnel)
       }
     }
-    this.#unaccepted = head
+    this.#unaccepted = { head, assertion }
     this.#stream.sendHead(head, this.#requestEnded)
   }
 
@@ -604,10 +643,10 @@ export class Exchange implements StreamHandler, Translation {
     if (this.#isEnded) return
     this.#stream = undefined
     try {
-      const head = this.#unaccepted
-      if (error.retryable && head !== undefined) {
+      const again = this.#unaccepted
+      if (error.retryable && again) {
         this.#noteRefused(this.#tunnel!)
-        this.#openStream(head)
+        this.#openStream(again.head, again.assertion)
       } else if (error.resetCode === ResetCode.NO_ERROR && this.#responseEnded) this.#endPipe()
       else throw new RequestError(failureOf(error), error.detail ?? error.message)
     } catch (failure) {
@@ -788,9 +827,10 @@ function checkMethod(method: string): void {
     throw new RequestError('METHOD_NOT_IMPLEMENTED', `${method} is not relayed`)
 }
 
-/** Length of the correlation ID, the ID, the instruction; each byte one latin1 character. */
-function toOpenText(id: string, instruction: string): string {
-  return String.fromCharCode(id.length) + id + instruction
+/** Length of the correlation ID, the ID, the instruction, and a line for the assertion; each byte one latin1 character. */
+function toOpenText(id: string, instruction: string, assertion: string): string {
+  const text = String.fromCharCode(id.length) + id + instruction
+  return assertion === '' ? text : `${text}\n${assertion}`
 }
 
 function connectorFailed(message: string): RequestError {

@@ -7,6 +7,7 @@ import type { AccessRecord } from './access-record.ts'
 import { TrustedProxies } from './addresses.ts'
 import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
+import { EndedPeople } from './ended-people.ts'
 import type { Exchange } from './exchange.ts'
 import { type AccessFeed, FeedWatch } from './feed-watch.ts'
 import { OpenExchanges } from './open-exchanges.ts'
@@ -15,12 +16,13 @@ import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-
 import { type SessionSource, Sessions } from './sessions.ts'
 import { SignIn, type SignInProvider } from './sign-in.ts'
 import { SignOn } from './sign-on.ts'
+import { SignOnAssertions, type SignOnSource } from './sign-on-assertions.ts'
 import { type Tracing, traceFields } from './trace.ts'
 import { type ConnectedTunnel, TunnelPool } from './tunnels.ts'
 import { View } from './view.ts'
 
 /** Identity, as far as the gateway needs it. */
-export interface IdentityProvider extends SignInProvider, SessionSource {
+export interface IdentityProvider extends SignInProvider, SessionSource, SignOnSource {
   /** Ends a sign-in and every session that came of it. */
   endSession(sessionId: string, reason: string): Promise<void>
   /** The sessions were in use in the minute before the instant. */
@@ -95,6 +97,7 @@ export class Gateway {
   readonly sessionCookies: SessionCookies
   readonly signIn: SignIn
   readonly signOn = new SignOn()
+  readonly assertions: SignOnAssertions
   readonly cookieNames: CookieNames
   readonly trustedProxies: TrustedProxies
   /** Requests that are being relayed. */
@@ -113,6 +116,7 @@ export class Gateway {
   #decidedBy: Snapshot
   #cannotRead = false
   #changedUsers = new Set<string>()
+  readonly #endedPeople = new EndedPeople()
   readonly #toRetry = new Set<Exchange>()
   #look: NodeJS.Immediate | undefined
   #drained: Promise<void> | undefined
@@ -123,6 +127,7 @@ export class Gateway {
     this.options = options
     this.#http = options.http ?? {}
     this.sessions = new Sessions(options.identity)
+    this.assertions = new SignOnAssertions(options.identity, () => options.clock())
     this.feed = new FeedWatch({
       feed: options.feed,
       limitMs: options.feedSilenceLimitMs,
@@ -163,6 +168,8 @@ export class Gateway {
   /** Takes a tunnel of a connector that has been authenticated. @returns to be called when it has closed */
   addTunnel(tunnel: ConnectedTunnel): () => void {
     this.tunnels.add(tunnel)
+    // It may be new, and then no assertion is addressed to it yet.
+    this.assertions.forget()
     return () => this.tunnels.delete(tunnel)
   }
 
@@ -174,6 +181,7 @@ export class Gateway {
   /** Takes in an event of the feed. To be subscribed before `start`. */
   apply(event: AccessEvent): void {
     this.sessions.apply(event)
+    if (this.view().signsOnAtConnectors) this.#endedPeople.note(event)
     switch (event.kind) {
       case 'feed-interrupted':
         this.feed.interrupted()
@@ -183,6 +191,7 @@ export class Gateway {
         break
       case 'connector-moved':
         this.tunnels.move(event.connectorId, event.connectorGroup)
+        this.assertions.forget()
         this.feed.overtaken()
         break
       case 'configuration-changed':
@@ -233,6 +242,7 @@ export class Gateway {
     this.#look ??= setImmediate(() => {
       this.#look = undefined
       const nowAt = this.options.clock()
+      this.#endedPeople.tell(this.tunnels.all())
       const changed = this.#changedUsers
       this.#changedUsers = new Set()
       for (const exchange of this.open) {

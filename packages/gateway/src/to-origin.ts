@@ -148,6 +148,8 @@ export interface OriginRequest {
   /** Whether the connection shall become a WebSocket. */
   upgrade: boolean
   expectContinue: boolean
+  /** The connector says who the person is, and nobody else. */
+  dropsAuthorization: boolean
   /** Fields of sign-on, each with a CRLF in front. */
   signOnLines: string
 }
@@ -169,6 +171,7 @@ export function toOriginLines(request: OriginRequest, filter: FieldFilter): stri
     const treatment = filter.treatmentOf(name)
     if (treatment === 'keep') {
       if (nominated?.has(name.toLowerCase())) continue
+      if (request.dropsAuthorization && canonicalFieldName(name) === 'authorization') continue
       text += `\r\n${name}: ${fields[index + 1]}`
     } else if (treatment === 'cookie') {
       const kept = withoutOurCookies(fields[index + 1]!)

@@ -7,6 +7,7 @@ import {
   type Snapshot,
 } from '@sallyport/domain'
 import { copyText } from './field-names.ts'
+import { signsOnAtConnector } from './sign-on-assertions.ts'
 import { FieldFilter } from './to-origin.ts'
 
 /** Where an application's requests go, by the names that origin and connector know. */
@@ -29,6 +30,8 @@ export class View {
   readonly snapshot: Snapshot
   readonly fieldFilter: FieldFilter
   readonly portal: Match
+  /** Whether connectors keep anything of people who use an application. */
+  readonly signsOnAtConnectors: boolean
   readonly #ofExactHosts = new Map<CompiledApplication, Destination>()
   readonly #ofLabels = new Map<string, Destination>()
   /** By external host; few applications have one. */
@@ -38,6 +41,7 @@ export class View {
   constructor(snapshot: Snapshot, ownFields?: ReadonlySet<string>) {
     this.snapshot = snapshot
     this.fieldFilter = new FieldFilter(snapshot, ownFields)
+    this.signsOnAtConnectors = [...snapshot.applications.values()].some(signsOnAtConnector)
     this.portal = { compiled: portalApplication(snapshot), label: undefined }
     for (const { application, externalHost } of snapshot.applications.values()) {
       const { idleLimitMs = Number.POSITIVE_INFINITY } = application

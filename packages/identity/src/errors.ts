@@ -9,6 +9,10 @@ export type IdentityErrorCode =
   | 'NONCE_MISMATCH'
   /** The session ended before its code was redeemed. */
   | 'SESSION_ENDED'
+  /** Nobody signs the person on to the application; the message says why. */
+  | 'SIGN_ON_REFUSED'
+  /** The directory does not say by which name the application knows the person. */
+  | 'SIGN_ON_NAME_MISSING'
 
 export class IdentityError extends Error {
   override readonly name = 'IdentityError'

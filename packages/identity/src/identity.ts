@@ -13,6 +13,7 @@ import { type RedeemRequest, redeemCode } from './redeem.ts'
 import { createServer } from './server.ts'
 import { SignInForm } from './sign-in.ts'
 import { recordSessionEnd, SignInAudit } from './sign-in-audit.ts'
+import { type SignOnAssertion, SignOnAssertions, type SignOnRequest } from './sign-on-assertion.ts'
 import { loadSigningKeys } from './signing-keys.ts'
 import { tenantNames } from './tenant-path.ts'
 import type { Log } from './visit.ts'
@@ -30,6 +31,8 @@ export interface IdentityOptions {
     cookies(lifetimeMs: number): readonly { secret: Buffer }[]
     /** Client secrets are derived from it: nothing to store, nothing to leak from the store. */
     clientSecret: Buffer
+    /** By which connectors know what identity says; PEM. */
+    signOn(): Promise<{ keyPem: string; certificatePem: string }>
   }
   seal(purpose: string, bytes: Buffer): string
   open(purpose: string, sealed: string): Buffer
@@ -78,6 +81,12 @@ export interface Identity {
    * @returns undefined when it has ended or expired, or its user is disabled, deleted or has a newer epoch
    */
   readSession(sessionId: string, nowAt?: number): Promise<IdentitySession | undefined>
+  /**
+   * Tells a connector who the person is.
+   *
+   * @throws IdentityError `SESSION_ENDED`, `SIGN_ON_REFUSED`, `SIGN_ON_NAME_MISSING`
+   */
+  signOnAssertion(request: SignOnRequest): Promise<SignOnAssertion>
   /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
   endSession(sessionId: string, reason: string): Promise<void>
   /** Notes for lists that the sessions were in use at the instant. */
@@ -155,6 +164,13 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     endSession,
   })
   const ownSessions = new OwnSessions({ db, provider, portalOrigin, clock, endSession })
+  const signOnAssertions = new SignOnAssertions({
+    store,
+    snapshot,
+    clock,
+    issuer: loginOrigin,
+    readKey: () => options.keys.signOn(),
+  })
   const server = await createServer({
     provider,
     signInForm,
@@ -185,6 +201,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     redeem: (request) =>
       redeemCode(request, { server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
+    signOnAssertion: (request) => signOnAssertions.make(request),
     endSession,
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
     portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),

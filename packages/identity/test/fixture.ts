@@ -21,6 +21,8 @@ import {
   startIdentity,
 } from '../src/index.ts'
 
+import { signOnPair } from './sign-on-pair.ts'
+
 export const loginOrigin = 'https://login.example.test'
 export const tenantId = '0f1e2d3c-4b5a-4968-8776-655443322110'
 export const password = 'correct horse battery staple'
@@ -44,7 +46,7 @@ export interface Fixture {
   errors: unknown[]
   hr: Published
   wiki: Published
-  publish(name: string, more?: Partial<ApplicationInput>): Published
+  publish(name: string, more?: Partial<ApplicationInput> & { principalIds?: string[] }): Published
   /** Where logout tokens may go; read when identity starts. */
   logout: LogoutDestinations
   addUser(userName: string, enabled?: boolean): Promise<string>
@@ -65,14 +67,14 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
   const store = await openStore({ kind: 'sqlite', file: join(folder, 'sallyport.db') })
   const applications: {
     application: ReturnType<typeof applicationSchema.parse>
-    principalIds: []
+    principalIds: string[]
   }[] = []
   let snapshot: Snapshot
   const compile = () => {
     snapshot = compileSnapshot({ applications, baseDomain: 'example.test', port: 443, version: 1 })
   }
   compile()
-  const publish = (name: string, more: Partial<ApplicationInput> = {}): Published => {
+  const publish: Fixture['publish'] = (name, { principalIds = [], ...more } = {}) => {
     const application = applicationSchema.parse({
       id: randomUUID(),
       name,
@@ -81,7 +83,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       internalUrl: `http://${name}.internal/`,
       ...more,
     })
-    applications.push({ application, principalIds: [] })
+    applications.push({ application, principalIds })
     compile()
     return {
       id: application.id,
@@ -95,7 +97,11 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
   const errors: unknown[] = []
   store.feed.subscribe((event) => events.push(event))
   const cookieKeys = [{ secret: randomBytes(32) }]
-  const keys = { cookies: () => cookieKeys, clientSecret: Buffer.alloc(32, 7) }
+  const keys = {
+    cookies: () => cookieKeys,
+    clientSecret: Buffer.alloc(32, 7),
+    signOn: async () => signOnPair,
+  }
   const logout: LogoutDestinations = { allow: [], authorities: [] }
   const start = () =>
     startIdentity({

@@ -68,6 +68,21 @@ export async function findConnectorsByName(
   return (await select(db).where('connector.name', '=', name).execute()).map(toConnector)
 }
 
+/** So many are addressed at once; those that were there last go before. */
+const limitAddressed = 100
+
+/** IDs of the connectors of a group that are not revoked. */
+export async function listActiveIds(db: Kysely<Database>, groupName: string): Promise<string[]> {
+  const rows = await select(db)
+    .where('connectorGroup.name', '=', groupName)
+    .where('connector.revokedAt', 'is', null)
+    .orderBy('connector.lastSeenAt', 'desc')
+    .orderBy('connector.enrolledAt', 'desc')
+    .limit(limitAddressed)
+    .execute()
+  return rows.map(({ id }) => id)
+}
+
 /** By name, revoked ones too. */
 export async function listConnectors(db: Kysely<Database>): Promise<Connector[]> {
   const rows = await select(db)

@@ -4,12 +4,14 @@ import { StoreError } from './errors.ts'
 import * as tables from './migrations/0001-tables.ts'
 import * as sessionUse from './migrations/0002-session-use.ts'
 import * as feed from './migrations/0003-feed.ts'
+import * as onPremises from './migrations/0004-on-premises.ts'
 
 /** In the order of their names; never edited once released, only added to. */
 const migrations: Record<string, Migration> = {
   '0001-tables': tables,
   '0002-session-use': sessionUse,
   '0003-feed': feed,
+  '0004-on-premises': onPremises,
 }
 
 /**

@@ -12,6 +12,9 @@ export interface Database {
     userName: string
     displayName: string
     mail: string | null
+    onPremisesUserPrincipalName: string | null
+    onPremisesSamAccountName: string | null
+    onPremisesDomainName: string | null
     /** argon2id in PHC string form; null: cannot sign in with a password. */
     passwordHash: string | null
     enabled: number

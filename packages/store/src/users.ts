@@ -1,5 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { AccessEvent } from '@sallyport/domain'
+import {
+  type AccessEvent,
+  type OnPremises,
+  type OnPremisesAttribute,
+  onPremisesAttributes,
+} from '@sallyport/domain'
 import type { Kysely, Selectable } from 'kysely'
 import { deleteOidcModelsOfUser } from './oidc-model.ts'
 import { prepare, type Slots } from './prepare.ts'
@@ -7,7 +12,7 @@ import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
 
 /** One person in the directory. Instants are epoch milliseconds. */
-export interface User {
+export interface User extends OnPremises {
   id: string
   /** Lower case; what people type to sign in. */
   userName: string
@@ -63,7 +68,7 @@ export async function createUser(
     mail?: string | undefined
     passwordHash?: string | undefined
     enabled?: boolean
-  },
+  } & OnPremises,
   nowAt: number,
 ): Promise<User | undefined> {
   const userName = toUserName(input.userName)
@@ -75,6 +80,7 @@ export async function createUser(
       userName,
       displayName: input.displayName,
       mail: input.mail ?? null,
+      ...toOnPremises((name) => input[name] ?? null),
       passwordHash: input.passwordHash ?? null,
       enabled: input.enabled === false ? 0 : 1,
       signInEpoch: 1,
@@ -223,11 +229,13 @@ export async function replacePasswordHash(
     .execute()
 }
 
-/** `mail: null` removes it. */
+/** What is null is removed. */
 export async function updateUser(
   db: Kysely<Database>,
   id: string,
-  changes: { displayName?: string; mail?: string | null },
+  changes: { displayName?: string; mail?: string | null } & {
+    [Name in OnPremisesAttribute]?: string | null
+  },
   nowAt: number,
 ): Promise<Change> {
   const row = await db
@@ -299,10 +307,20 @@ function toUser(row: Selectable<Database['user']>): User {
     userName: row.userName,
     displayName: row.displayName,
     mail: row.mail ?? undefined,
+    ...toOnPremises((name) => row[name] ?? undefined),
     enabled: row.enabled === 1,
     hasPassword: row.passwordHash !== null,
     signInEpoch: row.signInEpoch,
     createdAt: row.createdAt,
     updatedAt: row.updatedAt,
   }
+}
+
+function toOnPremises<Value>(
+  read: (name: OnPremisesAttribute) => Value,
+): Record<OnPremisesAttribute, Value> {
+  return Object.fromEntries(onPremisesAttributes.map((name) => [name, read(name)])) as Record<
+    OnPremisesAttribute,
+    Value
+  >
 }

@@ -1,7 +1,8 @@
-import { applicationSchema } from '@sallyport/domain'
+import { applicationSchema, loginMappings } from '@sallyport/domain'
 import type { Command } from 'commander'
 import type { Administration } from '../administration.ts'
 import { each, toHeader, toInteger, toSetting } from '../arguments.ts'
+import { CommandError } from '../failure.ts'
 
 const dayMs = 86_400_000
 
@@ -16,6 +17,8 @@ interface CreationOptions {
   backendTimeout?: number
   validateBackendCertificate: boolean
   header?: Record<string, string>[]
+  kerberos?: string
+  kerberosLogin?: string
   set?: [field: string, value: unknown][]
 }
 
@@ -41,6 +44,11 @@ export function addApplicationCommands(program: Command, administration: Adminis
       '--header <name=claim>',
       'sign-on by header: NAME=userName|mail|displayName|objectId|groups|groupIds, or NAME="constant"; repeatable',
       each(toHeader),
+    )
+    .option('--kerberos <spn>', 'sign-on by Kerberos to this SPN, such as HTTP/hr.corp.example')
+    .option(
+      '--kerberos-login <attribute>',
+      `by which name the domain knows people: ${loginMappings.filter((name) => name !== 'expression').join(', ')}`,
     )
     .option(
       '--set <field=value>',
@@ -138,9 +146,23 @@ function toApplicationInput(name: string, options: CreationOptions): Record<stri
     hostHeader: options.hostHeader,
     validateBackendCertificate: options.validateBackendCertificate,
     ...(options.backendTimeout === undefined ? {} : { backendTimeoutMs: options.backendTimeout }),
-    ...(options.header === undefined
-      ? {}
-      : { signOn: { method: 'headers', headers: options.header } }),
+    ...toSignOn(options),
     ...Object.fromEntries(options.set ?? []),
+  }
+}
+
+function toSignOn({ header, kerberos, kerberosLogin }: CreationOptions): Record<string, unknown> {
+  if (header !== undefined && kerberos !== undefined)
+    throw new CommandError('--header and --kerberos: an application has one way of sign-on')
+  if (kerberosLogin !== undefined && kerberos === undefined)
+    throw new CommandError('--kerberos-login needs --kerberos')
+  if (header !== undefined) return { signOn: { method: 'headers', headers: header } }
+  if (kerberos === undefined) return {}
+  return {
+    signOn: {
+      method: 'kerberos',
+      kerberosServicePrincipalName: kerberos,
+      ...(kerberosLogin === undefined ? {} : { kerberosSignOnMappingAttributeType: kerberosLogin }),
+    },
   }
 }

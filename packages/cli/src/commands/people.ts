@@ -11,20 +11,64 @@ export function addPeopleCommands(program: Command, administration: Administrati
   )
 }
 
-interface UserOptions {
+interface UserOptions extends FactOptions {
   displayName?: string
-  /** False: `--no-mail`. */
-  mail?: string | false
   passwordStdin?: boolean
   disabled?: boolean
 }
 
+/** Options for what may be said of a user, or not. */
+const factOptions = {
+  mail: { name: 'mail', value: '<address>', what: 'mail address' },
+  onPremisesUpn: {
+    name: 'onPremisesUserPrincipalName',
+    value: '<name@domain>',
+    what: 'userPrincipalName in Active Directory',
+  },
+  onPremisesSam: {
+    name: 'onPremisesSamAccountName',
+    value: '<name>',
+    what: 'sAMAccountName in Active Directory',
+  },
+  onPremisesDomain: {
+    name: 'onPremisesDomainName',
+    value: '<domain>',
+    what: 'DNS name of the Active Directory domain',
+  },
+} as const
+
+/** False: `--no-...`. */
+type FactOptions = { [Option in keyof typeof factOptions]?: string | false }
+
+function withFacts(command: Command, canRemove: boolean): Command {
+  for (const [option, { value, what }] of Object.entries(factOptions)) {
+    const flag = option.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)
+    command.option(`--${flag} ${value}`, what)
+    if (canRemove) command.option(`--no-${flag}`, `remove the ${what}`)
+  }
+  return command
+}
+
+function toFacts(options: FactOptions): Record<string, string | null> {
+  const facts: Record<string, string | null> = {}
+  for (const [option, { name }] of Object.entries(factOptions)) {
+    const value = options[option as keyof FactOptions]
+    if (value !== undefined) facts[name] = value === false ? null : value
+  }
+  return facts
+}
+
 function addUserCommands(user: Command, administration: Administration): void {
-  user
-    .command('create <userName>')
-    .description('add a user')
-    .option('--display-name <name>', 'what people and applications read (default: the user name)')
-    .option('--mail <address>')
+  withFacts(
+    user
+      .command('create <userName>')
+      .description('add a user')
+      .option(
+        '--display-name <name>',
+        'what people and applications read (default: the user name)',
+      ),
+    false,
+  )
     .option('--password-stdin', 'ask for a password, or read it from standard input')
     .option('--disabled', 'may not sign in before "user enable"')
     .action(async (userName: string, options: UserOptions) =>
@@ -33,7 +77,7 @@ function addUserCommands(user: Command, administration: Administration): void {
         {
           userName,
           displayName: options.displayName ?? userName,
-          ...(options.mail === undefined ? {} : { mail: options.mail }),
+          ...toFacts(options),
           ...(options.passwordStdin ? { password: await readSecret('Password') } : {}),
           ...(options.disabled ? { enabled: false } : {}),
         },
@@ -55,25 +99,27 @@ function addUserCommands(user: Command, administration: Administration): void {
     .command('show <userName>')
     .description('one user, with the groups of any depth, as JSON')
     .action((userName: string) => administration.show('user.show', { userName }))
-  user
-    .command('update <userName>')
-    .description('change what is said of a user')
-    .option('--display-name <name>')
-    .option('--mail <address>')
-    .option('--no-mail', 'remove the address')
-    .action((userName: string, { displayName, mail }: UserOptions) => {
-      const changes = {
-        ...(displayName === undefined ? {} : { displayName }),
-        ...(mail === undefined ? {} : { mail: mail === false ? null : mail }),
-      }
-      if (Object.keys(changes).length === 0)
-        throw new CommandError('nothing to change: give --display-name, --mail or --no-mail')
-      return administration.change(
-        'user.update',
-        { userName, ...changes },
-        () => `user ${userName} updated`,
+  withFacts(
+    user
+      .command('update <userName>')
+      .description('change what is said of a user')
+      .option('--display-name <name>'),
+    true,
+  ).action((userName: string, { displayName, ...options }: UserOptions) => {
+    const changes = {
+      ...(displayName === undefined ? {} : { displayName }),
+      ...toFacts(options),
+    }
+    if (Object.keys(changes).length === 0)
+      throw new CommandError(
+        'nothing to change: give --display-name, --mail, --no-mail or another option of "sallyport user update --help"',
       )
-    })
+    return administration.change(
+      'user.update',
+      { userName, ...changes },
+      () => `user ${userName} updated`,
+    )
+  })
   user
     .command('set-password <userName>')
     .description(

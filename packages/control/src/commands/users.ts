@@ -1,3 +1,4 @@
+import { onPremisesAttributes, onPremisesSchemas } from '@sallyport/domain'
 import { groups, users } from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, found, prepared, query, reference } from '../command.ts'
@@ -16,6 +17,22 @@ export const mailAddress = z
   .email({ error: 'must be a mail address such as ana@example.com' })
   .max(254)
 
+const { onPremisesUserPrincipalName, onPremisesSamAccountName, onPremisesDomainName } =
+  onPremisesSchemas
+/** What may be said of a user, or not. */
+const facts = z.strictObject({
+  mail: mailAddress.optional(),
+  onPremisesUserPrincipalName: onPremisesUserPrincipalName.optional(),
+  onPremisesSamAccountName: onPremisesSamAccountName.optional(),
+  onPremisesDomainName: onPremisesDomainName.optional(),
+})
+const changedFacts = z.strictObject({
+  mail: mailAddress.nullable().optional(),
+  onPremisesUserPrincipalName: onPremisesUserPrincipalName.nullable().optional(),
+  onPremisesSamAccountName: onPremisesSamAccountName.nullable().optional(),
+  onPremisesDomainName: onPremisesDomainName.nullable().optional(),
+})
+
 const user = z.strictObject({ userName: reference })
 
 export const userCommands: Record<string, CommandDefinition> = {
@@ -24,7 +41,7 @@ export const userCommands: Record<string, CommandDefinition> = {
     z.strictObject({
       userName,
       displayName: displayText.optional(),
-      mail: mailAddress.optional(),
+      ...facts.shape,
       password: password.optional(),
       enabled: z.boolean().default(true),
     }),
@@ -71,14 +88,13 @@ export const userCommands: Record<string, CommandDefinition> = {
     z.strictObject({
       userName: reference,
       displayName: displayText.optional(),
-      mail: mailAddress.nullable().optional(),
+      ...changedFacts.shape,
     }),
-    async ({ db, nowAt, publish, audit }, { displayName, mail, ...input }) => {
-      const { id, userName } = await findUser(db, input.userName, 'userName')
-      const changes = {
-        ...(displayName === undefined ? {} : { displayName }),
-        ...(mail === undefined ? {} : { mail }),
-      }
+    async ({ db, nowAt, publish, audit }, { userName: asked, ...input }) => {
+      const { id, userName } = await findUser(db, asked, 'userName')
+      const changes = Object.fromEntries(
+        Object.entries(input).filter(([, value]) => value !== undefined),
+      )
       publish(known(await users.updateUser(db, id, changes, nowAt)))
       await audit('user-updated', id, { userName, fields: Object.keys(changes) })
     },
@@ -144,6 +160,7 @@ function toResult(row: users.User) {
     userName: row.userName,
     displayName: row.displayName,
     mail: row.mail ?? null,
+    ...Object.fromEntries(onPremisesAttributes.map((name) => [name, row[name] ?? null])),
     enabled: row.enabled,
     hasPassword: row.hasPassword,
     id: row.id,

@@ -1,5 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type Application, applicationSchema, signOnHeadersSchema } from '@sallyport/domain'
+import {
+  type Application,
+  applicationSchema,
+  kerberosSettingsSchema,
+  type SignOnMethod,
+  signOnHeadersSchema,
+} from '@sallyport/domain'
 import { z } from 'zod'
 import { displayText } from '../commands/references.ts'
 import { fromTimeout, timeoutSchema, toTimeout } from './timeout.ts'
@@ -14,6 +20,13 @@ interface Translation {
 }
 
 const { shape } = applicationSchema
+
+/** Our method by Entra's mode; and the field that Entra keeps its settings in, if it has one. */
+const signOnModes: Record<string, readonly [method: SignOnMethod, settings?: string]> = {
+  none: ['none'],
+  headerBased: ['headers'],
+  onPremisesKerberos: ['kerberos', 'kerberosSignOnSettings'],
+}
 
 /** By Entra's name (`onPremisesPublishing` of Microsoft Graph). */
 const translations: Record<string, Translation> = {
@@ -43,17 +56,21 @@ const translations: Record<string, Translation> = {
           singleSignOnMode: z.literal('headerBased'),
           headers: signOnHeadersSchema,
         }),
+        z.strictObject({
+          singleSignOnMode: z.literal('onPremisesKerberos'),
+          kerberosSignOnSettings: kerberosSettingsSchema,
+        }),
       ])
       .default({ singleSignOnMode: 'none' })
       .describe('How the origin learns who the person is.'),
-    fromObject: ({ singleSignOnMode, ...rest }: { singleSignOnMode: string }) => ({
-      method: singleSignOnMode === 'headerBased' ? 'headers' : singleSignOnMode,
-      ...rest,
-    }),
-    toObject: ({ method, ...rest }: { method: string }) => ({
-      singleSignOnMode: method === 'headers' ? 'headerBased' : method,
-      ...rest,
-    }),
+    fromObject: ({ singleSignOnMode, ...rest }: { singleSignOnMode: string }) => {
+      const [method, nested] = signOnModes[singleSignOnMode]!
+      return { method, ...(nested ? (rest as Record<string, object>)[nested] : rest) }
+    },
+    toObject: ({ method, ...rest }: { method: string }) => {
+      const [mode, [, nested]] = Object.entries(signOnModes).find(([, [ours]]) => ours === method)!
+      return { singleSignOnMode: mode, ...(nested ? { [nested]: rest } : rest) }
+    },
   },
   isTranslateHostHeaderEnabled: {
     field: 'hostHeader',

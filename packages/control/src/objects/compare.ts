@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Application } from '@sallyport/domain'
+import { type Application, onPremisesAttributes } from '@sallyport/domain'
 import type { users } from '@sallyport/store'
 import {
   fromObjectField,
@@ -14,7 +14,11 @@ type Declared<Kind> = Extract<DeclaredObject, { kind: Kind }>
 
 export function compareUser(object: Declared<'user'>, stored: users.User | undefined): Comparison {
   const { userName, mail, accountEnabled } = object
-  const wanted = { displayName: object.displayName ?? userName, mail }
+  const facts = {
+    mail,
+    ...Object.fromEntries(onPremisesAttributes.map((name) => [name, object[name]])),
+  }
+  const wanted = { displayName: object.displayName ?? userName, ...facts }
   if (!stored) {
     const enabled = accountEnabled ?? true
     return {
@@ -29,11 +33,15 @@ export function compareUser(object: Declared<'user'>, stored: users.User | undef
     }
   }
   const steps: Step[] = []
-  const fields = changesOf({ displayName: stored.displayName, mail: stored.mail }, wanted)
+  const fields = changesOf({ ...stored }, wanted)
   if (fields.length > 0)
     steps.push({
       command: 'user.update',
-      input: { userName, displayName: wanted.displayName, mail: mail ?? null },
+      input: {
+        userName,
+        displayName: wanted.displayName,
+        ...Object.fromEntries(Object.entries(facts).map(([name, value]) => [name, value ?? null])),
+      },
     })
   if (accountEnabled !== undefined && accountEnabled !== stored.enabled) {
     fields.push({ field: 'accountEnabled', before: stored.enabled, after: accountEnabled })

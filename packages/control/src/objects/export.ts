@@ -1,3 +1,4 @@
+import { onPremisesAttributes } from '@sallyport/domain'
 import { toApplicationObject, withoutDefaults } from './application.ts'
 import type { NamedPeople } from './schema.ts'
 import type { StoredState } from './state.ts'
@@ -6,11 +7,15 @@ import type { StoredState } from './state.ts'
 export function exportObjects(state: StoredState): Record<string, unknown>[] {
   return [
     ...[...state.connectorGroups.keys()].map((name) => ({ kind: 'connectorGroup', name })),
-    ...[...state.users.values()].map(({ userName, displayName, mail, enabled }) => ({
+    ...[...state.users.values()].map(({ userName, displayName, enabled, ...user }) => ({
       kind: 'user',
       userName,
       ...(displayName === userName ? {} : { displayName }),
-      ...(mail === undefined ? {} : { mail }),
+      ...Object.fromEntries(
+        (['mail', ...onPremisesAttributes] as const)
+          .filter((name) => user[name] !== undefined)
+          .map((name) => [name, user[name]]),
+      ),
       accountEnabled: enabled,
     })),
     ...[...state.groups].map((name) => ({

@@ -1,3 +1,4 @@
+import { type OnPremises, onPremisesSchemas } from '@sallyport/domain'
 import { z } from 'zod'
 import { connectorGroupName } from '../commands/connectors.ts'
 import { displayText } from '../commands/references.ts'
@@ -51,6 +52,9 @@ export const objectSchemas = {
         .optional()
         .describe('What people and applications read. Default: the user name.'),
       mail: mailAddress.optional().describe('Mail address. Left out: none.'),
+      onPremisesUserPrincipalName: onPremisesSchemas.onPremisesUserPrincipalName.optional(),
+      onPremisesSamAccountName: onPremisesSchemas.onPremisesSamAccountName.optional(),
+      onPremisesDomainName: onPremisesSchemas.onPremisesDomainName.optional(),
       accountEnabled: z
         .boolean()
         .optional()
@@ -87,13 +91,13 @@ export interface NamedPeople {
 /** Objects as files declare them, checked, with their defaults. */
 export type DeclaredObject =
   | { kind: 'connectorGroup'; name: string }
-  | {
+  | ({
       kind: 'user'
       userName: string
       displayName?: string | undefined
       mail?: string | undefined
       accountEnabled?: boolean | undefined
-    }
+    } & OnPremises)
   | { kind: 'group'; name: string; members?: NamedPeople | undefined }
   | (ApplicationObject & { kind: 'application'; assignments?: NamedPeople | undefined })
 

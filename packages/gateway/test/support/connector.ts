@@ -16,6 +16,8 @@ export class Relayed implements StreamHandler {
   /** Correlation ID and instruction of OPEN. */
   readonly id: string
   readonly instruction: Record<string, unknown>
+  /** What follows the instruction. */
+  readonly assertion: string | undefined
   head!: RequestHead
   hasBody = false
   body = ''
@@ -29,10 +31,14 @@ export class Relayed implements StreamHandler {
     const opening = Buffer.from(stream.openText, 'latin1')
     const length = opening[0]!
     this.id = opening.toString('latin1', 1, 1 + length)
-    this.instruction = JSON.parse(opening.toString('utf8', 1 + length))
+    const [instruction, assertion] = opening.toString('utf8', 1 + length).split('\n')
+    this.instruction = JSON.parse(instruction!)
+    this.assertion = assertion
   }
 
   onHead(head: string, end: boolean): void {
+    // A stream that says whom to forget asks for nothing of an origin.
+    if ('forget' in this.instruction) return
     this.head = parseRequestHead(head)
     this.hasBody = !end
     this.ended = end

@@ -64,6 +64,7 @@ export class FarGateway {
       redeem: fail,
       endSession: async (sessionId: string) => this.#truth.endSession(sessionId),
       noteUse: async () => undefined,
+      signOnAssertion: fail,
     }
     this.gateway = new Gateway({
       snapshot: () => this.#snapshot,

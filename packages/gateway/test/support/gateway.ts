@@ -113,6 +113,28 @@ export class Identity {
     return known.session
   }
 
+  /** What was asked of `signOnAssertion`. */
+  readonly asserted: { sessionId: string; applicationId: string; label: string | undefined }[] = []
+  /** What the next assertion waits for. */
+  assertionGate: Promise<void> | undefined
+  assertionLifetimeMs = 300_000
+  assertionFailure: Error | undefined
+  nowAt: () => number = Date.now
+
+  async signOnAssertion(request: {
+    sessionId: string
+    applicationId: string
+    label: string | undefined
+  }): Promise<{ token: string; expiresAt: number }> {
+    this.asserted.push(request)
+    const count = this.asserted.length
+    await this.assertionGate
+    if (this.assertionFailure) throw this.assertionFailure
+    if (!this.sessions.has(request.sessionId))
+      throw Object.assign(new Error('the session has ended'), { code: 'SESSION_ENDED' })
+    return { token: `assertion-${count}`, expiresAt: this.nowAt() + this.assertionLifetimeMs }
+  }
+
   readonly used: string[] = []
   async noteUse(sessionIds: readonly string[]): Promise<void> {
     if (this.isDown) throw new Error('identity is down')
@@ -188,6 +210,7 @@ export class TestGateway {
     this.#port = options.port ?? 443
     this.#isStopped = options.isStopped ?? false
     this.snapshot = this.compile(options.applications)
+    this.identity.nowAt = () => this.nowAt
     const identity = this.identity as unknown as GatewayOptions['identity']
     this.gateway = new Gateway({
       snapshot: () => this.snapshot,

@@ -1,0 +1,124 @@
+import { resolve4, resolve6, resolveSrv } from 'node:dns/promises'
+import { isAbsolute } from 'node:path'
+import {
+  type DelegationEngine,
+  type Dns,
+  type KdcAddress,
+  Kdcs,
+  KerberosEngine,
+  KerberosError,
+  parsePrincipal,
+  readKeytabFile,
+} from '@sallyport/kerberos'
+
+/** One account of a realm that the connector asks for tickets by; an entry of `kerberos` in `connector.json`. */
+export interface KerberosSettings {
+  /** `svc-sallyport@CORP.EXAMPLE`. */
+  account: string
+  /** Absolute path; nobody but the connector's user may read it. */
+  keytab: string
+  /** `HOST` or `HOST:PORT` of domain controllers; without them DNS is asked for `_kerberos._tcp` of the realm. */
+  kdcs?: readonly string[]
+  /** Applications that this account is for, such as `HTTP/*.corp.example`; all of them unless given. */
+  servicePrincipalNames?: readonly string[]
+  /** Accounts that nobody is ever signed on as, beside those that rule the domain. */
+  neverImpersonate?: readonly string[]
+}
+
+/** One account with what it is for. */
+export interface KerberosAccount {
+  readonly account: string
+  readonly realm: string
+  readonly engine: DelegationEngine
+  readonly neverImpersonate: ReadonlySet<string>
+  serves(spn: string): boolean
+}
+
+export const systemDns: Dns = { resolveSrv, resolve4, resolve6 }
+
+const known = ['account', 'keytab', 'kdcs', 'servicePrincipalNames', 'neverImpersonate']
+const lists = ['kdcs', 'servicePrincipalNames', 'neverImpersonate']
+
+/** @returns what is wrong with `kerberos` in `connector.json`, each with its path */
+export function findKerberosProblems(value: unknown): string[] {
+  if (!Array.isArray(value)) return ['kerberos: must be a list of accounts']
+  return value.flatMap((entry: unknown, index) => {
+    const path = `kerberos[${index}]`
+    if (typeof entry !== 'object' || entry === null || Array.isArray(entry))
+      return [`${path}: must be an object with account and keytab`]
+    const settings = entry as Record<string, unknown>
+    const problems: string[] = []
+    const { account, keytab, kdcs } = settings
+    if (typeof account !== 'string' || !isPrincipal(account))
+      problems.push(`${path}.account: must be a name with its realm, such as svc@CORP.EXAMPLE`)
+    if (typeof keytab !== 'string' || !isAbsolute(keytab))
+      problems.push(`${path}.keytab: must be the absolute path of a keytab`)
+    for (const list of lists)
+      if (settings[list] !== undefined && !isTexts(settings[list]))
+        problems.push(`${path}.${list}: must be a list of texts`)
+    if (isTexts(kdcs))
+      for (const kdc of kdcs)
+        if (!parseKdc(kdc))
+          problems.push(`${path}.kdcs: ${JSON.stringify(kdc)} must be HOST or HOST:PORT`)
+    for (const key of Object.keys(settings))
+      if (!known.includes(key)) problems.push(`${path}.${key}: is unknown`)
+    return problems
+  })
+}
+
+function isPrincipal(account: string): boolean {
+  try {
+    parsePrincipal(account)
+    return true
+  } catch (error) {
+    if (error instanceof KerberosError) return false
+    throw error
+  }
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string' && item !== '')
+}
+
+/** `HOST` or `HOST:PORT`; undefined when it is neither. */
+export function parseKdc(text: string): KdcAddress | undefined {
+  const [, host, port = '88'] =
+    /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/.exec(text) ?? []
+  if (host === undefined || Number(port) < 1 || Number(port) > 65_535) return undefined
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
+}
+
+/** @param settings checked before */
+export function openKerberosAccounts(
+  settings: readonly KerberosSettings[],
+  onWarning: (warning: KerberosError) => void,
+): KerberosAccount[] {
+  const realms: Record<string, KdcAddress[]> = {}
+  for (const { account, kdcs } of settings)
+    if (kdcs) realms[parsePrincipal(account).realm] = kdcs.map((kdc) => parseKdc(kdc)!)
+  // One for all: what one account finds out about a KDC that is down is of use to the others.
+  const kdcs = new Kdcs({ realms, dns: systemDns })
+  return settings.map((entry) => {
+    const { account, keytab, servicePrincipalNames, neverImpersonate = [] } = entry
+    const patterns = servicePrincipalNames?.map(toPattern)
+    return {
+      account,
+      realm: parsePrincipal(account).realm,
+      engine: new KerberosEngine({
+        account,
+        readKeytab: () => readKeytabFile(keytab),
+        keytabFile: keytab,
+        kdcs,
+        onWarning,
+      }),
+      neverImpersonate: new Set(neverImpersonate.map((name) => name.toLowerCase())),
+      serves: (spn) => patterns?.some((pattern) => pattern.test(spn)) ?? true,
+    }
+  })
+}
+
+/** `HTTP/*.corp.example`: one label or more in place of the asterisk. */
+export function toPattern(text: string): RegExp {
+  const escaped = text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace('/*\\.', '/[a-z0-9.-]+\\.')
+  return new RegExp(`^${escaped}$`, 'i')
+}

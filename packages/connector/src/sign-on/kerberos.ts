@@ -1,0 +1,167 @@
+import {
+  type Authorization as KerberosAuthorization,
+  KerberosError,
+  type TokenFormat,
+  type UserName,
+} from '@sallyport/kerberos'
+import { ResetCode } from '@sallyport/protocol'
+import { OriginFailure } from '../failure.ts'
+import type { Assertion } from './assertion.ts'
+import type { KerberosAccount } from './kerberos-settings.ts'
+import { findReply, isNegotiation } from './negotiate.ts'
+import type { Authorization, SignOnMethod, SignOnRequest } from './sign-on.ts'
+
+interface KerberosFacts {
+  user: UserName
+  spn: string
+  format: TokenFormat
+  onChallenge: boolean
+}
+
+interface Used {
+  account: KerberosAccount
+  user: UserName
+}
+
+const maxPeople = 10_000
+
+/** Signs people on by constrained delegation: a ticket in the person's name, a token of it for each request. */
+export class KerberosSignOn implements SignOnMethod {
+  readonly #accounts: readonly KerberosAccount[]
+  /** By which names people have been signed on, by user ID; oldest first. */
+  readonly #used = new Map<string, Map<string, Used>>()
+
+  constructor(accounts: readonly KerberosAccount[]) {
+    this.#accounts = accounts
+  }
+
+  authorize(assertion: Assertion, request: SignOnRequest): Authorization | Promise<Authorization> {
+    const facts = readFacts(assertion)
+    const account = this.#findAccount(facts.spn)
+    checkUser(facts.user, account)
+    if (facts.onChallenge && request.isRepeatable && request.challenges === 0) return anonymous
+    this.#note(assertion.subject, { account, user: facts.user })
+    return this.#authorize(facts, account, request)
+  }
+
+  async #authorize(
+    { user, spn, format, onChallenge }: KerberosFacts,
+    { engine }: KerberosAccount,
+    { isRepeatable, challenges, signal }: SignOnRequest,
+  ): Promise<Authorization> {
+    const made = await engine.authorize({ user, spn, format, signal }).catch(explain)
+    // The ticket may be of a key that the application has changed since: once more, with a new one.
+    const mayRepeat = isRepeatable && challenges < (onChallenge ? 2 : 1)
+    return {
+      fields: ['Authorization', `Negotiate ${made.token.toString('base64')}`],
+      readAnswer: (statusCode, fields) => {
+        const reply = findReply(fields)
+        if (statusCode === 401 && reply !== undefined) {
+          engine.forgetTicket(user, spn)
+          if (mayRepeat) return 'again'
+          if (reply !== '') verifyReply(made, reply)
+          return 'refused'
+        }
+        if (reply) verifyReply(made, reply)
+        return 'taken'
+      },
+      isOwnField: isNegotiation,
+    }
+  }
+
+  #findAccount(spn: string): KerberosAccount {
+    const found = this.#accounts.find((account) => account.serves(spn))
+    if (found) return found
+    throw failed(
+      'KERBEROS_NOT_CONFIGURED',
+      this.#accounts.length === 0
+        ? 'this connector has no keytab; add an account to "kerberos" in connector.json'
+        : `no account in "kerberos" of connector.json is for ${spn}`,
+    )
+  }
+
+  #note(subject: string, used: Used): void {
+    let names = this.#used.get(subject)
+    if (!names) {
+      if (this.#used.size >= maxPeople) {
+        const [oldest] = this.#used.keys()
+        this.forget(oldest!)
+      }
+      names = new Map()
+      this.#used.set(subject, names)
+    }
+    const { account, user } = used
+    names.set(JSON.stringify([account.account, user.type, user.name, user.realm]), used)
+  }
+
+  forget(subject: string): void {
+    for (const { account, user } of this.#used.get(subject)?.values() ?? [])
+      account.engine.forgetUser(user)
+    this.#used.delete(subject)
+  }
+
+  close(): void {
+    for (const { engine } of this.#accounts) engine.close()
+  }
+}
+
+/** The application may want to be asked by nobody first. */
+const anonymous: Authorization = {
+  fields: [],
+  readAnswer: (statusCode, fields) =>
+    statusCode === 401 && findReply(fields) !== undefined ? 'again' : 'taken',
+  isOwnField: isNegotiation,
+}
+
+function verifyReply(made: KerberosAuthorization, reply: string): void {
+  try {
+    made.verifyReply(Buffer.from(reply, 'base64'))
+  } catch (error) {
+    explain(error)
+  }
+}
+
+function readFacts({ claims }: Assertion): KerberosFacts {
+  const { login, spn, tokenFormat, sendToken } = claims
+  const { type, name, realm } = (login ?? {}) as Record<string, unknown>
+  if (
+    (type !== 'principal' && type !== 'enterprise') ||
+    typeof name !== 'string' ||
+    (realm !== undefined && typeof realm !== 'string') ||
+    typeof spn !== 'string' ||
+    (tokenFormat !== 'spnego' && tokenFormat !== 'kerberos') ||
+    (sendToken !== 'always' && sendToken !== 'onChallenge')
+  )
+    throw failed('ASSERTION_REFUSED', 'the sign-on assertion does not say what Kerberos needs')
+  return {
+    user: { type, name, ...(realm === undefined ? {} : { realm }) },
+    spn,
+    format: tokenFormat,
+    onChallenge: sendToken === 'onChallenge',
+  }
+}
+
+/** The connector's own list, whatever service and directory say. */
+function checkUser({ name }: UserName, { neverImpersonate }: KerberosAccount): void {
+  const lower = name.toLowerCase()
+  const [account] = lower.split('@')
+  if (neverImpersonate.has(lower) || neverImpersonate.has(account!))
+    throw failed(
+      'KERBEROS_USER_REFUSED',
+      `${name} is never impersonated: it is in "neverImpersonate" of connector.json`,
+    )
+}
+
+/** @throws OriginFailure with the code of Kerberos, what failed, and what to do */
+function explain(error: unknown): never {
+  if (!(error instanceof KerberosError)) throw error
+  throw failed(error.code, `${error.message}; ${error.remedy}`, error)
+}
+
+function failed(code: string, message: string, cause?: unknown): OriginFailure {
+  return new OriginFailure(
+    ResetCode.SIGN_ON_FAILED,
+    `${code}: ${message}`,
+    cause === undefined ? undefined : { cause },
+  )
+}

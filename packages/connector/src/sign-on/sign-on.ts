@@ -1,0 +1,98 @@
+import type { FieldList } from '@sallyport/http1'
+import { ResetCode } from '@sallyport/protocol'
+import { OriginFailure } from '../failure.ts'
+import type { Origin } from '../origin.ts'
+import type { Assertion } from './assertion.ts'
+
+/** One request, as far as sign-on needs it. */
+export interface SignOnRequest {
+  readonly origin: Origin
+  /** It can be sent again after the origin has answered: it has no body. */
+  readonly isRepeatable: boolean
+  /** Of earlier answers of the origin to this request; the latest is a challenge that was to be answered. */
+  readonly challenges: number
+  readonly signal: AbortSignal
+}
+
+/** What one request carries for the person. */
+export interface Authorization {
+  /** Name, value, name, value ...; takes the place of what the gateway sent by these names. */
+  readonly fields: FieldList
+  /**
+   * Reads the head of the origin's answer, and throws when whoever answered is not to be believed.
+   *
+   * @returns `again` when the request shall be signed on anew and sent once more; `refused` when the origin does not
+   *   take what it was given; `taken` otherwise
+   */
+  readAnswer(statusCode: number, fields: FieldList): 'taken' | 'again' | 'refused'
+  /** Whether the origin's field concerns the sign-on only, and is nothing for the person's browser. */
+  isOwnField(name: string, value: string): boolean
+}
+
+/** A way of telling origins who a person is. */
+export interface SignOnMethod {
+  /**
+   * @returns at once when everything is at hand
+   * @throws OriginFailure `SIGN_ON_FAILED`, its message begins with a stable code
+   */
+  authorize(assertion: Assertion, request: SignOnRequest): Authorization | Promise<Authorization>
+  /** The person's access has ended, or changed: nothing of theirs is kept. @param subject user ID */
+  forget(subject: string): void
+  close(): void
+}
+
+/** The ways of sign-on that this connector knows, by their names in assertions. */
+export class SignOn {
+  readonly #methods: ReadonlyMap<string, SignOnMethod>
+  /** Users by their sessions, of those that signed on; oldest first. */
+  readonly #subjects = new Map<string, string>()
+
+  constructor(methods: Readonly<Record<string, SignOnMethod>>) {
+    this.#methods = new Map(Object.entries(methods))
+  }
+
+  /** @throws OriginFailure `SIGN_ON_FAILED` */
+  authorize(assertion: Assertion, request: SignOnRequest): Authorization | Promise<Authorization> {
+    const method = this.#methods.get(assertion.method)
+    if (!method)
+      throw new OriginFailure(
+        ResetCode.SIGN_ON_FAILED,
+        `SIGN_ON_METHOD_UNKNOWN: this connector does not sign on by ${JSON.stringify(assertion.method)}; a newer one may`,
+      )
+    this.#note(assertion)
+    return method.authorize(assertion, request)
+  }
+
+  #note({ sessionId, subject }: Assertion): void {
+    if (this.#subjects.has(sessionId)) return
+    if (this.#subjects.size >= 10_000)
+      this.#subjects.delete(this.#subjects.keys().next().value as string)
+    this.#subjects.set(sessionId, subject)
+  }
+
+  /** @param ended user IDs and session IDs of which nothing is to be kept */
+  forget(ended: { users: readonly string[]; sessions: readonly string[] }): void {
+    const subjects = new Set(ended.users)
+    for (const sessionId of ended.sessions) {
+      const subject = this.#subjects.get(sessionId)
+      if (subject === undefined) continue
+      this.#subjects.delete(sessionId)
+      subjects.add(subject)
+    }
+    for (const subject of subjects)
+      for (const method of this.#methods.values()) method.forget(subject)
+  }
+
+  close(): void {
+    for (const method of this.#methods.values()) method.close()
+  }
+}
+
+/**
+ * Which connections of an origin carry the person's credentials: a server may tie whoever authenticates to the connection.
+ *
+ * @returns '' for nobody
+ */
+export function toPersonKey(assertion: Assertion | undefined): string {
+  return assertion === undefined ? '' : `${assertion.applicationId} ${assertion.subject}`
+}

@@ -1,0 +1,38 @@
+/**
+ * Kerberos constrained delegation in plain TypeScript: with nothing but the keytab of a service account, `KerberosEngine`
+ * makes tokens that prove to an application which user asks, without that user's password (AS exchange, S4U2Self,
+ * S4U2Proxy, AP exchange: RFC 4120, MS-SFU). `Kdcs` finds and reaches the domain controllers, over TCP, each with a limit
+ * of its own. Sockets are the only contact to the outside: no krb5.conf, no environment, no ticket on disk. What answers
+ * say is checked before it is used: nonce, names, integrity, and what the ticket itself says about its user under the
+ * seal of our own key. `DelegationEngine` is what a connector has to know of all this. No dependencies.
+ */
+
+export { createToken, type Token, type TokenOptions } from './ap-exchange.ts'
+export { requestTgt } from './as-exchange.ts'
+export { toEndPointBinding } from './channel-binding.ts'
+export type { Authorization, DelegationEngine, DelegationRequest } from './delegation.ts'
+export { type Dns, discoverKdcs } from './discovery.ts'
+export { createDns } from './dns.ts'
+export { KerberosEngine, type KerberosEngineOptions } from './engine.ts'
+export {
+  KerberosError,
+  type KerberosErrorCode,
+  type KerberosFacts,
+  type KerberosStage,
+  kerberosErrorCodes,
+} from './errors.ts'
+export { findEtype } from './etypes.ts'
+export { type EvidenceContent, openEvidence } from './evidence.ts'
+export type { ExchangeContext, ExchangeFacts, Ticket } from './exchange.ts'
+export type { TokenFormat } from './gss.ts'
+export { KdcClock } from './kdc-clock.ts'
+export type { Connect, KdcAddress } from './kdc-connection.ts'
+export { Kdcs, type KdcsOptions } from './kdcs.ts'
+export { EncryptionKey } from './key.ts'
+export { formatKeytab, type KeytabEntry, keysOf, parseKeytab } from './keytab.ts'
+export { readKeytabFile } from './keytab-file.ts'
+export { parsePrincipal, parseSpn, parseUser, type UserName } from './names.ts'
+export type { DirectoryAccount } from './pac.ts'
+export { findPrivilege } from './privileged.ts'
+export { requestEvidence, requestServiceTicket } from './s4u.ts'
+export { requestCrossRealmTgt, requestTicket } from './tgs-exchange.ts'
