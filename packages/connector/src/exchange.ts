@@ -28,7 +28,7 @@ import type { Log } from './log.ts'
 import type { OriginConnection } from './origin.ts'
 import type { OriginRequest, OriginRequests } from './origin-request.ts'
 import type { Assertion, Assertions } from './sign-on/assertion.ts'
-import { type Authorization, type SignOn, toPersonKey } from './sign-on/sign-on.ts'
+import type { Authorization, SignOn } from './sign-on/sign-on.ts'
 
 /** What all exchanges of a connector share. */
 export interface ExchangeHost {
@@ -270,7 +270,7 @@ export class Exchange implements StreamHandler, Timed {
 
   #begin(nowAt: number): void {
     const { origin } = this.#instruction!
-    const pooled = origin.take(toPersonKey(this.#assertion), nowAt, this.#isRepeatable())
+    const pooled = origin.take(this.#assertion?.person ?? '', nowAt, this.#isRepeatable())
     if (pooled) this.#send(pooled, nowAt)
     else this.#dial()
   }
@@ -283,7 +283,7 @@ export class Exchange implements StreamHandler, Timed {
     const dialling = new AbortController()
     this.#dialling = dialling
     const fromAt = performance.now()
-    this.#instruction!.origin.open(toPersonKey(this.#assertion), dialling.signal).then(
+    this.#instruction!.origin.open(this.#assertion?.person ?? '', dialling.signal).then(
       (connection) => {
         if (this.#over) return connection.http.destroy()
         this.#dialling = undefined

@@ -14,6 +14,11 @@ export interface Assertion {
   readonly method: string
   /** Epoch milliseconds. */
   readonly expiresAt: number
+  /**
+   * Whose connections to the origin its requests may use: a server may tie whoever authenticates to the connection. Not
+   * only the person: whom the application took the person for, too.
+   */
+  readonly person: string
   /** All claims, for the method's own. */
   readonly claims: Readonly<Record<string, unknown>>
 }
@@ -149,6 +154,7 @@ export class Assertions {
       origin: origin as string,
       method: method as string,
       expiresAt: exp * 1000,
+      person: JSON.stringify([app, sub, claims.login ?? null]),
       claims,
     }
   }

@@ -87,12 +87,3 @@ export class SignOn {
     for (const method of this.#methods.values()) method.close()
   }
 }
-
-/**
- * Which connections of an origin carry the person's credentials: a server may tie whoever authenticates to the connection.
- *
- * @returns '' for nobody
- */
-export function toPersonKey(assertion: Assertion | undefined): string {
-  return assertion === undefined ? '' : `${assertion.applicationId} ${assertion.subject}`
-}
