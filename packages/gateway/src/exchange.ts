@@ -366,7 +366,7 @@ export class Exchange implements StreamHandler, Translation {
           expectContinue: server.expectsContinue,
           signOnLines: key.signOnLines,
         },
-        view.fieldFilter,
+        view.fieldFilter(compiled),
       ),
     )
     const { path, query } = this.target!
@@ -379,7 +379,7 @@ export class Exchange implements StreamHandler, Translation {
 
   #signOnLines(compiled: CompiledApplication): string {
     // Sign-on by headers needs a person.
-    if (compiled.application.signOn.method !== 'headers' || !this.session) return ''
+    if (compiled.headers.length === 0 || !this.session) return ''
     try {
       return this.gateway.signOn.lines(compiled, this.session)
     } catch (cause) {
@@ -622,7 +622,9 @@ export class Exchange implements StreamHandler, Translation {
     try {
       this.#requestEnded = true
       const kept =
-        trailers.length > 0 ? formatFields(this.gateway.view().fieldFilter.trailers(trailers)) : ''
+        trailers.length > 0
+          ? formatFields(this.gateway.view().fieldFilter(this.compiled).trailers(trailers))
+          : ''
       if (kept.length > limitTrailerBytes)
         throw new RequestError('REQUEST_INVALID', `trailers of ${kept.length} bytes`)
       this.#stream?.end(kept === '' ? undefined : kept)

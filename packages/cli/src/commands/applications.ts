@@ -15,7 +15,8 @@ interface CreationOptions {
   hostHeader: string
   backendTimeout?: number
   validateBackendCertificate: boolean
-  header?: Record<string, string>[]
+  header?: Record<string, unknown>[]
+  jwtAssertion?: boolean
   set?: [field: string, value: unknown][]
 }
 
@@ -39,9 +40,10 @@ export function addApplicationCommands(program: Command, administration: Adminis
     .option('--no-validate-backend-certificate', 'accept any certificate of the origin')
     .option(
       '--header <name=claim>',
-      'sign-on by header: NAME=userName|mail|displayName|objectId|groups|groupIds, or NAME="constant"; repeatable',
+      'sign-on by header: NAME=CLAIM with CLAIM userName, mail, displayName, objectId, groups or groupIds, and transforms behind it (mail|extractMailPrefix); or NAME="constant"; repeatable',
       each(toHeader),
     )
+    .option('--jwt-assertion', 'send a signed token that says who the person is')
     .option(
       '--set <field=value>',
       'any other field, as in "app update"; repeatable',
@@ -141,6 +143,7 @@ function toApplicationInput(name: string, options: CreationOptions): Record<stri
     ...(options.header === undefined
       ? {}
       : { signOn: { method: 'headers', headers: options.header } }),
+    ...(options.jwtAssertion === undefined ? {} : { jwtAssertion: options.jwtAssertion }),
     ...Object.fromEntries(options.set ?? []),
   }
 }

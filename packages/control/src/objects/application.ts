@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type Application, applicationSchema, signOnHeadersSchema } from '@sallyport/domain'
+import { type Application, applicationSchema, headerSignOnFields } from '@sallyport/domain'
 import { z } from 'zod'
 import { displayText } from '../commands/references.ts'
 import { fromTimeout, timeoutSchema, toTimeout } from './timeout.ts'
@@ -41,7 +41,7 @@ const translations: Record<string, Translation> = {
         z.strictObject({ singleSignOnMode: z.literal('none') }),
         z.strictObject({
           singleSignOnMode: z.literal('headerBased'),
-          headers: signOnHeadersSchema,
+          ...headerSignOnFields,
         }),
       ])
       .default({ singleSignOnMode: 'none' })
