@@ -150,6 +150,7 @@ export async function startService(
       keys: {
         cookies: (lifetimeMs) => control.cookieKeys(lifetimeMs),
         clientSecret: keyFile.derive('client secrets'),
+        assertions: () => control.assertionKeys(),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),

@@ -24,6 +24,7 @@ import {
 import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
+import type { AssertionLine } from './assertions.ts'
 import type { Client } from './client.ts'
 import { ClientBody } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
@@ -92,6 +93,8 @@ export class Exchange implements StreamHandler, Translation {
   checkedAt = 0
   /** A session cookie to set with the answer. */
   #setCookie: string | undefined
+  /** Asked for by this request; used even when it was not kept. */
+  #assertion: AssertionLine | undefined
   #phase: Phase = 'waiting'
   #destination: Destination | undefined
   #tunnel: ConnectedTunnel | undefined
@@ -344,7 +347,17 @@ export class Exchange implements StreamHandler, Translation {
     if (!fields.expectsNothingElse)
       throw new RequestError('EXPECTATION_FAILED', 'Expect is not 100-continue')
     const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)
-    const key = { destination, upgrade: this.#upgrade, signOnLines: this.#signOnLines(compiled) }
+    const assertion = this.#findAssertion(compiled)
+    if (assertion === 'missing') {
+      this.#whenDone(this.#readAssertion(compiled))
+      return
+    }
+    const key = {
+      destination,
+      upgrade: this.#upgrade,
+      signOnLines: this.#signOnLines(compiled),
+      assertionLine: assertion?.line ?? '',
+    }
     const lines = fields.originLines(key, () =>
       toOriginLines(
         {
@@ -365,6 +378,7 @@ export class Exchange implements StreamHandler, Translation {
           upgrade: key.upgrade,
           expectContinue: server.expectsContinue,
           signOnLines: key.signOnLines,
+          assertionLine: key.assertionLine,
         },
         view.fieldFilter(compiled),
       ),
@@ -385,6 +399,24 @@ export class Exchange implements StreamHandler, Translation {
     } catch (cause) {
       throw new RequestError('SIGN_ON_FAILED', 'sign-on headers could not be made', { cause })
     }
+  }
+
+  /** @returns undefined when the application gets none */
+  #findAssertion({ application }: CompiledApplication): AssertionLine | 'missing' | undefined {
+    if (!application.jwtAssertion || !this.session) return undefined
+    if (this.#assertion?.applicationId === application.id) return this.#assertion
+    return this.gateway.assertions.find(this.session, application.id) ?? 'missing'
+  }
+
+  async #readAssertion({ application }: CompiledApplication): Promise<void> {
+    const { gateway } = this
+    const session = this.session!
+    this.#assertion = await gateway.assertions.read(session, application.id)
+    if (this.#isEnded) return
+    if (!this.#assertion) gateway.sessions.noteEnded(session.sessionId, this.at)
+    // Meanwhile access may have ended, or the configuration changed.
+    this.match = gateway.view().findApplication(this.host, this.target!)
+    this.#decide(gateway.sessions.hasEnded(session) ? undefined : session, 'session-ended')
   }
 
   /** @throws RequestError when no connector is left that has not refused */
@@ -518,6 +550,7 @@ export class Exchange implements StreamHandler, Translation {
     this.#phase = 'pipe'
     this.#refused = undefined
     this.#setCookie = undefined
+    this.#assertion = undefined
     const { request } = this.server
     const { path, readings } = this.target!
     this.target = { path: copyText(path), query: '', readings: readings.map(copyText) }

@@ -5,6 +5,7 @@ import type { Http1Error, ServerOptions } from '@sallyport/http1'
 import type { TunnelSession } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
 import { TrustedProxies } from './addresses.ts'
+import { type AssertionSource, Assertions } from './assertions.ts'
 import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
 import type { Exchange } from './exchange.ts'
@@ -20,7 +21,7 @@ import { type ConnectedTunnel, TunnelPool } from './tunnels.ts'
 import { View } from './view.ts'
 
 /** Identity, as far as the gateway needs it. */
-export interface IdentityProvider extends SignInProvider, SessionSource {
+export interface IdentityProvider extends SignInProvider, SessionSource, AssertionSource {
   /** Ends a sign-in and every session that came of it. */
   endSession(sessionId: string, reason: string): Promise<void>
   /** The sessions were in use in the minute before the instant. */
@@ -95,6 +96,7 @@ export class Gateway {
   readonly sessionCookies: SessionCookies
   readonly signIn: SignIn
   readonly signOn = new SignOn()
+  readonly assertions: Assertions
   readonly cookieNames: CookieNames
   readonly trustedProxies: TrustedProxies
   /** Requests that are being relayed. */
@@ -123,6 +125,7 @@ export class Gateway {
     this.options = options
     this.#http = options.http ?? {}
     this.sessions = new Sessions(options.identity)
+    this.assertions = new Assertions(options.identity, this.sessions, () => options.clock())
     this.feed = new FeedWatch({
       feed: options.feed,
       limitMs: options.feedSilenceLimitMs,

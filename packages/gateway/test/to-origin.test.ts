@@ -29,6 +29,7 @@ function headOf(facts: Partial<Facts> = {}): { target: string; fields: string[] 
       framingLine: '',
       upgrade: false,
       expectContinue: false,
+      assertionLine: '',
       signOnLines: signOnFields.length > 0 ? `\r\n${formatFields(signOnFields)}` : '',
       ...more,
     },

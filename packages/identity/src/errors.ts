@@ -9,6 +9,8 @@ export type IdentityErrorCode =
   | 'NONCE_MISMATCH'
   /** The session ended before its code was redeemed. */
   | 'SESSION_ENDED'
+  /** The application gets no assertion, or not one of this person. */
+  | 'ASSERTION_REFUSED'
 
 export class IdentityError extends Error {
   override readonly name = 'IdentityError'

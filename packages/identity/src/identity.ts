@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { oidcModel, type Store, sessions } from '@sallyport/store'
+import { type Assertion, type AssertionRing, makeAssertion } from './assertion.ts'
 import { BackChannelLogout } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
@@ -30,6 +31,8 @@ export interface IdentityOptions {
     cookies(lifetimeMs: number): readonly { secret: Buffer }[]
     /** Client secrets are derived from it: nothing to store, nothing to leak from the store. */
     clientSecret: Buffer
+    /** Of assertions, as they are now. */
+    assertions(): AssertionRing
   }
   seal(purpose: string, bytes: Buffer): string
   open(purpose: string, sealed: string): Buffer
@@ -78,6 +81,15 @@ export interface Identity {
    * @returns undefined when it has ended or expired, or its user is disabled, deleted or has a newer epoch
    */
   readSession(sessionId: string, nowAt?: number): Promise<IdentitySession | undefined>
+  /**
+   * The assertion of a session for one application, made from the store: five minutes, ES256.
+   *
+   * @returns undefined when the session has ended
+   * @throws IdentityError `ASSERTION_REFUSED`
+   */
+  assertion(request: { sessionId: string; applicationId: string }): Promise<Assertion | undefined>
+  /** ID of the key that signs assertions now. */
+  assertionKeyId(): string
   /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
   endSession(sessionId: string, reason: string): Promise<void>
   /** Notes for lists that the sessions were in use at the instant. */
@@ -153,12 +165,14 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     clock,
     endSession,
   })
+  const assertions = { db, loginOrigin, snapshot, ring: options.keys.assertions, clock }
   const ownSessions = new OwnSessions({ db, provider, portalOrigin, clock, endSession })
   const server = await createServer({
     provider,
     signInForm,
     audit,
     ownSessions,
+    assertions,
     binding,
     tenants: tenantNames(tenantId, options.baseDomain),
     tenantId,
@@ -184,6 +198,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     redeem: (request) =>
       redeemCode(request, { provider, server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
+    assertion: (request) => makeAssertion(request, assertions),
+    assertionKeyId: () => options.keys.assertions().signing.kid,
     endSession,
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
     portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),
