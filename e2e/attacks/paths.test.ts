@@ -10,6 +10,8 @@ const template = {
   preAuthentication: 'identity',
   assignmentRequired: true,
   signOn: { method: 'none' },
+  jwtAssertion: false,
+  stripHeaders: [] as string[],
   hostHeader: 'internal',
   forwardedFor: 'append',
   backendTimeoutMs: 1_000,

@@ -48,11 +48,14 @@ export function toSetting(text: string): [field: string, value: unknown] {
   }
 }
 
-/** `NAME=claim`, or `NAME="constant"`. */
-export function toHeader(text: string): Record<string, string> {
+/** `NAME=claim`, with transforms that need no more than their name behind it (`mail|toLowercase`); or `NAME="constant"`. */
+export function toHeader(text: string): Record<string, unknown> {
   const [name, source] = splitAtEquals(text, 'NAME=claim or NAME="constant"')
   const constant = /^"(.*)"$/.exec(source)
-  return constant ? { name, value: constant[1]! } : { name, claim: source }
+  if (constant) return { name, value: constant[1]! }
+  const [claim, ...transforms] = source.split('|').map((part) => part.trim())
+  if (transforms.length === 0) return { name, claim }
+  return { name, claim, transforms: transforms.map((transform) => ({ transform })) }
 }
 
 function splitAtEquals(text: string, form: string): [string, string] {

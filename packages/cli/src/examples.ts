@@ -35,6 +35,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'app create': [
     'sallyport app create hr --external-url https://hr.access.example.com/ --internal-url http://hr.internal:8080/',
     'sallyport app create wiki --external-url https://wiki.access.example.com/ --internal-url https://wiki.internal/ --header X-User=userName --header X-Groups=groups',
+    `sallyport app create crm --external-url https://crm.access.example.com/ --internal-url http://crm.internal/ --header 'X-User=mail|extractMailPrefix|toUppercase' --jwt-assertion`,
   ],
   'app list': ['sallyport app list', 'sallyport app list --json'],
   'app show': ['sallyport app show hr'],
@@ -43,6 +44,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'sallyport app update hr displayName="Human Resources" connectorGroup=branch',
     'sallyport app update hr backendTimeoutMs=null',
     `sallyport app update hr 'signOn={"method":"headers","headers":[{"name":"X-User","claim":"userName"}]}'`,
+    `sallyport app update hr jwtAssertion=true 'stripHeaders=["Remote-User"]'`,
   ],
   'app delete': ['sallyport app delete hr'],
   'app assign': ['sallyport app assign hr --group staff', 'sallyport app assign hr --user ana'],
@@ -67,8 +69,13 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'sallyport db copy --to-config postgresql.yaml',
     'sallyport db copy --to-config postgresql.yaml --replace',
   ],
-  'key list': ['sallyport key list'],
-  'key rotate': ['sallyport key rotate', 'sallyport key rotate --forget-older'],
+  'key list': ['sallyport key list', 'sallyport key list --use assertions'],
+  'key jwks': ['sallyport key jwks > jwks.json'],
+  'key rotate': [
+    'sallyport key rotate',
+    'sallyport key rotate --forget-older',
+    'sallyport key rotate --use assertions',
+  ],
   'audit list': [
     'sallyport audit list --limit 20',
     'sallyport audit list --action user-disabled --json',

@@ -152,6 +152,7 @@ export async function startService(
         cookies: (lifetimeMs) => control.cookieKeys(lifetimeMs),
         clientSecret: keyFile.derive('client secrets'),
         signOn: () => control.signOnKey(),
+        assertions: () => control.assertionKeys(),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),

@@ -93,7 +93,8 @@ const table: [args: string[], name: string, input: unknown][] = [
       ...['app', 'create', 'hr', '--external-url', 'https://hr.example/'],
       ...['--internal-url', 'http://hr/', '--passthrough', '--no-assignment-required'],
       ...['--host-header', 'external', '--backend-timeout', '20000'],
-      ...['--no-validate-backend-certificate', '--header', 'X-User=userName'],
+      ...['--no-validate-backend-certificate', '--header', 'X-User=userName', '--jwt-assertion'],
+      ...['--header', 'X-Mail=mail | extractMailPrefix|toUppercase'],
       ...['--header', 'X-Site="a=b"', '--set', 'visible=false', '--set', 'forwardedFor=replace'],
     ],
     'app.create',
@@ -112,9 +113,15 @@ const table: [args: string[], name: string, input: unknown][] = [
         method: 'headers',
         headers: [
           { name: 'X-User', claim: 'userName' },
+          {
+            name: 'X-Mail',
+            claim: 'mail',
+            transforms: [{ transform: 'extractMailPrefix' }, { transform: 'toUppercase' }],
+          },
           { name: 'X-Site', value: 'a=b' },
         ],
       },
+      jwtAssertion: true,
       visible: false,
       forwardedFor: 'replace',
     },
@@ -150,8 +157,13 @@ const table: [args: string[], name: string, input: unknown][] = [
   [['session', 'list', '--user', 'ana', '--limit', '5'], 'session.list', { user: 'ana', limit: 5 }],
   [['session', 'end', 'abc'], 'session.end', { sessionId: 'abc' }],
   [['session', 'end-all', 'ana'], 'session.end-all', { userName: 'ana' }],
-  [['key', 'list'], 'key.list', {}],
-  [['key', 'rotate', '--forget-older'], 'key.rotate', { forgetOlder: true }],
+  [['key', 'list'], 'key.list', { use: 'cookies' }],
+  [['key', 'jwks'], 'key.jwks', {}],
+  [
+    ['key', 'rotate', '--use', 'assertions', '--forget-older'],
+    'key.rotate',
+    { use: 'assertions', forgetOlder: true },
+  ],
   [
     [
       ['audit', 'list', '--action', 'user-created', '--subject', 'x', '--limit', '7'],

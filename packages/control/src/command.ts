@@ -1,5 +1,6 @@
 import { type Problem, toProblems } from '@sallyport/domain'
 import { z } from 'zod'
+import type { AssertionKeys } from './assertion-keys.ts'
 import type { Change, Configuration, Db } from './configuration.ts'
 import type { CookieKeys } from './cookie-keys.ts'
 import { ControlError, refuse } from './errors.ts'
@@ -10,6 +11,7 @@ export interface CommandContext {
   readonly db: Db
   readonly configuration: Configuration
   readonly cookieKeys: CookieKeys
+  readonly assertionKeys: AssertionKeys
   readonly keyFile: KeyFile
   readonly clock: () => number
   /** Folder of the database and of what goes with it. */

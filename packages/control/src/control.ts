@@ -9,6 +9,7 @@ import {
   type Store,
   settings,
 } from '@sallyport/store'
+import { AssertionKeys, type AssertionRing, deleteLapsedAssertionKeys } from './assertion-keys.ts'
 import { type Authorities, loadAuthorities } from './authorities.ts'
 import { type CommandTable, unknownCommand } from './command.ts'
 import { createCommands } from './commands/table.ts'
@@ -92,6 +93,8 @@ export interface Control {
    * The keys of cookies that live at most so long, the one that seals first; the same array until they change.
    */
   cookieKeys(lifetimeMs: number): readonly CookieKey[]
+  /** The keys of assertions as they are now; the same object until they change. */
+  assertionKeys(): AssertionRing
   readonly commands: CommandTable
   /**
    * Carries out a command. What it changes is in force, and published, when this returns.
@@ -147,12 +150,13 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   const { auditRetentionMs = defaultRetentionMs } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   // One transaction: a start that was interrupted leaves nothing half made.
-  const { tenantId, authorities, cookieKeys } = await store.db
+  const { tenantId, authorities, cookieKeys, assertionKeys } = await store.db
     .transaction()
     .execute(async (db) => ({
       tenantId: await readIdentity(db, baseDomain, clock()),
       authorities: await loadAuthorities(db, keyFile, baseDomain, clock()),
       cookieKeys: await CookieKeys.load(db, keyFile, clock),
+      assertionKeys: await AssertionKeys.load(db, keyFile, clock),
     }))
   const certificates = new WebCertificates({
     db: store.db,
@@ -189,6 +193,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     db: store.db,
     configuration,
     cookieKeys,
+    assertionKeys,
     keyFile,
     clock,
     dataDir,
@@ -237,17 +242,21 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   let trimming: Promise<unknown> = Promise.resolve()
   // Another process may have made the key: cookies sealed with it come here too.
   const rereadingKeys = new Rereading(
-    () => cookieKeys.reload(store.db),
-    (error) => log.error({ err: error }, 'keys of cookies could not be read'),
+    async () => {
+      await cookieKeys.reload(store.db)
+      await assertionKeys.reload(store.db)
+    },
+    (error) => log.error({ err: error }, 'keys could not be read'),
   )
   const unsubscribe = store.feed.subscribe(({ kind }) => {
     if (kind === 'keys-changed' || kind === 'feed-interrupted') rereadingKeys.request()
   })
   const maintenance = setInterval(() => {
     prepareCertificates()
-    deleteLapsedKeys(store.db, clock()).catch((error: unknown) =>
-      log.error({ err: error }, 'old keys could not be removed'),
-    )
+    for (const deleteLapsed of [deleteLapsedKeys, deleteLapsedAssertionKeys])
+      deleteLapsed(store.db, clock()).catch((error: unknown) =>
+        log.error({ err: error }, 'old keys could not be removed'),
+      )
     enrolmentTokens
       .deleteEnrolmentTokensBefore(store.db, clock() - tokenHistoryMs)
       .catch((error: unknown) => log.error({ err: error }, 'old tokens could not be removed'))
@@ -263,9 +272,11 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     onSnapshot: (listener) => configuration.onSnapshot(listener),
     async reload() {
       await cookieKeys.reload(store.db)
+      await assertionKeys.reload(store.db)
       await configuration.reload()
     },
     cookieKeys: (lifetimeMs) => cookieKeys.ring(lifetimeMs),
+    assertionKeys: () => assertionKeys.ring(),
     commands,
     async execute(name, input, actor) {
       const command = commands.get(name)

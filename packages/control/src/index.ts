@@ -3,6 +3,7 @@
  * certificate authorities, and the enrolment of connectors. A change is validated as a whole, stored,
  * compiled into a new Snapshot and announced; what would not compile is refused, and the old one stays.
  */
+export type { AssertionJwk, AssertionRing } from './assertion-keys.ts'
 export type { Command, CommandTable } from './command.ts'
 export type { AuthenticatedConnector } from './connector-authentication.ts'
 export { type Control, type ControlOptions, startControl } from './control.ts'

@@ -6,6 +6,21 @@ import { startTestControl, type TestControl } from './service.ts'
 
 const url = (name: string) => `https://${name}.sallyport.localhost:8443/`
 
+const headers = [
+  {
+    name: 'X-User',
+    claim: 'mail',
+    transforms: [
+      { transform: 'ifEmpty', output: { claim: 'userName' } },
+      { transform: 'extractMailPrefix' },
+      { transform: 'regexReplace', pattern: '^(.)', replacement: 'x$1' },
+      { transform: 'join', before: { value: 'CORP' }, separator: '\\' },
+    ],
+  },
+  { name: 'X-Groups', claim: 'groups', separator: ',', multivalued: true },
+  { name: 'X-Site', value: 'a=b' },
+]
+
 /** Everything that refers to something else, in an order in which nothing is there yet. */
 const all = [
   {
@@ -20,11 +35,11 @@ const all = [
     isBackendCertificateValidationEnabled: false,
     singleSignOnSettings: {
       singleSignOnMode: 'headerBased',
-      headers: [
-        { name: 'X-User', claim: 'userName' },
-        { name: 'X-Site', value: 'a=b' },
-      ],
+      headers,
+      paths: [{ path: '/reports/', headers: [{ name: 'X-Reader', claim: 'mail' }] }],
     },
+    jwtAssertion: true,
+    stripHeaders: ['Remote-User'],
     assignments: { users: ['ben'], groups: ['staff'] },
   },
   {
@@ -102,11 +117,11 @@ test('objects are applied in any order, seen in the snapshot, and applied again 
       assignmentRequired: true,
       signOn: {
         method: 'headers',
-        headers: [
-          { name: 'X-User', claim: 'userName' },
-          { name: 'X-Site', value: 'a=b' },
-        ],
+        headers,
+        paths: [{ path: '/reports/', headers: [{ name: 'X-Reader', claim: 'mail' }] }],
       },
+      jwtAssertion: true,
+      stripHeaders: ['Remote-User'],
       hostHeader: 'external',
       forwardedFor: 'append',
       backendTimeoutMs: 20_000,

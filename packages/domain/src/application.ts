@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { headerSignOnFields, stripHeadersSchema } from './sign-on/headers.ts'
 import { kerberosSignOnSchema } from './sign-on/kerberos.ts'
 
 /**
@@ -75,80 +76,9 @@ function checked(problem: (value: string) => string | undefined) {
   })
 }
 
-const headerName = z
-  .string()
-  .regex(/^[A-Za-z0-9-]{1,64}$/, 'must be a header name of letters, digits and -')
-  .refine((name) => !reservedHeaderNames.has(name.toLowerCase()), {
-    error: 'is a header that Sallyport or HTTP itself sets; choose another name',
-  })
-
-/** Fields that sign-on by headers may not set: framing, routing and those the gateway writes itself. */
-export const reservedHeaderNames: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'cookie',
-  'expect',
-  'forwarded',
-  'host',
-  'http2-settings',
-  'keep-alive',
-  // CGI makes HTTP_PROXY of it, which HTTP clients in origins obey.
-  'proxy',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'via',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-port',
-  'x-forwarded-proto',
-  'x-real-ip',
-])
-
-/** Claims that sign-on by headers can send. */
-export const headerClaims = [
-  'userName',
-  'mail',
-  'displayName',
-  'objectId',
-  'groups',
-  'groupIds',
-] as const
-
-const headerSchema = z.union([
-  z.strictObject({
-    name: headerName.describe('Name of the header.'),
-    claim: z.enum(headerClaims).describe('What the header says of the person.'),
-  }),
-  z.strictObject({
-    name: headerName.describe('Name of the header.'),
-    value: z
-      .string()
-      .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')
-      .max(1024)
-      .describe('A constant.'),
-  }),
-])
-
-/** What sign-on by headers sends. */
-export const signOnHeadersSchema = z
-  .array(headerSchema)
-  .min(1)
-  .max(50)
-  .refine(
-    (headers) => new Set(headers.map(({ name }) => name.toLowerCase())).size === headers.length,
-    {
-      error: 'must not name one header twice: origins differ in which of the two they believe',
-    },
-  )
-  .describe('Headers that the origin gets with each request.')
-
 export const signOnSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('none') }),
-  z.strictObject({ method: z.literal('headers'), headers: signOnHeadersSchema }),
+  z.strictObject({ method: z.literal('headers'), ...headerSignOnFields }),
   kerberosSignOnSchema,
 ])
 
@@ -192,6 +122,13 @@ export const applicationSchema = z.strictObject({
   signOn: signOnSchema
     .default({ method: 'none' })
     .describe('How the origin learns who the person is.'),
+  jwtAssertion: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether each request of a signed-in person carries Sallyport-Jwt-Assertion, a token by which the origin can check who that is. Beside any method of sign-on.',
+    ),
+  stripHeaders: stripHeadersSchema,
   hostHeader: z
     .enum(['internal', 'external'])
     .default('internal')
@@ -240,7 +177,6 @@ export type Application = z.output<typeof applicationSchema>
 export type ApplicationInput = z.input<typeof applicationSchema>
 export type SignOn = z.output<typeof signOnSchema>
 export type SignOnMethod = SignOn['method']
-export type HeaderClaim = (typeof headerClaims)[number]
 
 /** An application together with the users and groups assigned to it. */
 export interface AssignedApplication {

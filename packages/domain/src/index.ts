@@ -1,6 +1,6 @@
 /**
  * The nouns of Sallyport, their schemas, and the decisions over them. Pure: no clock, no store, no
- * network, no randomness. Everything else depends on this package; it depends on nothing but zod.
+ * network, no randomness. Everything else depends on this package; it depends on nothing but zod and re2js.
  */
 export * from './address.ts'
 export * from './application.ts'
@@ -8,7 +8,10 @@ export * from './decide.ts'
 export * from './pages/index.ts'
 export * from './problems.ts'
 export * from './session.ts'
+export * from './sign-on/claims.ts'
+export * from './sign-on/headers.ts'
 export * from './sign-on/kerberos.ts'
 export * from './sign-on/on-premises.ts'
+export * from './sign-on/pattern.ts'
 export * from './snapshot.ts'
 export * from './target.ts'

@@ -1,4 +1,5 @@
 import type { Application, AssignedApplication } from './application.ts'
+import type { SignOnHeader } from './sign-on/headers.ts'
 import { toServicePrincipalName } from './sign-on/kerberos.ts'
 import { parseTarget, type RequestTarget, readPath, TargetError } from './target.ts'
 
@@ -36,6 +37,8 @@ export interface CompiledApplication {
   readonly internalHost: string
   readonly internalPort: number
   readonly internalPath: string
+  /** What sign-on by headers sends; none with another method. */
+  readonly headers: readonly SignOnHeader[]
 }
 
 /** What one request found: the application and, under a wildcard, the label that filled it. */
@@ -109,8 +112,7 @@ export class Snapshot {
     this.#routes = routes
     const names = new Set<string>()
     for (const { application } of applications.values())
-      if (application.signOn.method === 'headers')
-        for (const { name } of application.signOn.headers) names.add(canonicalFieldName(name))
+      for (const { name } of allHeadersOf(application)) names.add(canonicalFieldName(name))
     this.identityHeaders = names
   }
 
@@ -126,7 +128,9 @@ export class Snapshot {
   /** The applications that answer on a host, those with the shortest paths first. */
   findApplications(host: string): CompiledApplication[] {
     const all = new Set(this.#findHost(host)?.routes.byPath.values())
-    return [...all].sort((a, b) => a.externalPath.length - b.externalPath.length)
+    return [...all]
+      .filter((compiled) => this.applications.get(compiled.application.id) === compiled)
+      .sort((a, b) => a.externalPath.length - b.externalPath.length)
   }
 
   /**
@@ -230,6 +234,12 @@ export function toInternalPath(compiled: CompiledApplication, path: string): str
   return internalPath + path.slice(externalPath.length)
 }
 
+/** Headers of sign-on that an application has at any path. */
+function allHeadersOf({ signOn }: Application): readonly SignOnHeader[] {
+  if (signOn.method !== 'headers') return []
+  return [signOn, ...(signOn.paths ?? [])].flatMap(({ headers }) => headers)
+}
+
 function compile({ application, principalIds }: AssignedApplication): CompiledApplication {
   const external = new URL(application.externalUrl)
   const internal = new URL(application.internalUrl)
@@ -243,6 +253,44 @@ function compile({ application, principalIds }: AssignedApplication): CompiledAp
     internalHost: internal.hostname,
     internalPort: Number(internal.port || (internal.protocol === 'https:' ? 443 : 80)),
     internalPath: internal.pathname,
+    headers: application.signOn.method === 'headers' ? application.signOn.headers : [],
+  }
+}
+
+type Say = (field: string, message: string) => void
+
+/** @returns the application that has the path already; it stays */
+function addPath(
+  host: HostRoutes,
+  path: string,
+  compiled: CompiledApplication,
+): CompiledApplication | undefined {
+  // Paths that differ in case alone would be one path to many an origin.
+  const folded = path === '/' ? '/' : `i:${path.toLowerCase()}`
+  const other = host.byPath.get(folded)
+  if (other) return other
+  host.byPath.set(path, compiled)
+  host.byPath.set(folded, compiled)
+  host.depth = Math.max(host.depth, path.split('/').length - 2)
+  host.hasCapitals ||= path !== path.toLowerCase()
+  return undefined
+}
+
+/**
+ * A path with headers of its own is routed like an application, so that a request that could be read as one for another path is
+ * refused.
+ */
+function addHeaderPaths(host: HostRoutes, compiled: CompiledApplication, say: Say): void {
+  const { signOn } = compiled.application
+  if (signOn.method !== 'headers') return
+  for (const [index, { path, headers }] of (signOn.paths ?? []).entries()) {
+    const field = `signOn.paths.${index}.path`
+    if (!path.startsWith(compiled.externalPath) || path === compiled.externalPath)
+      say(field, `must lie below ${compiled.externalPath}, the path of the external URL`)
+    else {
+      const other = addPath(host, path, { ...compiled, headers })
+      if (other) say(field, `is already used by the application ${other.application.name}`)
+    }
   }
 }
 
@@ -270,12 +318,12 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
   const routes = new Map<string, HostRoutes>()
   const names = new Set<string>()
   const mixed = new Map<string, CompiledApplication[]>()
+  const withPaths: { host: HostRoutes; compiled: CompiledApplication; say: Say }[] = []
   for (const assigned of input.applications) {
     const compiled = compile(assigned)
     const { application, externalHost, externalPath } = compiled
     const path = `applications.${application.name}`
-    const say = (field: string, message: string) =>
-      problems.push({ path: `${path}.${field}`, message })
+    const say: Say = (field, message) => problems.push({ path: `${path}.${field}`, message })
     if (names.has(application.name)) say('name', 'is used by another application')
     names.add(application.name)
     if (applications.has(application.id) || application.id === PORTAL_APPLICATION_ID)
@@ -294,18 +342,15 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
       host = { byPath: new Map(), depth: 0, hasCapitals: false }
       routes.set(externalHost, host)
     }
-    // Paths that differ in case alone would be one path to many an origin.
-    const folded = externalPath === '/' ? '/' : `i:${externalPath.toLowerCase()}`
-    const other = host.byPath.get(folded)
+    const other = addPath(host, externalPath, compiled)
     if (other) say('externalUrl', `is already used by the application ${other.application.name}`)
-    host.byPath.set(externalPath, compiled)
-    host.byPath.set(folded, compiled)
-    host.depth = Math.max(host.depth, externalPath.split('/').length - 2)
-    host.hasCapitals ||= externalPath !== externalPath.toLowerCase()
+    withPaths.push({ host, compiled, say })
     const origin = `${compiled.internalProtocol}//${compiled.internalHost}:${compiled.internalPort}`
     for (const key of [`host ${externalHost}`, `origin ${origin}`])
       mixed.set(key, [...(mixed.get(key) ?? []), compiled])
   }
+  // After all applications: one that is published at the same path goes first.
+  for (const { host, compiled, say } of withPaths) addHeaderPaths(host, compiled, say)
   for (const [key, group] of mixed) {
     const kinds = new Set(group.map(({ application }) => application.preAuthentication))
     if (kinds.size < 2) continue

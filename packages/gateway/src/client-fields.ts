@@ -9,6 +9,7 @@ interface OriginLinesKey {
   destination: Destination
   upgrade: boolean
   signOnLines: string
+  assertionLine: string
 }
 
 /** What follows from the fields of a request: found out once for a client that repeats them. */
@@ -45,7 +46,8 @@ export class ClientFields {
     if (
       last?.destination !== key.destination ||
       last.upgrade !== key.upgrade ||
-      last.signOnLines !== key.signOnLines
+      last.signOnLines !== key.signOnLines ||
+      last.assertionLine !== key.assertionLine
     ) {
       this.#originLines = make()
       this.#key = key

@@ -24,6 +24,7 @@ import {
 import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
+import type { AssertionLine } from './assertions.ts'
 import type { Client } from './client.ts'
 import { ClientBody } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
@@ -94,10 +95,12 @@ export class Exchange implements StreamHandler, Translation {
   checkedAt = 0
   /** A session cookie to set with the answer. */
   #setCookie: string | undefined
+  /** Asked for by this request; used even when it was not kept. */
+  #assertion: AssertionLine | undefined
   #phase: Phase = 'waiting'
   #destination: Destination | undefined
   /** Of the person, for the destination; '' when the connector need not know who it is. */
-  #assertion: { destination: Destination; token: string } | undefined
+  #connectorAssertion: { destination: Destination; token: string } | undefined
   #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #refused: Set<ConnectedTunnel> | undefined
@@ -371,9 +374,11 @@ export class Exchange implements StreamHandler, Translation {
     const view = gateway.view()
     const destination = view.destination(this.match!)
     this.#destination = destination
-    const assertion = signsOnAtConnector(compiled) ? this.#findAssertion(destination) : ''
-    if (assertion === undefined) {
-      this.#whenDone(this.#readAssertion(destination))
+    const forConnector = signsOnAtConnector(compiled)
+      ? this.#findConnectorAssertion(destination)
+      : ''
+    if (forConnector === undefined) {
+      this.#whenDone(this.#readConnectorAssertion(destination))
       return
     }
     this.#upgrade = server.upgradeRequested && isWebSocket(request.method, request.fields)
@@ -381,7 +386,17 @@ export class Exchange implements StreamHandler, Translation {
     if (!fields.expectsNothingElse)
       throw new RequestError('EXPECTATION_FAILED', 'Expect is not 100-continue')
     const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)
-    const key = { destination, upgrade: this.#upgrade, signOnLines: this.#signOnLines(compiled) }
+    const assertion = this.#findAssertion(compiled)
+    if (assertion === 'missing') {
+      this.#whenDone(this.#readAssertion(compiled))
+      return
+    }
+    const key = {
+      destination,
+      upgrade: this.#upgrade,
+      signOnLines: this.#signOnLines(compiled),
+      assertionLine: assertion?.line ?? '',
+    }
     const lines = fields.originLines(key, () =>
       toOriginLines(
         {
@@ -401,10 +416,11 @@ export class Exchange implements StreamHandler, Translation {
                 : '',
           upgrade: key.upgrade,
           expectContinue: server.expectsContinue,
-          dropsAuthorization: assertion !== '',
+          dropsAuthorization: forConnector !== '',
           signOnLines: key.signOnLines,
+          assertionLine: key.assertionLine,
         },
-        view.fieldFilter,
+        view.fieldFilter(compiled),
       ),
     )
     const { path, query } = this.target!
@@ -412,45 +428,63 @@ export class Exchange implements StreamHandler, Translation {
     this.#requestEnded = !this.#upgrade && !hasBody
     this.checkedAt = this.at
     gateway.open.add(this)
-    this.#openStream(head, assertion)
+    this.#openStream(head, forConnector)
   }
 
-  #findAssertion(destination: Destination): string | undefined {
-    if (this.#assertion?.destination === destination) return this.#assertion.token
-    return this.gateway.assertions.find(this.session!, this.match!, destination)
+  #findConnectorAssertion(destination: Destination): string | undefined {
+    const kept = this.#connectorAssertion
+    if (kept?.destination === destination) return kept.token
+    return this.gateway.signOnAssertions.find(this.session!, this.match!, destination)
   }
 
-  async #readAssertion(destination: Destination): Promise<void> {
+  async #readConnectorAssertion(destination: Destination): Promise<void> {
     const { gateway } = this
     const session = this.session!
-    let ended = false
     try {
-      const token = await gateway.assertions.read(session, this.match!, destination)
-      this.#assertion = { destination, token }
+      const token = await gateway.signOnAssertions.read(session, this.match!, destination)
+      this.#connectorAssertion = { destination, token }
     } catch (cause) {
-      ended = (cause as { code?: unknown }).code === 'SESSION_ENDED'
-      if (!ended)
+      if ((cause as { code?: unknown }).code !== 'SESSION_ENDED')
         throw (
           toUnavailable(cause) ??
           new RequestError('SIGN_ON_FAILED', 'identity does not say who the person is', { cause })
         )
-      gateway.sessions.noteEnded(session.sessionId, gateway.options.clock())
+      gateway.sessions.noteEnded(session.sessionId, this.at)
     }
+    this.#decideAfterWait(session)
+  }
+
+  /** Meanwhile access may have ended, or the configuration changed. */
+  #decideAfterWait(session: Session): void {
     if (this.#isEnded) return
-    // Configuration and access may have changed meanwhile.
+    const { gateway } = this
     this.match = gateway.view().findApplication(this.host, this.target!)
-    if (ended || gateway.sessions.hasEnded(session)) this.#decide(undefined, 'session-ended')
-    else this.#decide(session, 'session-missing')
+    this.#decide(gateway.sessions.hasEnded(session) ? undefined : session, 'session-ended')
   }
 
   #signOnLines(compiled: CompiledApplication): string {
     // Sign-on by headers needs a person.
-    if (compiled.application.signOn.method !== 'headers' || !this.session) return ''
+    if (compiled.headers.length === 0 || !this.session) return ''
     try {
       return this.gateway.signOn.lines(compiled, this.session)
     } catch (cause) {
       throw new RequestError('SIGN_ON_FAILED', 'sign-on headers could not be made', { cause })
     }
+  }
+
+  /** @returns undefined when the application gets none */
+  #findAssertion({ application }: CompiledApplication): AssertionLine | 'missing' | undefined {
+    if (!application.jwtAssertion || !this.session) return undefined
+    if (this.#assertion?.applicationId === application.id) return this.#assertion
+    return this.gateway.assertions.find(this.session, application.id) ?? 'missing'
+  }
+
+  async #readAssertion({ application }: CompiledApplication): Promise<void> {
+    const { gateway } = this
+    const session = this.session!
+    this.#assertion = await gateway.assertions.read(session, application.id)
+    if (!this.#assertion) gateway.sessions.noteEnded(session.sessionId, this.at)
+    this.#decideAfterWait(session)
   }
 
   /** @throws RequestError when no connector is left that has not refused */
@@ -586,6 +620,7 @@ export class Exchange implements StreamHandler, Translation {
     this.#activeAt = this.gateway.options.clock()
     this.#refused = undefined
     this.#setCookie = undefined
+    this.#assertion = undefined
     const { request } = this.server
     const { path, readings } = this.target!
     this.target = { path: copyText(path), query: '', readings: readings.map(copyText) }
@@ -690,7 +725,9 @@ export class Exchange implements StreamHandler, Translation {
     try {
       this.#requestEnded = true
       const kept =
-        trailers.length > 0 ? formatFields(this.gateway.view().fieldFilter.trailers(trailers)) : ''
+        trailers.length > 0
+          ? formatFields(this.gateway.view().fieldFilter(this.compiled).trailers(trailers))
+          : ''
       if (kept.length > limitTrailerBytes)
         throw new RequestError('REQUEST_INVALID', `trailers of ${kept.length} bytes`)
       this.#stream?.end(kept === '' ? undefined : kept)

@@ -5,6 +5,7 @@ import type { Http1Error, ServerOptions } from '@sallyport/http1'
 import type { TunnelSession } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
 import { TrustedProxies } from './addresses.ts'
+import { type AssertionSource, Assertions } from './assertions.ts'
 import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
 import { EndedPeople } from './ended-people.ts'
@@ -22,7 +23,11 @@ import { type ConnectedTunnel, TunnelPool } from './tunnels.ts'
 import { View } from './view.ts'
 
 /** Identity, as far as the gateway needs it. */
-export interface IdentityProvider extends SignInProvider, SessionSource, SignOnSource {
+export interface IdentityProvider
+  extends SignInProvider,
+    SessionSource,
+    SignOnSource,
+    AssertionSource {
   /** Ends a sign-in and every session that came of it. */
   endSession(sessionId: string, reason: string): Promise<void>
   /** The sessions were in use in the minute before the instant. */
@@ -97,7 +102,8 @@ export class Gateway {
   readonly sessionCookies: SessionCookies
   readonly signIn: SignIn
   readonly signOn = new SignOn()
-  readonly assertions: SignOnAssertions
+  readonly assertions: Assertions
+  readonly signOnAssertions: SignOnAssertions
   readonly cookieNames: CookieNames
   readonly trustedProxies: TrustedProxies
   /** Requests that are being relayed. */
@@ -127,7 +133,8 @@ export class Gateway {
     this.options = options
     this.#http = options.http ?? {}
     this.sessions = new Sessions(options.identity)
-    this.assertions = new SignOnAssertions(options.identity, () => options.clock())
+    this.assertions = new Assertions(options.identity, this.sessions, () => options.clock())
+    this.signOnAssertions = new SignOnAssertions(options.identity, () => options.clock())
     this.feed = new FeedWatch({
       feed: options.feed,
       limitMs: options.feedSilenceLimitMs,
@@ -169,7 +176,7 @@ export class Gateway {
   addTunnel(tunnel: ConnectedTunnel): () => void {
     this.tunnels.add(tunnel)
     // It may be new, and then no assertion is addressed to it yet.
-    this.assertions.forget()
+    this.signOnAssertions.forget()
     return () => this.tunnels.delete(tunnel)
   }
 
@@ -191,7 +198,7 @@ export class Gateway {
         break
       case 'connector-moved':
         this.tunnels.move(event.connectorId, event.connectorGroup)
-        this.assertions.forget()
+        this.signOnAssertions.forget()
         this.feed.overtaken()
         break
       case 'configuration-changed':

@@ -5,6 +5,7 @@
  * and endings as events.
  */
 export type { AccessRecord } from './access-record.ts'
+export type { Assertion, AssertionSource } from './assertions.ts'
 export { type ClientHello, ClientHelloError, parseClientHello } from './client-hello.ts'
 export { cookieNames } from './cookies.ts'
 export { type FailureCode, failures } from './failures.ts'

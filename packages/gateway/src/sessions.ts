@@ -1,4 +1,5 @@
 import type { AccessEvent, Claims, DenySet, IdentitySession, Session } from '@sallyport/domain'
+import { type KeptAssertions, pruneAssertions } from './assertions.ts'
 import type { SessionFacts } from './session-cookie.ts'
 
 /** A session's claims, as long as nothing said that they changed. */
@@ -10,6 +11,8 @@ interface Known {
   joined: { facts: SessionFacts; session: Session } | undefined
   /** Since that was last asked. */
   isUsed: boolean
+  /** Made when the first one is asked for. */
+  assertions: KeptAssertions | undefined
 }
 
 /** A question to identity that is under way. */
@@ -66,6 +69,13 @@ export class Sessions {
     return known.joined.session
   }
 
+  /** The assertions of a session whose claims are kept; they go when those go. */
+  assertions(sessionId: string): KeptAssertions | undefined {
+    const known = this.#known.get(sessionId)
+    if (known) known.assertions ??= new Map()
+    return known?.assertions
+  }
+
   /** Joins a cookie with claims that are not kept. */
   join(facts: Omit<SessionFacts, 'sealedAt'>, { claims, userId }: IdentitySession): Session {
     return { ...facts, claims, principalIds: principalsOf(userId, claims) }
@@ -111,6 +121,7 @@ export class Sessions {
       principalIds: principalsOf(userId, claims),
       joined: undefined,
       isUsed: true,
+      assertions: undefined,
     })
     const ofUser = this.#knownOfUser.get(userId)
     if (ofUser) ofUser.add(sessionId)
@@ -173,12 +184,14 @@ export class Sessions {
     return used
   }
 
-  /** Forgets endings that no cookie can outlive. @param lifetimeMs the absolute limit of sessions */
+  /** Forgets endings that no cookie can outlive, and assertions that have expired. @param lifetimeMs the absolute limit of sessions */
   prune(nowAt: number, lifetimeMs: number): void {
     for (const [sessionId, at] of this.#endedAt)
       if (at + lifetimeMs < nowAt) this.#endedAt.delete(sessionId)
     for (const [userId, { at }] of this.#epochs)
       if (at + lifetimeMs < nowAt) this.#epochs.delete(userId)
+    for (const { assertions } of this.#known.values())
+      if (assertions) pruneAssertions(assertions, nowAt)
   }
 }
 

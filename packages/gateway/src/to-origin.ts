@@ -152,6 +152,8 @@ export interface OriginRequest {
   dropsAuthorization: boolean
   /** Fields of sign-on, each with a CRLF in front. */
   signOnLines: string
+  /** The assertion's field with a CRLF in front, or the empty string. */
+  assertionLine: string
 }
 
 /**
@@ -191,7 +193,7 @@ export function toOriginLines(request: OriginRequest, filter: FieldFilter): stri
   text += list
     ? `\r\nX-Forwarded-For: ${list.join(', ')}, ${request.peerAddress}`
     : forwarded.forwardedFor
-  return text + forwarded.others + request.signOnLines
+  return text + forwarded.others + request.signOnLines + request.assertionLine
 }
 
 /** RFC 7239 section 6: IPv6 in brackets and quotes. */

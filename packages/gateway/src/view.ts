@@ -1,6 +1,7 @@
 import {
   applicationSchema,
   type CompiledApplication,
+  canonicalFieldName,
   type Match,
   PORTAL_APPLICATION_ID,
   type RequestTarget,
@@ -28,7 +29,9 @@ const limitLabels = 10_000
 /** A Snapshot, and what is worked out from it once instead of for each request. */
 export class View {
   readonly snapshot: Snapshot
-  readonly fieldFilter: FieldFilter
+  readonly #fieldFilter: FieldFilter
+  /** Of applications that have headers removed beside those of sign-on, by ID. */
+  readonly #ownFilters = new Map<string, FieldFilter>()
   readonly portal: Match
   /** Whether connectors keep anything of people who use an application. */
   readonly signsOnAtConnectors: boolean
@@ -38,9 +41,18 @@ export class View {
   readonly #idleLimits = new Map<string, number>()
 
   /** @param ownFields lower case; fields that clients have no say in, beside those that are so always */
-  constructor(snapshot: Snapshot, ownFields?: ReadonlySet<string>) {
+  constructor(snapshot: Snapshot, ownFields: ReadonlySet<string> = new Set()) {
     this.snapshot = snapshot
-    this.fieldFilter = new FieldFilter(snapshot, ownFields)
+    this.#fieldFilter = new FieldFilter(snapshot, ownFields)
+    for (const { application } of snapshot.applications.values())
+      if (application.stripHeaders.length > 0)
+        this.#ownFilters.set(
+          application.id,
+          new FieldFilter(
+            snapshot,
+            new Set([...ownFields, ...application.stripHeaders.map(canonicalFieldName)]),
+          ),
+        )
     this.signsOnAtConnectors = [...snapshot.applications.values()].some(signsOnAtConnector)
     this.portal = { compiled: portalApplication(snapshot), label: undefined }
     for (const { application, externalHost } of snapshot.applications.values()) {
@@ -48,6 +60,13 @@ export class View {
       const limitMs = Math.min(idleLimitMs, this.#idleLimits.get(externalHost) ?? idleLimitMs)
       if (limitMs < Number.POSITIVE_INFINITY) this.#idleLimits.set(externalHost, limitMs)
     }
+  }
+
+  /** What becomes of the fields of clients on their way to the application. */
+  fieldFilter({ application }: CompiledApplication): FieldFilter {
+    return this.#ownFilters.size === 0
+      ? this.#fieldFilter
+      : (this.#ownFilters.get(application.id) ?? this.#fieldFilter)
   }
 
   /** How long nobody may have asked the application's host for anything, milliseconds; undefined: no limit. */
@@ -152,5 +171,6 @@ function portalApplication(snapshot: Snapshot): CompiledApplication {
     internalHost: snapshot.hosts.apps,
     internalPort: snapshot.port,
     internalPath: '/',
+    headers: [],
   }
 }

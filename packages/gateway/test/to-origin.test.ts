@@ -30,6 +30,7 @@ function headOf(facts: Partial<Facts> = {}): { target: string; fields: string[] 
       upgrade: false,
       expectContinue: false,
       dropsAuthorization: false,
+      assertionLine: '',
       signOnLines: signOnFields.length > 0 ? `\r\n${formatFields(signOnFields)}` : '',
       ...more,
     },

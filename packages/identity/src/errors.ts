@@ -13,6 +13,8 @@ export type IdentityErrorCode =
   | 'SIGN_ON_REFUSED'
   /** The directory does not say by which name the application knows the person. */
   | 'SIGN_ON_NAME_MISSING'
+  /** The application gets no assertion, or not one of this person. */
+  | 'ASSERTION_REFUSED'
 
 export class IdentityError extends Error {
   override readonly name = 'IdentityError'

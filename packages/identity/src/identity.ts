@@ -2,6 +2,7 @@ import { createHmac, createSecretKey } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { oidcModel, type Store, sessions } from '@sallyport/store'
+import { type Assertion, type AssertionRing, makeAssertion } from './assertion.ts'
 import { BackChannelLogout } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
@@ -33,6 +34,8 @@ export interface IdentityOptions {
     clientSecret: Buffer
     /** By which connectors know what identity says; PEM. */
     signOn(): Promise<{ keyPem: string; certificatePem: string }>
+    /** Of assertions, as they are now. */
+    assertions(): AssertionRing
   }
   seal(purpose: string, bytes: Buffer): string
   open(purpose: string, sealed: string): Buffer
@@ -87,6 +90,15 @@ export interface Identity {
    * @throws IdentityError `SESSION_ENDED`, `SIGN_ON_REFUSED`, `SIGN_ON_NAME_MISSING`
    */
   signOnAssertion(request: SignOnRequest): Promise<SignOnAssertion>
+  /**
+   * The assertion of a session for one application, made from the store: five minutes, ES256.
+   *
+   * @returns undefined when the session has ended
+   * @throws IdentityError `ASSERTION_REFUSED`
+   */
+  assertion(request: { sessionId: string; applicationId: string }): Promise<Assertion | undefined>
+  /** ID of the key that signs assertions now. */
+  assertionKeyId(): string
   /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
   endSession(sessionId: string, reason: string): Promise<void>
   /** Notes for lists that the sessions were in use at the instant. */
@@ -163,6 +175,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     clock,
     endSession,
   })
+  const assertions = { db, loginOrigin, snapshot, ring: options.keys.assertions, clock }
   const ownSessions = new OwnSessions({ db, provider, portalOrigin, clock, endSession })
   const signOnAssertions = new SignOnAssertions({
     store,
@@ -176,6 +189,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     signInForm,
     audit,
     ownSessions,
+    assertions,
     binding,
     tenants: tenantNames(tenantId, options.baseDomain),
     tenantId,
@@ -202,6 +216,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       redeemCode(request, { server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
     signOnAssertion: (request) => signOnAssertions.make(request),
+    assertion: (request) => makeAssertion(request, assertions),
+    assertionKeyId: () => options.keys.assertions().signing.kid,
     endSession,
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
     portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),

@@ -3,6 +3,7 @@
  * the gateway get them from. `startIdentity` gives the request handler of the sign-in host and the few
  * questions that the gateway asks; the directory itself is in the store.
  */
+export type { Assertion, AssertionRing } from './assertion.ts'
 export { IdentityError, type IdentityErrorCode } from './errors.ts'
 export {
   type AuthorizeRequest,

@@ -3,6 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { securityHeaders, toPeerAddress } from '@sallyport/domain'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
+import type { AssertionParts } from './assertion.ts'
+import { addAssertionRoutes } from './assertion-server.ts'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type FailureCode, failurePage, isUnavailable } from './failures.ts'
 import type { OwnSessions } from './own-sessions.ts'
@@ -17,6 +19,7 @@ export interface ServerParts {
   signInForm: SignInForm
   audit: SignInAudit
   ownSessions: OwnSessions
+  assertions: AssertionParts
   binding: BrowserBinding
   tenants: ReadonlySet<string>
   tenantId: string
@@ -78,6 +81,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
   })
 
   app.get('/', (_, reply) => reply.redirect(`${portalOrigin}/`, 303))
+  addAssertionRoutes(app, parts.assertions)
 
   await app.register(async (pages) => {
     useForms(pages)

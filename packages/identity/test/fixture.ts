@@ -1,4 +1,10 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import {
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  randomUUID,
+} from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type IncomingHttpHeaders, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -15,6 +21,7 @@ import {
 } from '@sallyport/domain'
 import { groups, openStore, type Store, secrets, users } from '@sallyport/store'
 import {
+  type AssertionRing,
   hashPassword,
   type Identity,
   type LogoutDestinations,
@@ -47,6 +54,8 @@ export interface Fixture {
   hr: Published
   wiki: Published
   publish(name: string, more?: Partial<ApplicationInput> & { principalIds?: string[] }): Published
+  /** The keys of assertions; tests put another ring in its place. */
+  assertionKeys: { ring: AssertionRing }
   /** Where logout tokens may go; read when identity starts. */
   logout: LogoutDestinations
   addUser(userName: string, enabled?: boolean): Promise<string>
@@ -59,6 +68,19 @@ export interface Fixture {
 export interface Published {
   id: string
   redirectUri: string
+}
+
+/** A new key that signs, published in front of those that signed before. */
+export function makeAssertionRing(before?: AssertionRing): AssertionRing {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { x, y } = createPublicKey(privateKey).export({ format: 'jwk' }) as { x: string; y: string }
+  const kid = createHash('sha256')
+    .update(JSON.stringify({ crv: 'P-256', kty: 'EC', x, y }))
+    .digest('base64url')
+  return {
+    signing: { kid, privateKey },
+    published: [{ kty: 'EC', crv: 'P-256', x, y, kid }, ...(before?.published ?? [])],
+  }
 }
 
 /** Identity on a real HTTP server, with a real store in a folder of its own. */
@@ -101,7 +123,9 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     cookies: () => cookieKeys,
     clientSecret: Buffer.alloc(32, 7),
     signOn: async () => signOnPair,
+    assertions: () => assertionKeys.ring,
   }
+  const assertionKeys = { ring: makeAssertionRing() }
   const logout: LogoutDestinations = { allow: [], authorities: [] }
   const start = () =>
     startIdentity({
@@ -131,6 +155,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     hr,
     wiki,
     publish,
+    assertionKeys,
     logout,
     async addUser(userName, enabled = true) {
       const user = await users.createUser(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { type Claims, headerClaims, type SignOn } from '@sallyport/domain'
-import { limitBytes, toHeaderFields } from '../src/headers/index.ts'
+import { type Claims, headerClaims, type SignOnHeader } from '@sallyport/domain'
+import { compileHeaders, limitBytes } from '../src/headers/index.ts'
 
 const ana: Claims = {
   objectId: '0f',
@@ -15,9 +15,12 @@ const ana: Claims = {
   ],
 }
 
-function headers(...list: Extract<SignOn, { method: 'headers' }>['headers']): SignOn {
-  return { method: 'headers', headers: list }
+function headers(...list: SignOnHeader[]): SignOnHeader[] {
+  return list
 }
+
+const toHeaderFields = (list: readonly SignOnHeader[], claims: Claims) =>
+  compileHeaders(list)(claims)
 
 /** As an origin that decodes UTF-8 reads it. */
 function utf8(value: string | undefined): string {
@@ -57,10 +60,6 @@ test('a claim that the person does not have gives no field', () => {
     ),
     ['X-User', 'ana@example.test'],
   )
-})
-
-test('other methods of sign-on give no fields', () => {
-  assert.deepEqual(toHeaderFields({ method: 'none' }, ana), [])
 })
 
 test('attacks 22 and 23: no character of a claim ends the field that it stands in', () => {

@@ -16,9 +16,10 @@ interface CreationOptions {
   hostHeader: string
   backendTimeout?: number
   validateBackendCertificate: boolean
-  header?: Record<string, string>[]
+  header?: Record<string, unknown>[]
   kerberos?: string
   kerberosLogin?: string
+  jwtAssertion?: boolean
   set?: [field: string, value: unknown][]
 }
 
@@ -42,7 +43,7 @@ export function addApplicationCommands(program: Command, administration: Adminis
     .option('--no-validate-backend-certificate', 'accept any certificate of the origin')
     .option(
       '--header <name=claim>',
-      'sign-on by header: NAME=userName|mail|displayName|objectId|groups|groupIds, or NAME="constant"; repeatable',
+      'sign-on by header: NAME=CLAIM with CLAIM userName, mail, displayName, objectId, groups or groupIds, and transforms behind it (mail|extractMailPrefix); or NAME="constant"; repeatable',
       each(toHeader),
     )
     .option('--kerberos <spn>', 'sign-on by Kerberos to this SPN, such as HTTP/hr.corp.example')
@@ -50,6 +51,7 @@ export function addApplicationCommands(program: Command, administration: Adminis
       '--kerberos-login <attribute>',
       `by which name the domain knows people: ${loginMappings.filter((name) => name !== 'expression').join(', ')}`,
     )
+    .option('--jwt-assertion', 'send a signed token that says who the person is')
     .option(
       '--set <field=value>',
       'any other field, as in "app update"; repeatable',
@@ -147,6 +149,7 @@ function toApplicationInput(name: string, options: CreationOptions): Record<stri
     validateBackendCertificate: options.validateBackendCertificate,
     ...(options.backendTimeout === undefined ? {} : { backendTimeoutMs: options.backendTimeout }),
     ...toSignOn(options),
+    ...(options.jwtAssertion === undefined ? {} : { jwtAssertion: options.jwtAssertion }),
     ...Object.fromEntries(options.set ?? []),
   }
 }

@@ -2,9 +2,9 @@ import { isDeepStrictEqual } from 'node:util'
 import {
   type Application,
   applicationSchema,
+  headerSignOnFields,
   kerberosSettingsSchema,
   type SignOnMethod,
-  signOnHeadersSchema,
 } from '@sallyport/domain'
 import { z } from 'zod'
 import { displayText } from '../commands/references.ts'
@@ -54,7 +54,7 @@ const translations: Record<string, Translation> = {
         z.strictObject({ singleSignOnMode: z.literal('none') }),
         z.strictObject({
           singleSignOnMode: z.literal('headerBased'),
-          headers: signOnHeadersSchema,
+          ...headerSignOnFields,
         }),
         z.strictObject({
           singleSignOnMode: z.literal('onPremisesKerberos'),

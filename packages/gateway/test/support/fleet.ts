@@ -65,6 +65,25 @@ export class FarGateway {
       endSession: async (sessionId: string) => this.#truth.endSession(sessionId),
       noteUse: async () => undefined,
       signOnAssertion: fail,
+      assertion: async ({
+        sessionId,
+        applicationId,
+      }: Record<'sessionId' | 'applicationId', string>) => {
+        if (!this.isDirectoryUp)
+          throw Object.assign(new Error('the store is out of reach'), { retryable: true })
+        const found = this.#truth.read(sessionId)
+        await this.#linger()
+        const issuedAt = this.#truth.nowAt + this.skewMs
+        return (
+          found && {
+            token: `${found.userId} ${applicationId}`,
+            keyId: '1',
+            issuedAt,
+            expiresAt: issuedAt + 300_000,
+          }
+        )
+      },
+      assertionKeyId: () => '1',
     }
     this.gateway = new Gateway({
       snapshot: () => this.#snapshot,

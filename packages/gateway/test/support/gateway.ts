@@ -141,6 +141,34 @@ export class Identity {
     this.used.push(...sessionIds)
   }
 
+  /** What was asked for, in order. */
+  readonly assertions: string[] = []
+  keyId = '1'
+  /** Epoch milliseconds, as identity's clock says. */
+  clock = () => startAt
+
+  async assertion(request: { sessionId: string; applicationId: string }) {
+    const { sessionId, applicationId } = request
+    this.assertions.push(`${sessionId} ${applicationId}`)
+    const count = this.assertions.length
+    const found = this.sessions.get(sessionId)
+    await this.gate
+    if (this.isDown) throw Object.assign(new Error('identity is down'), { retryable: true })
+    const issuedAt = this.clock()
+    return (
+      found && {
+        token: `${found.claims.displayName}.${this.keyId}.${count}`,
+        keyId: this.keyId,
+        issuedAt,
+        expiresAt: issuedAt + 300_000,
+      }
+    )
+  }
+
+  assertionKeyId(): string {
+    return this.keyId
+  }
+
   async endSession(sessionId: string): Promise<void> {
     this.ended.push(sessionId)
     this.sessions.delete(sessionId)
@@ -211,6 +239,7 @@ export class TestGateway {
     this.#isStopped = options.isStopped ?? false
     this.snapshot = this.compile(options.applications)
     this.identity.nowAt = () => this.nowAt
+    this.identity.clock = () => this.nowAt
     const identity = this.identity as unknown as GatewayOptions['identity']
     this.gateway = new Gateway({
       snapshot: () => this.snapshot,

@@ -200,7 +200,7 @@ class World {
 
   readonly #all = [
     app('direct', {}, [...users]),
-    app('grouped', {}, ['outer']),
+    app('grouped', { jwtAssertion: true }, ['outer']),
     app('open', { preAuthentication: 'passthrough' }),
   ]
 

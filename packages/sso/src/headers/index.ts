@@ -3,7 +3,8 @@
  * an application behind the connector trusts. Whoever uses this must first remove the same fields, in
  * every spelling, from what the client sent.
  */
-import type { Claims, HeaderClaim, SignOn } from '@sallyport/domain'
+import type { Claims, SignOnHeader } from '@sallyport/domain'
+import { compileClaim, compileList } from '../claims/index.ts'
 
 /** All fields together may take this many bytes: what common origins accept for a whole head. */
 export const limitBytes = 32_768
@@ -15,38 +16,36 @@ export class HeaderSignOnError extends Error {
 }
 
 /**
- * @returns name, value, name, value ...; a claim that the person does not have gives no field. Values are UTF-8 bytes, each as
- *   one latin1 character, without control characters.
- * @throws HeaderSignOnError `SIGN_ON_HEADERS_TOO_LARGE`
+ * Compiles what an application gets, once for all people.
+ *
+ * @returns makes name, value, name, value ... of a person's claims; what comes to nothing gives no field. Values are UTF-8
+ *   bytes, each as one latin1 character, without control characters. Throws HeaderSignOnError
+ *   `SIGN_ON_HEADERS_TOO_LARGE`, ClaimError `SIGN_ON_CLAIM_TOO_LONG`
  */
-export function toHeaderFields(signOn: SignOn, claims: Claims): string[] {
-  const fields: string[] = []
-  if (signOn.method !== 'headers') return fields
-  let bytes = 0
-  for (const header of signOn.headers) {
-    const value = 'claim' in header ? claimReaders[header.claim](claims) : header.value
-    const encoded = toFieldValue(value ?? '')
-    if (encoded === '') continue
-    bytes += header.name.length + encoded.length + 4
-    fields.push(header.name, encoded)
+export function compileHeaders(headers: readonly SignOnHeader[]): (claims: Claims) => string[] {
+  const writers = headers.map((header) => ({ name: header.name, write: compileHeader(header) }))
+  return (claims) => {
+    const fields: string[] = []
+    let bytes = 0
+    for (const { name, write } of writers) {
+      const encoded = toFieldValue(write(claims))
+      if (encoded === '') continue
+      bytes += name.length + encoded.length + 4
+      fields.push(name, encoded)
+    }
+    if (bytes > limitBytes)
+      throw new HeaderSignOnError(`sign-on headers take ${bytes} bytes, more than ${limitBytes}`)
+    return fields
   }
-  if (bytes > limitBytes)
-    throw new HeaderSignOnError(`sign-on headers take ${bytes} bytes, more than ${limitBytes}`)
-  return fields
 }
 
-const claimReaders: Record<HeaderClaim, (claims: Claims) => string | undefined> = {
-  userName: (claims) => claims.userName,
-  mail: (claims) => claims.mail,
-  displayName: (claims) => claims.displayName,
-  objectId: (claims) => claims.objectId,
-  groups: (claims) => claims.groups.map(({ name }) => escapeListItem(name)).join(';'),
-  groupIds: (claims) => claims.groups.map(({ id }) => id).join(';'),
-}
-
-/** A group named `a;admins` must not read as two groups. */
-function escapeListItem(name: string): string {
-  return name.replace(/[%;]/g, (character) => (character === '%' ? '%25' : '%3B'))
+function compileHeader(header: SignOnHeader): (claims: Claims) => string {
+  if ('value' in header) return () => header.value
+  const valuesOf = compileClaim(header)
+  if (header.claim !== 'groups' && header.claim !== 'groupIds')
+    return (claims) => valuesOf(claims)[0] ?? ''
+  const toList = compileList(header.separator ?? ';')
+  return (claims) => toList(valuesOf(claims))
 }
 
 const plain = /^[!-~](?:[ -~]*[!-~])?$/
