@@ -64,8 +64,8 @@ export class ActiveDirectory {
     if (process.getuid?.() !== 0) {
       throw new Error('a domain controller of Samba has fixed ports below 1024: run as root')
     }
-    const dir = mkdtempSync(join(tmpdir(), 'sallyport-ad-'))
     const ip = await findFreeLoopback(ports)
+    const dir = mkdtempSync(join(tmpdir(), 'sallyport-ad-'))
     mkdirSync(join(dir, 'samba/run'), { recursive: true })
     writeFileSync(join(dir, 'krb5.conf'), toKrb5Conf(domain.toUpperCase(), ip))
     const directory = new ActiveDirectory(domain, ip, dir)

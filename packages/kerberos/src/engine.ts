@@ -81,6 +81,8 @@ export class KerberosEngine implements DelegationEngine {
   /** First requests that are under way: others of the same user and application wait for them. */
   readonly #underWay = new Map<string, { userKey: string; result: Promise<Ticket> }>()
   #credentials: Promise<Credentials> | undefined
+  /** Counts what was forgotten: evidence from before it is not kept after it. */
+  #generation = 0
   #closed = false
 
   /** @throws KerberosError `KERBEROS_NAME_INVALID` */
@@ -116,6 +118,7 @@ export class KerberosEngine implements DelegationEngine {
   forgetTicket(user: UserName, spn: string): void {
     const parsed = parseUser(user, this.#account.realm)
     const key = toTicketKey(toUserKey(parsed), parseSpn(spn))
+    this.#generation += 1
     this.#tickets.delete(key)
     this.#underWay.delete(key)
     // Whatever was wrong with the ticket may be in what it was made of.
@@ -124,6 +127,7 @@ export class KerberosEngine implements DelegationEngine {
 
   forgetUser(user: UserName): void {
     const userKey = toUserKey(parseUser(user, this.#account.realm))
+    this.#generation += 1
     this.#evidence.delete(userKey)
     this.#tickets.deleteWhere((entry) => entry.userKey === userKey)
     for (const [key, entry] of this.#underWay) {
@@ -133,6 +137,7 @@ export class KerberosEngine implements DelegationEngine {
 
   close(): void {
     this.#closed = true
+    this.#generation += 1
     this.#credentials = undefined
     this.#evidence.clear()
     this.#tickets.clear()
@@ -208,6 +213,7 @@ export class KerberosEngine implements DelegationEngine {
     const userKey = toUserKey(user)
     const cached = this.#evidence.get(userKey)
     if (cached) return cached
+    const generation = this.#generation
     let evidence = await this.#requestEvidence(credentials, user)
     if (user.type === NameType.ENTERPRISE) {
       // Applications make nothing of such a name: the same user again, by the name that the directory told.
@@ -215,7 +221,9 @@ export class KerberosEngine implements DelegationEngine {
       const name = { type: NameType.PRINCIPAL, components: [evidence.account.name], realm }
       evidence = await this.#requestEvidence(credentials, name)
     }
-    this.#evidence.set(userKey, evidence, this.#usableUntil(evidence.ticket))
+    if (generation === this.#generation) {
+      this.#evidence.set(userKey, evidence, this.#usableUntil(evidence.ticket))
+    }
     return evidence
   }
 

@@ -55,19 +55,19 @@ export function openEvidence(
       { ...facts, ...(kvno !== undefined && { kvno }), etypes: [name] },
     )
   }
-  return readReply(facts, () => {
-    const plain = found.key.decrypt(KeyUsage.TICKET, cipher)
-    const fields = new Fields(
-      unwrapApplication(readElement(plain, 0), 3, 'EncTicketPart'),
-      'EncTicketPart',
-    )
-    const data = fields.find(10)
-    const pac = data && findPac(data)
-    return {
-      client: { ...readName(fields.get(3)), realm: toText(fields.get(2)) },
-      account: pac && parsePac(pac),
-    }
-  })
+  return readReply(facts, () => readEvidence(found.key.decrypt(KeyUsage.TICKET, cipher)))
+}
+
+/** @param plain EncTicketPart @throws DerError */
+export function readEvidence(plain: Buffer): EvidenceContent {
+  const part = unwrapApplication(readElement(plain, 0), 3, 'EncTicketPart')
+  const fields = new Fields(part, 'EncTicketPart')
+  const data = fields.find(10)
+  const pac = data && findPac(data)
+  return {
+    client: { ...readName(fields.get(3)), realm: toText(fields.get(2)) },
+    account: pac && parsePac(pac),
+  }
 }
 
 /** In AuthorizationData, one level of AD-IF-RELEVANT down (MS-PAC section 3.1). */
