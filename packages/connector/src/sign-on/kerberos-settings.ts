@@ -1,6 +1,6 @@
-import { resolve4, resolve6, resolveSrv } from 'node:dns/promises'
 import { isAbsolute } from 'node:path'
 import {
+  createDns,
   type DelegationEngine,
   type Dns,
   type KdcAddress,
@@ -34,7 +34,8 @@ export interface KerberosAccount {
   serves(spn: string): boolean
 }
 
-export const systemDns: Dns = { resolveSrv, resolve4, resolve6 }
+/** The name servers of this machine. */
+export const systemDns: Dns = createDns()
 
 const known = ['account', 'keytab', 'kdcs', 'servicePrincipalNames', 'neverImpersonate']
 const lists = ['kdcs', 'servicePrincipalNames', 'neverImpersonate']
