@@ -9,9 +9,11 @@ const path = require('node:path')
 // A tool is there when its file is: another package or another distribution may have brought it.
 const DEBIAN_PACKAGES = {
   'apache2-bin': 'apache2',
+  'apache2-utils': 'htpasswd',
   chromium: 'chromium',
   curl: 'curl',
   debootstrap: 'debootstrap',
+  dokuwiki: '/usr/share/dokuwiki/doku.php',
   'fonts-liberation': '/usr/share/fonts/truetype/liberation',
   iproute2: 'ip',
   'krb5-admin-server': 'kadmin.local',
@@ -19,10 +21,17 @@ const DEBIAN_PACKAGES = {
   'krb5-user': 'kvno',
   'libapache2-mod-auth-gssapi': '/usr/lib/apache2/modules/mod_auth_gssapi.so',
   logrotate: 'logrotate',
+  mediawiki: '/usr/share/mediawiki/index.php',
   nftables: 'nft',
   'nginx-light': 'nginx',
   'openssh-server': 'sshd',
   openssl: 'openssl',
+  'php-cli': 'php',
+  // Packages that only name the ones of a version.
+  'php-intl': '/usr/share/doc/php-intl',
+  'php-mbstring': '/usr/share/doc/php-mbstring',
+  'php-sqlite3': '/usr/share/doc/php-sqlite3',
+  'php-xml': '/usr/share/doc/php-xml',
   // Beside the server, and not beside its clients.
   postgresql: 'pg_ctlcluster',
   procps: 'ps',
@@ -56,6 +65,14 @@ const TEST_PACKAGES = [
   'apache2-bin',
   'libapache2-mod-auth-gssapi',
   'python3-gssapi',
+  'apache2-utils',
+  'php-cli',
+  'php-xml',
+  'php-mbstring',
+  'php-intl',
+  'php-sqlite3',
+  'dokuwiki',
+  'mediawiki',
 ]
 
 /** What the long tests need beside. */

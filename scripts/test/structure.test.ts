@@ -18,7 +18,7 @@ const ARROWS: Record<string, string[]> = {
   sso: ['domain'],
   store: ['domain'],
   identity: ['domain', 'store', 'sso/saml'],
-  control: ['domain', 'store'],
+  control: ['domain', 'store', 'sso/password'],
   gateway: ['domain', 'http1', 'protocol', 'sso'],
   connector: ['http1', 'protocol', 'kerberos', 'sso/password'],
   web: ['domain types'],

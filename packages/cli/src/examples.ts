@@ -45,6 +45,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'sallyport app update hr backendTimeoutMs=null',
     `sallyport app update hr 'signOn={"method":"headers","headers":[{"name":"X-User","claim":"userName"}]}'`,
     `sallyport app update hr jwtAssertion=true 'stripHeaders=["Remote-User"]'`,
+    `sallyport app update wiki 'signOn={"method":"password","kind":"form","signInPage":"/login"}'`,
   ],
   'app delete': ['sallyport app delete hr'],
   'app assign': ['sallyport app assign hr --group staff', 'sallyport app assign hr --user ana'],
@@ -56,6 +57,15 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'connector show': ['sallyport connector show edge-1'],
   'connector move': ['sallyport connector move edge-1 --connector-group branch'],
   'connector revoke': ['sallyport connector revoke edge-1'],
+  'connector trust-key': [
+    'sallyport connector trust-key edge-1 mB0cBkT1DE2lqvBqYkFQ0tHJgYw0n8Yb3o2o1o5g0dE',
+  ],
+  'credential set': [
+    'sallyport credential set wiki --user ana --login ana.lindqvist --password-file -',
+    'sallyport credential set wiki --group staff --login readers --password-file /run/secrets/wiki',
+  ],
+  'credential list': ['sallyport credential list', 'sallyport credential list --app wiki'],
+  'credential delete': ['sallyport credential delete wiki --user ana'],
   'token create': [
     'sallyport token create',
     'sallyport token create --connector-group branch --minutes 10',

@@ -5,6 +5,7 @@ import { addApplicationCommands } from './commands/applications.ts'
 import { addAuditCommands } from './commands/audit.ts'
 import { addBackupCommands } from './commands/backup.ts'
 import { addConnectorCommands } from './commands/connectors.ts'
+import { addCredentialCommands } from './commands/credentials.ts'
 import { addDatabaseCommands } from './commands/database.ts'
 import { addKeyCommands } from './commands/keys.ts'
 import { addObjectCommands } from './commands/objects.ts'
@@ -38,6 +39,7 @@ export function createProgram(): Command {
   addPeopleCommands(program, administration)
   addApplicationCommands(program, administration)
   addConnectorCommands(program, administration)
+  addCredentialCommands(program, administration)
   addRecordCommands(program, administration)
   addKeyCommands(program, administration)
   addObjectCommands(program, administration)

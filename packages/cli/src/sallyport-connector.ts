@@ -7,8 +7,10 @@ import {
   type KerberosStep,
   parseProxyUrl,
   privateRules,
+  readSealingKeyFingerprint,
   readState,
   readStatus,
+  resealFor,
   startConnector,
 } from '@sallyport/connector'
 import { Command, InvalidArgumentError, Option } from 'commander'
@@ -84,7 +86,7 @@ program
       ? parseProxyUrl(readText(options.originProxyFile, '--origin-proxy-file'))
       : options.originProxy
     const allow = [...(options.allow ?? []), ...(options.allowPrivate ? privateRules : [])]
-    const { connectorId, connectorGroup } = await enroll({
+    const { connectorId, connectorGroup, sealingKeyFingerprint } = await enroll({
       service: options.service,
       token,
       stateDir: dir,
@@ -96,6 +98,7 @@ program
     })
     const { name } = readState(dir).settings
     printLine(toPrintable(`enrolled as ${name} (${connectorId}) in group ${connectorGroup}`))
+    printLine(`fingerprint of the key for passwords: ${sealingKeyFingerprint}`)
     if (allow.length === 0)
       process.stderr.write(
         `sallyport-connector: nothing may be reached yet; add rules to "allow" in ${dir}/connector.json\n`,
@@ -146,6 +149,22 @@ program
       return printLine(options.json ? toJson(status) : describeConnector(status))
     const { toConnectorMetrics } = await import('./metrics/connector.ts')
     process.stdout.write(await toConnectorMetrics(status))
+  })
+
+program
+  .command('fingerprint')
+  .description('of the key that passwords are sealed to, for "sallyport connector trust-key"')
+  .action(() => printLine(readSealingKeyFingerprint(stateDir())))
+
+program
+  .command('trust-key <fingerprint>')
+  .description(
+    'let another connector of the group open the passwords that this one can; compare the fingerprint with what "sallyport-connector fingerprint" prints on its machine',
+  )
+  .action(async (fingerprint: string) => {
+    const log = pino({ level: 'warn' }, pino.destination(2))
+    const { name, added } = await resealFor({ stateDir: stateDir(), fingerprint, log })
+    printLine(toPrintable(`connector ${name} can open ${added} passwords more`))
   })
 
 interface CheckOptions {

@@ -157,6 +157,7 @@ export async function startService(
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),
       snapshot: () => control.snapshot(),
+      passwords: control.passwords,
       onSignIn: (outcome) => metrics?.addSignIn(outcome),
       logout: {
         allow: config.logoutAllow,

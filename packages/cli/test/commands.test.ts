@@ -148,6 +148,22 @@ const table: [args: string[], name: string, input: unknown][] = [
   ],
   [['connector', 'revoke', 'one'], 'connector.revoke', { connector: 'one' }],
   [
+    ['connector', 'trust-key', 'one', 'fp'],
+    'connector.trust-key',
+    { connector: 'one', fingerprint: 'fp' },
+  ],
+  [
+    ['credential', 'set', 'hr', '--user', 'ana', '--login', 'a.l', '--password-file', '-'],
+    'credential.set',
+    { application: 'hr', user: 'ana', userName: 'a.l', password: secret },
+  ],
+  [['credential', 'list', '--app', 'hr'], 'credential.list', { application: 'hr' }],
+  [
+    ['credential', 'delete', 'hr', '--group', 'staff'],
+    'credential.delete',
+    { application: 'hr', group: 'staff' },
+  ],
+  [
     ['token', 'create', '--connector-group', 'edge', '--minutes', '5'],
     'token.create',
     { connectorGroup: 'edge', lifetimeMs: 300_000 },
@@ -343,7 +359,12 @@ test('every command says what it does, and none takes a secret as an argument', 
     assert.notEqual(command.description(), '', command.name())
     for (const { flags } of command.options)
       if (/pass|token|secret|key/.test(flags))
-        assert.ok(['--password-stdin', '--passthrough', '--include-key'].includes(flags), flags)
+        assert.ok(
+          ['--password-stdin', '--passthrough', '--include-key', '--password-file <file>'].includes(
+            flags,
+          ),
+          flags,
+        )
     for (const argument of command.registeredArguments)
       assert.doesNotMatch(argument.name(), /password|token|secret|key/)
   }

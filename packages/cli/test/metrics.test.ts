@@ -140,6 +140,7 @@ const status: ConnectorStatus = {
   connectorGroup: 'default',
   name: 'one',
   service: 'https://connect.example.com',
+  sealingKey: { fingerprint: 'x'.repeat(43), announced: true },
   instanceId: 'instance',
   processId: 1,
   startedAt: 1_795_000_000_000,

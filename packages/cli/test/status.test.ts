@@ -58,6 +58,7 @@ const connector: ConnectorStatus = {
   connectorGroup: 'default',
   name: 'edge-1',
   service: 'https://connect.access.example.com',
+  sealingKey: { fingerprint: 'x'.repeat(43), announced: true },
   instanceId: 'fcda6e9e-c382-451a-a9c6-724e618975fa',
   processId: 71,
   startedAt: at,

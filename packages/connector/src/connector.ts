@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { TunnelLimits } from '@sallyport/protocol'
+import { readSealingKey } from '@sallyport/sso/password'
 import { AllowList, type AllowRule, parseAllowRules } from './allow-list.ts'
 import { describeProxy, parseProxyUrl } from './connect-proxy.ts'
 import { Deadlines } from './deadlines.ts'
+import { parseDestination } from './destination.ts'
 import { type Resolve, resolveName } from './dial.ts'
 import { type ConnectorError, findErrorCode } from './errors.ts'
 import { Exchange, type ExchangeHost } from './exchange.ts'
@@ -13,6 +15,7 @@ import type { Log } from './log.ts'
 import { defaultOriginLimits, type OriginLimits, Origins, originNetwork } from './origin.ts'
 import { OriginRequests } from './origin-request.ts'
 import { OriginTls } from './origin-tls.ts'
+import { SealingKeyAnnouncement } from './sealing-key.ts'
 import {
   dialService,
   type ServiceRoute,
@@ -22,8 +25,9 @@ import {
 import { Assertions } from './sign-on/assertion.ts'
 import { KerberosSignOn } from './sign-on/kerberos.ts'
 import { type KerberosSettings, openKerberosAccounts } from './sign-on/kerberos-settings.ts'
+import { PasswordSignOn } from './sign-on/password/password-sign-on.ts'
 import { SignOn } from './sign-on/sign-on.ts'
-import { type ConnectorSettings, readAuthorities, readState } from './state.ts'
+import { type ConnectorSettings, readAuthorities, readSealingKeyPem, readState } from './state.ts'
 import { type ConnectorStatus, serveStatus } from './status.ts'
 import { TunnelKeeper } from './tunnel-keeper.ts'
 
@@ -123,6 +127,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     resolve,
   }
   const { origins, allowList } = openOrigins(settings, { ...options, resolve, onSocket })
+  const sealingKey = readSealingKey(readSealingKeyPem(stateDir))
   const host: ExchangeHost = {
     instructions: new Instructions(origins),
     requests: new OriginRequests(),
@@ -133,6 +138,11 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
       clock,
     }),
     signOn: new SignOn({
+      password: new PasswordSignOn({
+        key: sealingKey,
+        findOrigin: (url, validate) => origins.find(parseDestination(url), validate),
+        clock,
+      }),
       kerberos: new KerberosSignOn(
         openKerberosAccounts(options.kerberos ?? settings.kerberos ?? [], (warning) =>
           log.warn({ code: warning.code, ...warning.facts }, warning.message),
@@ -160,6 +170,12 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
         for (const keeper of keepers) keeper.replace()
       })
     },
+  })
+  const announcement = new SealingKeyAnnouncement({
+    identity,
+    publicKey: sealingKey.publicKey,
+    log,
+    onAnnounced: () => options.onStateChange?.(status()),
   })
   const dial = async (signal: AbortSignal) => {
     await identity.ensureValid()
@@ -196,6 +212,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
         ? { lastError: { code: identity.lastError.code, message: identity.lastError.message } }
         : {}),
     },
+    sealingKey: { fingerprint: sealingKey.fingerprint, announced: announcement.isDone },
     allow: [...new Set(allowList.rules.map((rule) => rule.text))],
     origins: [...origins.list()].map((origin) => ({
       url: origin.destination.url,
@@ -216,7 +233,10 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
         onStream: (stream) => {
           stream.handler = new Exchange(host, stream)
         },
-        onStateChange: () => options.onStateChange?.(status()),
+        onStateChange: (state) => {
+          if (state === 'connected') announcement.begin()
+          options.onStateChange?.(status())
+        },
         onSocket,
         // The tunnel has reset the stream; what it held towards the origin is let go too.
         onHandlerError: (error, stream) => (stream.handler as Exchange).fail(error),
@@ -243,6 +263,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
       for (const keeper of keepers) keeper.close()
     }, options.drainMs ?? 10_000)
     await drained
+    await announcement.settled
     clearTimeout(timer)
     origins.close()
     host.signOn.close()

@@ -2,6 +2,7 @@ import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { connect, type DetailedPeerCertificate } from 'node:tls'
+import { readSealingKey } from '@sallyport/sso/password'
 import { parseAllowRules } from './allow-list.ts'
 import { checkIssued, readBundle } from './certificate.ts'
 import { type Resolve, resolveName } from './dial.ts'
@@ -17,7 +18,13 @@ import {
   toServiceError,
 } from './service-connection.ts'
 import { postJson, readText } from './service-request.ts'
-import { isEnrolled, prepareStateDir, readAuthorities, writeState } from './state.ts'
+import {
+  isEnrolled,
+  prepareStateDir,
+  readAuthorities,
+  readSealingKeyPem,
+  writeState,
+} from './state.ts'
 
 export interface EnrolOptions {
   /** `https://connect.<base domain>[:port]`. */
@@ -47,6 +54,8 @@ export interface EnrolOptions {
 export interface Enrolment {
   connectorId: string
   connectorGroup: string
+  /** Of the key that passwords are sealed to, for an administrator to compare. */
+  sealingKeyFingerprint: string
 }
 
 /**
@@ -111,7 +120,10 @@ export async function enroll(options: EnrolOptions): Promise<Enrolment> {
       ...(options.originCaFile === undefined ? {} : { originCaFile: options.originCaFile }),
     },
   })
-  return enrolment
+  return {
+    ...enrolment,
+    sealingKeyFingerprint: readSealingKey(readSealingKeyPem(stateDir)).fingerprint,
+  }
 }
 
 /** The machine's name in the characters that the service takes for a connector's. */

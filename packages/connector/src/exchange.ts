@@ -53,6 +53,16 @@ export interface ExchangeCounters {
   retried: number
 }
 
+/** An answer whose body is to be seen before anything of it goes on. */
+interface HeldAnswer {
+  head: ResponseHead
+  framing: BodyFraming
+  chunks: Buffer[]
+  length: number
+}
+
+/** Pages with a form to sign in are small. */
+const maxHeldBytes = 262_144
 /** What the tunnel takes. */
 const maxTrailerBytes = 65_536
 // RFC 9110 section 9.2.2.
@@ -90,6 +100,7 @@ export class Exchange implements StreamHandler, Timed {
   #assertion: Assertion | undefined
   #authorization: Authorization | undefined
   #challenges = 0
+  #held: HeldAnswer | undefined
   #retried = false
   #isPipe = false
   #requestEnded = false
@@ -243,6 +254,10 @@ export class Exchange implements StreamHandler, Timed {
     const working = new AbortController()
     const authorization = this.#host.signOn.authorize(this.#assertion!, {
       origin: this.#instruction!.origin,
+      method: this.#request!.method,
+      target: this.#request!.target,
+      fields: this.#request!.list,
+      startedMs: this.#startedAt,
       isRepeatable: this.#isRepeatable(),
       challenges: this.#challenges,
       signal: working.signal,
@@ -269,6 +284,13 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   #begin(nowAt: number): void {
+    const redirect = this.#authorization?.redirect
+    if (redirect !== undefined) {
+      this.#sentAt = nowAt
+      const fields = ['Location', redirect, 'Cache-Control', 'no-store', 'Content-Length', '0']
+      this.#answer(302, 'Found', `\r\n${formatFields(fields)}`, noBody, nowAt)
+      return
+    }
     const { origin } = this.#instruction!
     const pooled = origin.take(this.#assertion?.person ?? '', nowAt, this.#isRepeatable())
     if (pooled) this.#send(pooled, nowAt)
@@ -332,7 +354,7 @@ export class Exchange implements StreamHandler, Timed {
 
   onResponseHead(head: ResponseHead, framing: BodyFraming): void {
     if (this.#over) return
-    const { statusCode, reason, fields } = head
+    const { statusCode, fields } = head
     const upgraded = statusCode === 101
     if (upgraded && (this.#upgrade === undefined || !isAskedUpgrade(fields, this.#upgrade))) {
       this.fail(
@@ -350,22 +372,44 @@ export class Exchange implements StreamHandler, Timed {
         this.#signOnAgain()
         return
       }
+      if (outcome === 'inspect' && framing.kind !== 'none') {
+        this.#held = { head, framing, chunks: [], length: 0 }
+        return
+      }
       if (outcome === 'refused')
         throw new OriginFailure(
           ResetCode.SIGN_ON_FAILED,
           `SIGN_ON_REFUSED_BY_ORIGIN: the application answered ${statusCode} to the sign-on by ${this.#assertion!.method}`,
         )
     }
-    this.#host.deadlines.stop(this)
-    const nowAt = performance.now()
-    const timing = `${tenths(this.#connectMs)};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}`
+    this.#passOn(head, framing)
+  }
+
+  #passOn({ statusCode, reason, fields }: ResponseHead, framing: BodyFraming): void {
+    const authorization = this.#authorization
+    const upgraded = statusCode === 101
     const lines = authorization
       ? toResponseFacts(fields, upgraded, (name, value) => authorization.isOwnField(name, value))
           .lines
       : this.#connection!.responseLines(fields, upgraded)
-    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${lines}`
+    this.#answer(statusCode, reason, lines, framing, performance.now())
+  }
+
+  /** @param lines each with its CRLF in front */
+  #answer(
+    statusCode: number,
+    reason: string,
+    lines: string,
+    framing: BodyFraming,
+    nowAt: number,
+  ): void {
+    this.#host.deadlines.stop(this)
+    const timing = `${tenths(this.#connectMs)};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}`
+    const added = this.#authorization?.answerFields
+    const ownLines = added && added.length > 0 ? `\r\n${formatFields(added)}` : ''
+    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${lines}${ownLines}`
     this.#request = undefined
-    if (upgraded) this.#becomePipe(text)
+    if (statusCode === 101) this.#becomePipe(text)
     else if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
       this.#finish(text)
     else this.#stream.sendHead(text)
@@ -378,13 +422,36 @@ export class Exchange implements StreamHandler, Timed {
     this.#relay!.detach()
     this.#client = undefined
     this.#connection = undefined
+    this.#authorization?.end?.()
     this.#authorization = undefined
     client.abort()
     this.#signOn()
   }
 
   onResponseData(chunk: Buffer): void {
-    if (this.#over || this.#stream.write(chunk)) return
+    if (this.#over) return
+    if (this.#held) {
+      this.#hold(this.#held, chunk)
+      return
+    }
+    this.#write(chunk)
+  }
+
+  /** Too much to be looked at is passed on as it is. */
+  #hold(held: HeldAnswer, chunk: Buffer): void {
+    held.chunks.push(chunk)
+    held.length += chunk.length
+    if (held.length > maxHeldBytes) this.#letGo(held)
+  }
+
+  #letGo({ head, framing, chunks }: HeldAnswer): void {
+    this.#held = undefined
+    this.#passOn(head, framing)
+    for (const chunk of chunks) this.#write(chunk)
+  }
+
+  #write(chunk: Buffer): void {
+    if (this.#stream.write(chunk)) return
     this.#responsePaused = true
     this.#client!.pause()
   }
@@ -397,6 +464,15 @@ export class Exchange implements StreamHandler, Timed {
       this.#responseEnded = true
       if (this.#requestEnded) this.#release()
       return
+    }
+    if (this.#held) {
+      const held = this.#held
+      if (this.#authorization!.readBody!(Buffer.concat(held.chunks)) === 'again') {
+        this.#held = undefined
+        this.#signOnAgain()
+        return
+      }
+      this.#letGo(held)
     }
     const kept = trailers.length > 0 ? formatFields(filterTrailers(trailers)) : ''
     if (kept.length > maxTrailerBytes)
@@ -490,6 +566,7 @@ export class Exchange implements StreamHandler, Timed {
     this.#over = true
     this.#host.counters.active -= 1
     this.#host.deadlines.stop(this)
+    this.#authorization?.end?.()
     this.#dialling?.abort(new OriginFailure(ResetCode.CANCELLED, 'not needed any more'))
     this.#dialling = undefined
     this.#request = undefined

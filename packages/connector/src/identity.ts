@@ -140,20 +140,9 @@ export class Identity {
 
   async #requestCertificate(): Promise<void> {
     const { route, stateDir } = this.#options
-    const certificate = this.#certificatePem
-    const { challenge } = await this.#post('/v1/challenge', { certificate }, ['challenge'])
     const { createSigningRequest } = await import('./csr.ts')
-    const answer = await this.#post(
-      '/v1/renew',
-      {
-        certificate,
-        csr: await createSigningRequest(this.keyPem),
-        challenge,
-        signature: signChallenge(challenge, this.keyPem),
-      },
-      ['certificate'],
-    )
-    const renewed = answer.certificate
+    const answer = await this.ask('/v1/renew', { csr: await createSigningRequest(this.keyPem) })
+    const renewed = readText(answer, 'certificate')
     const caPem = readBundle(answer, this.#caPem)
     checkIssued(renewed, this.keyPem, caPem)
     const facts = readCertificate(renewed)
@@ -168,20 +157,26 @@ export class Identity {
     this.#facts = facts
   }
 
-  async #post<Key extends string>(
-    path: string,
-    body: object,
-    keys: readonly Key[],
-  ): Promise<Record<string, unknown> & Record<Key, string>> {
+  /**
+   * Asks the service outside of a tunnel, with proof that it is this connector who asks.
+   *
+   * @throws ConnectorError as `dialService` and `postJson`
+   */
+  async ask(path: string, body: object): Promise<Record<string, unknown>> {
+    const certificate = this.#certificatePem
+    const challenge = readText(await this.#post('/v1/challenge', { certificate }), 'challenge')
+    const signature = signChallenge(challenge, this.keyPem)
+    return this.#post(path, { ...body, certificate, challenge, signature })
+  }
+
+  async #post(path: string, body: object): Promise<Record<string, unknown>> {
     const { route } = this.#options
     const socket = await dialService(
       route,
       { protocol: enrolmentProtocol, ca: this.#caPem },
       this.#stopping.signal,
     )
-    const answer = await postJson(socket, route.service.host, path, body)
-    for (const key of keys) readText(answer, key)
-    return answer as Record<string, unknown> & Record<Key, string>
+    return postJson(socket, route.service.host, path, body)
   }
 }
 

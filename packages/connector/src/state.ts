@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import {
   chmodSync,
   closeSync,
@@ -49,6 +50,7 @@ const files = {
   key: 'connector.key',
   certificate: 'connector.pem',
   ca: 'ca.pem',
+  sealingKey: 'sealing.key',
   status: 'status.sock',
 } as const
 
@@ -70,12 +72,7 @@ export function readState(stateDir: string): ConnectorState {
       'NOT_ENROLLED',
       `${stateDir} holds no enrolled connector: enrol it first`,
     )
-  const { mode } = statSync(join(stateDir, files.key), { throwIfNoEntry: false }) ?? { mode: 0 }
-  if ((mode & 0o077) !== 0)
-    throw new ConnectorError(
-      'STATE_INVALID',
-      `${join(stateDir, files.key)} can be read by other users: its mode must be 0600`,
-    )
+  checkPrivate(join(stateDir, files.key))
   return {
     settings: parseSettings(text, join(stateDir, files.settings)),
     keyPem: readFile(stateDir, files.key),
@@ -102,6 +99,36 @@ export function writeState(stateDir: string, state: ConnectorState): void {
 export function writeRenewed(stateDir: string, certificatePem: string, caPem: string): void {
   writeAtomically(stateDir, files.ca, caPem)
   writeAtomically(stateDir, files.certificate, certificatePem)
+}
+
+/**
+ * The key that passwords are sealed to; made if there is none. It never leaves the directory, and without it what was
+ * sealed to this connector opens no more.
+ *
+ * @returns PKCS #8 PEM
+ * @throws ConnectorError `STATE_INVALID` when others can read it
+ */
+export function readSealingKeyPem(stateDir: string): string {
+  const path = join(stateDir, files.sealingKey)
+  const known = findFile(stateDir, files.sealingKey)
+  if (known !== undefined) {
+    checkPrivate(path)
+    return known
+  }
+  const { privateKey } = generateKeyPairSync('x25519')
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  prepareStateDir(stateDir)
+  writeAtomically(stateDir, files.sealingKey, pem)
+  return pem
+}
+
+function checkPrivate(path: string): void {
+  const { mode } = statSync(path, { throwIfNoEntry: false }) ?? { mode: 0 }
+  if ((mode & 0o077) !== 0)
+    throw new ConnectorError(
+      'STATE_INVALID',
+      `${path} can be read by other users: its mode must be 0600`,
+    )
 }
 
 /**

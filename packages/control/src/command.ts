@@ -5,6 +5,7 @@ import type { Change, Configuration, Db } from './configuration.ts'
 import type { CookieKeys } from './cookie-keys.ts'
 import { ControlError, refuse } from './errors.ts'
 import type { KeyFile } from './key-file.ts'
+import type { SealingKeys } from './sealing-keys.ts'
 
 /** What commands work with. */
 export interface CommandContext {
@@ -13,6 +14,7 @@ export interface CommandContext {
   readonly cookieKeys: CookieKeys
   readonly assertionKeys: AssertionKeys
   readonly keyFile: KeyFile
+  readonly sealingKeys: SealingKeys
   readonly clock: () => number
   /** Folder of the database and of what goes with it. */
   readonly dataDir: string

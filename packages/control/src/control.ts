@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Snapshot } from '@sallyport/domain'
+import type { Problem, Snapshot } from '@sallyport/domain'
 import {
   AuditNotices,
   connectorGroups,
@@ -11,6 +11,7 @@ import {
 } from '@sallyport/store'
 import { AssertionKeys, type AssertionRing, deleteLapsedAssertionKeys } from './assertion-keys.ts'
 import { type Authorities, loadAuthorities } from './authorities.ts'
+import { Challenges } from './challenges.ts'
 import { type CommandTable, unknownCommand } from './command.ts'
 import { createCommands } from './commands/table.ts'
 import { Configuration, type Db } from './configuration.ts'
@@ -25,9 +26,11 @@ import { EnrolmentHttp } from './enrolment-http.ts'
 import { ControlError } from './errors.ts'
 import type { KeyFile } from './key-file.ts'
 import type { Log } from './log.ts'
+import { ownPasswords } from './own-passwords.ts'
 import { Refusals } from './refusals.ts'
 import { Rereading } from './rereading.ts'
 import { keepAuditShort } from './retention.ts'
+import { SealingKeys, SealingRequests } from './sealing-keys.ts'
 import { SignOnKey } from './sign-on-key.ts'
 import {
   type CertificateFacts,
@@ -119,6 +122,20 @@ export interface Control {
   connectServerContext(): { key: string; cert: string }
   /** By which identity tells connectors who a person is; the same promise until it is renewed. PEM. */
   signOnKey(): Promise<{ keyPem: string; certificatePem: string }>
+  /** Where the passwords are kept that people enter for applications. */
+  readonly passwords: {
+    /** @returns what is wrong; nothing when it is kept */
+    set(input: {
+      applicationId: string
+      userId: string
+      userName: string
+      password: string
+    }): Promise<readonly Problem[]>
+    /** Forgets a person's own; nothing happens when there is none. */
+    remove(input: { applicationId: string; userId: string }): Promise<void>
+    /** How many connectors of a group may keep passwords. */
+    countKeepers(connectorGroup: string): Promise<number>
+  }
   /** Trust anchor for browsers, constrained to the base domain. */
   readonly webCa: { certificatePem: string }
   /**
@@ -189,12 +206,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   configuration.onSnapshot(prepareCertificates)
 
   const service = `https://connect.${baseDomain}${port === 443 ? '' : `:${port}`}`
+  const sealingKeys = new SealingKeys(keyFile)
   const commands = createCommands({
     db: store.db,
     configuration,
     cookieKeys,
     assertionKeys,
     keyFile,
+    sealingKeys,
     clock,
     dataDir,
     hashPassword,
@@ -216,22 +235,24 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     clock,
     log,
   })
-  const enrolment = new EnrolmentHttp(
-    new Enrolment({
+  const challenges = new Challenges(authentication, keyFile, clock)
+  const enrolment = new EnrolmentHttp({
+    enrolment: new Enrolment({
       store,
       configuration,
       authority: authorities.connector,
-      authentication,
-      keyFile,
+      challenges,
       baseDomain,
       service,
       clock,
       log,
     }),
-    new Refusals(new AuditNotices({ db: store.db, clock })),
+    challenges,
+    sealing: new SealingRequests({ keys: sealingKeys, challenges, configuration, db: store.db }),
+    refusals: new Refusals(new AuditNotices({ db: store.db, clock })),
     clock,
     log,
-  )
+  })
   const signOnKey = new SignOnKey({
     db: store.db,
     keyFile,
@@ -290,6 +311,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     handleEnrolment: (request, response) => enrolment.handle(request, response),
     ...facesOf(authorities),
     signOnKey: () => signOnKey.current(),
+    passwords: ownPasswords({ db: store.db, configuration, sealingKeys }),
     serverContext: (host) => certificates.find(host),
     certificateFacts: () => certificates.facts(),
     replaceCertificate: (index, pem) => certificates.replace(index, pem),

@@ -1,12 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { toPeerAddress, toProblems } from '@sallyport/domain'
 import type { z } from 'zod'
-import { challengeInput, type Enrolment, enrolInput, renewInput } from './enrolment.ts'
+import { type Challenges, challengeInput } from './challenges.ts'
+import { type Enrolment, enrolInput, renewInput } from './enrolment.ts'
 import { ControlError, type ControlErrorCode } from './errors.ts'
 import { readJson, sendJson } from './json-http.ts'
 import type { Log } from './log.ts'
 import { clientOf, RateLimit } from './rate-limit.ts'
 import type { Refusals } from './refusals.ts'
+import { announceInput, resealInput, type SealingRequests, sealedInput } from './sealing-keys.ts'
 
 const limitBytes = 65_536
 /** Certificates cost milliseconds each; more than this at once would starve everything else. */
@@ -29,6 +31,8 @@ const statusCodes: Partial<Record<ControlErrorCode, number>> = {
   CERTIFICATE_SUPERSEDED: 403,
   CONNECTOR_UNKNOWN: 403,
   CONNECTOR_REVOKED: 403,
+  SEALING_KEY_UNKNOWN: 409,
+  SEALING_KEY_NOT_APPROVED: 409,
   RATE_LIMITED: 429,
   OVERLOADED: 503,
 }
@@ -42,14 +46,28 @@ export class EnrolmentHttp {
   readonly #refusals: Refusals
   #running = 0
 
-  constructor(enrolment: Enrolment, refusals: Refusals, clock: () => number, log: Log) {
-    this.#refusals = refusals
-    this.#clock = clock
-    this.#log = log
+  constructor(parts: {
+    enrolment: Enrolment
+    challenges: Challenges
+    sealing: SealingRequests
+    refusals: Refusals
+    clock: () => number
+    log: Log
+  }) {
+    const { enrolment, challenges, sealing } = parts
+    this.#refusals = parts.refusals
+    this.#clock = parts.clock
+    this.#log = parts.log
     this.#endpoints = new Map<string, Endpoint>([
       ['/v1/enroll', { input: enrolInput, run: (input, from) => enrolment.enrol(input, from) }],
-      ['/v1/challenge', { input: challengeInput, run: (input) => enrolment.challenge(input) }],
+      ['/v1/challenge', { input: challengeInput, run: (input) => challenges.make(input) }],
       ['/v1/renew', { input: renewInput, run: (input, from) => enrolment.renew(input, from) }],
+      [
+        '/v1/sealing-key',
+        { input: announceInput, run: (input, from) => sealing.announce(input, from) },
+      ],
+      ['/v1/sealed', { input: sealedInput, run: (input) => sealing.list(input) }],
+      ['/v1/reseal', { input: resealInput, run: (input) => sealing.add(input) }],
     ])
   }
 

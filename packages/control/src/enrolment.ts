@@ -1,29 +1,24 @@
-import { randomBytes, randomUUID, verify } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { Pkcs10CertificateRequest } from '@peculiar/x509'
 import { AuditNotices, connectors, enrolmentTokens, type Store } from '@sallyport/store'
 import { z } from 'zod'
 import { type CertificateAuthority, ExtendedKeyUsage } from './certificate-authority.ts'
+import { type Challenges, proofInput } from './challenges.ts'
 import type { Configuration } from './configuration.ts'
-import type { ConnectorAuthentication } from './connector-authentication.ts'
 import { hashEnrolmentToken, isEnrolmentToken } from './enrolment-token.ts'
 import { ControlError } from './errors.ts'
-import type { KeyFile } from './key-file.ts'
 import type { Log } from './log.ts'
 
 const dayMs = 86_400_000
 const certificateLifetimeMs = 30 * dayMs
 /** How long after its end a certificate may still be renewed. */
 const renewalGraceMs = 90 * dayMs
-const challengeLifetimeMs = 60_000
-const challengePurpose = 'renewal challenge'
-const limitUsedChallenges = 10_000
 
 export interface EnrolmentOptions {
   store: Store
   configuration: Configuration
   authority: CertificateAuthority
-  authentication: ConnectorAuthentication
-  keyFile: KeyFile
+  challenges: Challenges
   baseDomain: string
   /** Where connectors reach the service, such as `https://connect.example.com`. */
   service: string
@@ -40,19 +35,11 @@ export const enrolInput = z.strictObject({
   instanceId: z.uuid().optional(),
 })
 
-export const challengeInput = z.strictObject({ certificate: z.string().max(16_384) })
-
-export const renewInput = z.strictObject({
-  certificate: z.string().max(16_384),
-  csr: z.string().max(16_384),
-  challenge: z.string().max(1_024),
-  signature: z.string().max(1_024),
-})
+export const renewInput = z.strictObject({ ...proofInput.shape, csr: z.string().max(16_384) })
 
 /** Gives connectors their certificates. */
 export class Enrolment {
   readonly #options: EnrolmentOptions
-  readonly #usedChallenges = new Map<string, number>()
   readonly #notices: AuditNotices
 
   constructor(options: EnrolmentOptions) {
@@ -97,7 +84,12 @@ export class Enrolment {
         return false
       await connectors.createConnector(
         change.db,
-        { id: connectorId, name: input.name, groupId: token.groupId, certificate: issued },
+        {
+          id: connectorId,
+          name: input.name,
+          groupId: token.groupId,
+          certificate: issued,
+        },
         change.nowAt,
       )
       await change.audit('connector-enrolled', connectorId, {
@@ -121,44 +113,16 @@ export class Enrolment {
   }
 
   /**
-   * Something to sign, for the holder of this certificate's key only. Nothing is kept of it.
-   *
-   * @throws ControlError as `readForRenewal` and `checkInForce`
-   */
-  async challenge(input: z.output<typeof challengeInput>): Promise<{ challenge: string }> {
-    const { authentication, keyFile, clock } = this.#options
-    const proof = authentication.readForRenewal(input.certificate)
-    await authentication.checkInForce(proof, false)
-    const facts: Challenge = {
-      serial: proof.serial,
-      nonce: randomBytes(16).toString('base64url'),
-      expiresAt: clock() + challengeLifetimeMs,
-    }
-    return { challenge: keyFile.seal(challengePurpose, Buffer.from(JSON.stringify(facts))) }
-  }
-
-  /**
    * Issues a new certificate to whoever holds the key of the old one, which may have expired.
    *
    * @throws ControlError `CHALLENGE_INVALID`, `CERTIFICATE_EXPIRED` after the grace, `CSR_INVALID`, and
    *   those of `readForRenewal` and `checkInForce`
    */
   async renew(input: z.output<typeof renewInput>, clientAddress: string) {
-    const { authentication, configuration, authority, clock, service } = this.#options
-    const proof = authentication.readForRenewal(input.certificate)
+    const { challenges, configuration, authority, clock, service } = this.#options
+    const { connector, proof } = await challenges.check(input)
     const { certificate, serial } = proof
     const nowAt = clock()
-    const facts = this.#openChallenge(input.challenge, serial, nowAt)
-    const signed = verify(
-      'sha256',
-      Buffer.from(input.challenge, 'utf8'),
-      certificate.publicKey,
-      Buffer.from(input.signature, 'base64url'),
-    )
-    if (!signed)
-      throw new ControlError('CHALLENGE_INVALID', 'the challenge was not signed with the key')
-    this.#useUp(facts, nowAt)
-    const connector = await authentication.checkInForce(proof, true)
     if (nowAt >= certificate.validToDate.getTime() + renewalGraceMs)
       throw new ControlError(
         'CERTIFICATE_EXPIRED',
@@ -202,31 +166,6 @@ export class Enrolment {
     }
   }
 
-  #openChallenge(sealed: string, serial: string, nowAt: number): Challenge {
-    const invalid = (message: string, cause?: unknown) =>
-      new ControlError('CHALLENGE_INVALID', message, { cause })
-    let facts: Challenge
-    try {
-      const plain = this.#options.keyFile.open(challengePurpose, sealed)
-      facts = JSON.parse(plain.toString('utf8')) as Challenge
-    } catch (cause) {
-      throw invalid('the challenge is not ours', cause)
-    }
-    if (facts.serial !== serial) throw invalid('the challenge was made for another certificate')
-    if (nowAt >= facts.expiresAt || this.#usedChallenges.has(facts.nonce))
-      throw invalid('the challenge has expired; ask for another')
-    return facts
-  }
-
-  /** A challenge is good for one renewal: whoever saw it go by gets nothing from it. */
-  #useUp({ nonce, expiresAt }: Challenge, nowAt: number): void {
-    for (const [used, at] of this.#usedChallenges) {
-      if (at > nowAt && this.#usedChallenges.size < limitUsedChallenges) break
-      this.#usedChallenges.delete(used)
-    }
-    this.#usedChallenges.set(nonce, expiresAt)
-  }
-
   /** Two want to be this connector: an administrator must hear of it. */
   async #replayed(
     token: enrolmentTokens.EnrolmentToken,
@@ -248,12 +187,6 @@ export class Enrolment {
       'the enrolment token was used before; if that was not you, revoke the connector that used it',
     )
   }
-}
-
-interface Challenge {
-  serial: string
-  nonce: string
-  expiresAt: number
 }
 
 /**

@@ -25,6 +25,8 @@ export type ControlErrorCode =
   | 'CERTIFICATE_SUPERSEDED'
   | 'CONNECTOR_UNKNOWN'
   | 'CONNECTOR_REVOKED'
+  | 'SEALING_KEY_UNKNOWN'
+  | 'SEALING_KEY_NOT_APPROVED'
   | 'RATE_LIMITED'
   | 'OVERLOADED'
   // Over the control socket

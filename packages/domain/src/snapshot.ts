@@ -296,9 +296,13 @@ function addHeaderPaths(host: HostRoutes, compiled: CompiledApplication, say: Sa
 
 function findSignOnProblem({ application, internalHost }: CompiledApplication): string | undefined {
   const { signOn } = application
-  if (signOn.method !== 'kerberos') return undefined
+  if (signOn.method !== 'kerberos' && signOn.method !== 'password') return undefined
   if (application.preAuthentication !== 'identity')
-    return 'kerberos signs on the person who signed in, whom passthrough does not ask for'
+    return `${signOn.method} signs on the person who signed in, whom passthrough does not ask for`
+  if (signOn.method === 'password')
+    return internalHost.startsWith('*.')
+      ? 'a password is kept for one host; the internal URL must not be a wildcard'
+      : undefined
   const pattern = signOn.kerberosServicePrincipalName
   const host = internalHost.replace(/^\*/, 'any')
   if (toServicePrincipalName(pattern, host) === undefined)

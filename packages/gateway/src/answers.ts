@@ -24,6 +24,11 @@ export function answerFailure(exchange: Exchange, code: FailureCode): void {
     return
   }
   const { method } = exchange.server.request
+  const passwords = passwordsUrl(exchange, code)
+  if (passwords !== undefined && requestKind(method, fields) === 'navigation') {
+    exchange.answer(302, [...uncached, 'Location', passwords], '')
+    return
+  }
   const isSafe = method === 'GET' || method === 'HEAD'
   const application = exchange.match?.compiled.application
   exchange.answer(
@@ -48,6 +53,13 @@ export function answerFailure(exchange: Exchange, code: FailureCode): void {
   )
 }
 
+/** Where the person enters what the application wants; undefined when that is not what is wrong. */
+function passwordsUrl({ gateway, match }: Exchange, code: FailureCode): string | undefined {
+  if ((code !== 'CREDENTIAL_MISSING' && code !== 'CREDENTIAL_REFUSED') || !match) return undefined
+  const { name } = match.compiled.application
+  return `${gateway.loginUrl()}passwords?app=${name}#${name}`
+}
+
 const mayBeLost =
   'What you sent may not have arrived: look whether it did before you send it again.'
 
@@ -65,6 +77,8 @@ export function waysOn(
   const portal = { href: gateway.portalUrl(), label: 'Your applications' }
   if (code === 'USER_NOT_ASSIGNED')
     return [portal, { href: '/.sallyport/signout', label: 'Sign out' }]
+  const passwords = passwordsUrl(exchange, code)
+  if (passwords !== undefined) return [{ href: passwords, label: 'Your passwords' }, portal]
   // Who uses an application without sign-in may have no account.
   const ways = match?.compiled.application.preAuthentication === 'passthrough' ? [] : [portal]
   const startPath = gateway.view().findStartPath(host)

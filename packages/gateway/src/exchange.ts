@@ -41,7 +41,7 @@ import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { handleReserved } from './reserved.ts'
 import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
-import { signsOnAtConnector } from './sign-on-assertions.ts'
+import { type SignOnAssertion, signsOnAtConnector } from './sign-on-assertions.ts'
 import {
   readTiming,
   type Translation,
@@ -100,12 +100,14 @@ export class Exchange implements StreamHandler, Translation {
   #phase: Phase = 'waiting'
   #destination: Destination | undefined
   /** Of the person, for the destination; '' when the connector need not know who it is. */
-  #connectorAssertion: { destination: Destination; token: string } | undefined
+  #connectorAssertion: { destination: Destination; made: SignOnAssertion } | undefined
   #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #refused: Set<ConnectedTunnel> | undefined
   /** Head of a request that no connector has accepted yet, and that another one may get. */
-  #unaccepted: { head: string; assertion: string } | undefined
+  #unaccepted: { head: string; assertion: SignOnAssertion | null } | undefined
+  /** What the connector has of the person. */
+  #credential: SignOnAssertion['credential']
   /** It asks for a WebSocket, and the origin has not said no. */
   #upgrade = false
   #receiving = false
@@ -376,7 +378,7 @@ export class Exchange implements StreamHandler, Translation {
     this.#destination = destination
     const forConnector = signsOnAtConnector(compiled)
       ? this.#findConnectorAssertion(destination)
-      : ''
+      : null
     if (forConnector === undefined) {
       this.#whenDone(this.#readConnectorAssertion(destination))
       return
@@ -416,7 +418,7 @@ export class Exchange implements StreamHandler, Translation {
                 : '',
           upgrade: key.upgrade,
           expectContinue: server.expectsContinue,
-          dropsAuthorization: forConnector !== '',
+          dropsAuthorization: forConnector !== null,
           signOnLines: key.signOnLines,
           assertionLine: key.assertionLine,
         },
@@ -431,9 +433,9 @@ export class Exchange implements StreamHandler, Translation {
     this.#openStream(head, forConnector)
   }
 
-  #findConnectorAssertion(destination: Destination): string | undefined {
+  #findConnectorAssertion(destination: Destination): SignOnAssertion | undefined {
     const kept = this.#connectorAssertion
-    if (kept?.destination === destination) return kept.token
+    if (kept?.destination === destination) return kept.made
     return this.gateway.signOnAssertions.find(this.session!, this.match!, destination)
   }
 
@@ -441,13 +443,20 @@ export class Exchange implements StreamHandler, Translation {
     const { gateway } = this
     const session = this.session!
     try {
-      const token = await gateway.signOnAssertions.read(session, this.match!, destination)
-      this.#connectorAssertion = { destination, token }
+      const made = await gateway.signOnAssertions.read(session, this.match!, destination)
+      this.#connectorAssertion = { destination, made }
     } catch (cause) {
-      if ((cause as { code?: unknown }).code !== 'SESSION_ENDED')
+      const { code } = cause as { code?: unknown }
+      if (code !== 'SESSION_ENDED')
         throw (
           toUnavailable(cause) ??
-          new RequestError('SIGN_ON_FAILED', 'identity does not say who the person is', { cause })
+          new RequestError(
+            code === 'CREDENTIAL_MISSING' || code === 'CREDENTIAL_REFUSED'
+              ? code
+              : 'SIGN_ON_FAILED',
+            'identity does not say who the person is',
+            { cause },
+          )
         )
       gateway.sessions.noteEnded(session.sessionId, this.at)
     }
@@ -488,14 +497,15 @@ export class Exchange implements StreamHandler, Translation {
   }
 
   /** @throws RequestError when no connector is left that has not refused */
-  #openStream(head: string, assertion: string): void {
+  #openStream(head: string, assertion: SignOnAssertion | null): void {
     const { gateway } = this
     const { connectorGroup } = this.compiled.application
     const { upgradeInstruction, instruction: plainInstruction } = this.#destination!
     const instruction = this.#upgrade ? upgradeInstruction : plainInstruction
-    const openText = toOpenText(this.id, instruction, assertion)
+    const openText = toOpenText(this.id, instruction, assertion?.token ?? '')
+    this.#credential = assertion?.credential
     for (;;) {
-      const tunnel = gateway.tunnels.pick(connectorGroup, this.#refused)
+      const tunnel = gateway.tunnels.pick(connectorGroup, this.#refused, assertion?.connectorIds)
       if (!tunnel)
         throw new RequestError(
           this.#refused ? 'CONNECTOR_OVERLOADED' : 'NO_CONNECTOR',
@@ -683,10 +693,23 @@ export class Exchange implements StreamHandler, Translation {
         this.#noteRefused(this.#tunnel!)
         this.#openStream(again.head, again.assertion)
       } else if (error.resetCode === ResetCode.NO_ERROR && this.#responseEnded) this.#endPipe()
+      else if (this.#credential && isCredentialRefused(error))
+        this.#whenDone(this.#credentialRefused(this.#credential, error.detail!))
       else throw new RequestError(failureOf(error), error.detail ?? error.message)
     } catch (failure) {
       this.fail(failure)
     }
+  }
+
+  /** It must not be sent again, by any connector: that is noted before anybody hears of it. */
+  async #credentialRefused(
+    credential: { id: string; version: number },
+    detail: string,
+  ): Promise<void> {
+    const { options, signOnAssertions } = this.gateway
+    await options.identity.credentialRefused(credential)
+    signOnAssertions.forget()
+    throw new RequestError('CREDENTIAL_REFUSED', detail)
   }
 
   /** The origin has gone after all that it sent: the client still gets that, and nobody hears the client any more. */
@@ -868,6 +891,12 @@ function checkMethod(method: string): void {
 function toOpenText(id: string, instruction: string, assertion: string): string {
   const text = String.fromCharCode(id.length) + id + instruction
   return assertion === '' ? text : `${text}\n${assertion}`
+}
+
+function isCredentialRefused({ resetCode, detail }: TunnelError): boolean {
+  return (
+    resetCode === ResetCode.SIGN_ON_FAILED && detail?.startsWith('CREDENTIAL_REFUSED:') === true
+  )
 }
 
 function connectorFailed(message: string): RequestError {

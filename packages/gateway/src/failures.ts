@@ -17,6 +17,8 @@ export type FailureCode =
   | 'SIGN_IN_UNAVAILABLE'
   | 'FEED_SILENT'
   | 'SIGN_ON_FAILED'
+  | 'CREDENTIAL_MISSING'
+  | 'CREDENTIAL_REFUSED'
   | 'NO_CONNECTOR'
   | 'CONNECTOR_LOST'
   | 'CONNECTOR_OVERLOADED'
@@ -124,6 +126,18 @@ export const failures: Record<FailureCode, Failure> = {
     title: 'You could not be signed on to the application',
     explanation: 'You are signed in, but the application could not be told who you are.',
     remedy: askAdministrator,
+  },
+  CREDENTIAL_MISSING: {
+    statusCode: 403,
+    title: 'This application needs a password of yours',
+    explanation: 'It has a sign-in of its own, and no password is kept for you that could be used.',
+    remedy: 'Enter it under "Your passwords".',
+  },
+  CREDENTIAL_REFUSED: {
+    statusCode: 403,
+    title: 'The application did not take your password',
+    explanation: 'The password that is kept for it was turned down, and is not sent again.',
+    remedy: 'Correct it under "Your passwords".',
   },
   NO_CONNECTOR: {
     statusCode: 503,

@@ -195,6 +195,7 @@ export class Gateway {
         break
       case 'connector-revoked':
         this.tunnels.revoke(event.connectorId)
+        this.signOnAssertions.forget()
         break
       case 'connector-moved':
         this.tunnels.move(event.connectorId, event.connectorGroup)
@@ -227,8 +228,16 @@ export class Gateway {
   }
 
   portalUrl(): string {
+    return this.#urlOf(this.view().snapshot.hosts.apps)
+  }
+
+  loginUrl(): string {
+    return this.#urlOf(this.view().snapshot.hosts.login)
+  }
+
+  #urlOf(host: string): string {
     const { port } = this.options
-    return `https://${this.view().snapshot.hosts.apps}${port === 443 ? '' : `:${port}`}/`
+    return `https://${host}${port === 443 ? '' : `:${port}`}/`
   }
 
   sessionCookie(

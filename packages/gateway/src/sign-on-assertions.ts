@@ -7,6 +7,10 @@ export interface SignOnAssertion {
   token: string
   /** Epoch milliseconds. */
   expiresAt: number
+  /** The only connectors that can use it, the one to prefer first; undefined: any of the group. */
+  connectorIds?: readonly string[] | undefined
+  /** The credential that it carries, for saying that the application turned it down. */
+  credential?: { id: string; version: number } | undefined
 }
 
 /** Where assertions come from; identity implements it. */
@@ -17,6 +21,8 @@ export interface SignOnSource {
     /** What fills the wildcard of the internal URL. */
     label: string | undefined
   }): Promise<SignOnAssertion>
+  /** An application has turned a credential down; it is in no assertion any more. */
+  credentialRefused(credential: { id: string; version: number }): Promise<void>
 }
 
 interface Kept extends SignOnAssertion {
@@ -33,7 +39,7 @@ const limitDestinations = 200
 
 /** Whether the connector tells the origin who the person is. */
 export function signsOnAtConnector({ application }: CompiledApplication): boolean {
-  return application.signOn.method === 'kerberos'
+  return application.signOn.method === 'kerberos' || application.signOn.method === 'password'
 }
 
 /**
@@ -50,18 +56,18 @@ export class SignOnAssertions {
     this.#clock = clock
   }
 
-  /** @returns the token; undefined when it is not at hand: then `read` */
-  find(session: Session, match: Match, destination: Destination): string | undefined {
+  /** @returns undefined when it is not at hand: then `read` */
+  find(session: Session, match: Match, destination: Destination): SignOnAssertion | undefined {
     const kept = this.#ofPerson.get(session.claims)?.kept.get(destination)
     const nowAt = this.#clock()
     if (!kept || nowAt >= kept.expiresAt) return undefined
     // The next one is made while this one still holds; whether that fails is seen when it no longer does.
     if (nowAt >= kept.renewAt) this.read(session, match, destination).catch(() => undefined)
-    return kept.token
+    return kept
   }
 
   /** Asks identity; many requests that miss at once make one question. @throws what the source rejects with */
-  async read(session: Session, match: Match, destination: Destination): Promise<string> {
+  async read(session: Session, match: Match, destination: Destination): Promise<SignOnAssertion> {
     const ofPerson = this.#of(session.claims)
     let reading = ofPerson.reading.get(destination)
     if (!reading) {
@@ -70,7 +76,7 @@ export class SignOnAssertions {
       )
       ofPerson.reading.set(destination, reading)
     }
-    return (await reading).token
+    return reading
   }
 
   async #ask(

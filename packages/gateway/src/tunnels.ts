@@ -45,14 +45,34 @@ export class TunnelPool {
     if (group?.size === 0) this.#groups.delete(tunnel.connectorGroup)
   }
 
-  /** Least streams open first. @param refused tunnels that have refused this request already */
+  /**
+   * Least streams open first.
+   *
+   * @param refused tunnels that have refused this request already
+   * @param connectorIds only these, in this order
+   */
   pick(
     connectorGroup: string,
     refused?: ReadonlySet<ConnectedTunnel>,
+    connectorIds?: readonly string[],
+  ): ConnectedTunnel | undefined {
+    if (!connectorIds) return this.#pickOf(connectorGroup, refused, undefined)
+    for (const connectorId of connectorIds) {
+      const found = this.#pickOf(connectorGroup, refused, connectorId)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  #pickOf(
+    connectorGroup: string,
+    refused: ReadonlySet<ConnectedTunnel> | undefined,
+    connectorId: string | undefined,
   ): ConnectedTunnel | undefined {
     let best: ConnectedTunnel | undefined
     for (const tunnel of this.#groups.get(connectorGroup) ?? []) {
       if (tunnel.session.draining || refused?.has(tunnel)) continue
+      if (connectorId !== undefined && tunnel.connectorId !== connectorId) continue
       if (!best || tunnel.session.openStreamCount < best.session.openStreamCount) best = tunnel
     }
     return best

@@ -1,8 +1,9 @@
-import { type KeyObject, randomBytes, sign } from 'node:crypto'
-import { promisify } from 'node:util'
+import { type KeyObject, randomBytes } from 'node:crypto'
 import type { IdentitySession, Snapshot } from '@sallyport/domain'
 import { type Store, sessions } from '@sallyport/store'
 import { IdentityError } from './errors.ts'
+import { signJws } from './jws.ts'
+import { mayUse } from './may-use.ts'
 
 /** Public half of a key, and its thumbprint (RFC 7517). */
 export interface AssertionJwk {
@@ -44,8 +45,6 @@ const limitGroupBytes = 3_072
 /** Where an assertion's groups are when it has too many to say. */
 export const groupsPath = '/assertion/groups'
 
-const signAsync = promisify(sign)
-
 /**
  * Makes the assertion of a session for one application, from the store and not from what the gateway knows.
  *
@@ -69,7 +68,7 @@ export async function makeAssertion(
   const issued = Math.floor(issuedAt / 1000)
   const claims = toClaims(session, applicationId, issued, parts.loginOrigin)
   return {
-    token: await signToken(claims, signing),
+    token: await signJws({ typ: 'JWT', kid: signing.kid }, claims, signing.privateKey),
     keyId: signing.kid,
     issuedAt: issued * 1000,
     expiresAt: (issued + lifetimeSeconds) * 1000,
@@ -78,18 +77,12 @@ export async function makeAssertion(
 
 /** Whether the person uses the application now, and it takes assertions. */
 export function mayHaveAssertion(
-  { userId, claims }: IdentitySession,
+  session: IdentitySession,
   applicationId: string,
   snapshot: Snapshot,
 ): boolean {
   const compiled = snapshot.findApplicationById(applicationId)
-  if (!compiled) return false
-  const { jwtAssertion, preAuthentication, assignmentRequired } = compiled.application
-  if (!jwtAssertion || preAuthentication !== 'identity') return false
-  return (
-    !assignmentRequired ||
-    [userId, ...claims.groups.map(({ id }) => id)].some((id) => compiled.assigned.has(id))
-  )
+  return compiled?.application.jwtAssertion === true && mayUse(session, compiled)
 }
 
 /** RFC 7519; names of what describes the person as in OpenID Connect Core section 5.1. */
@@ -127,22 +120,4 @@ function toGroups(groups: readonly string[], loginOrigin: string): Record<string
     _claim_names: { groups: 'directory' },
     _claim_sources: { directory: { endpoint: loginOrigin + groupsPath } },
   }
-}
-
-/** RFC 7515 section 7.1. */
-async function signToken(
-  claims: Record<string, unknown>,
-  { kid, privateKey }: AssertionRing['signing'],
-): Promise<string> {
-  const text = `${toPart({ alg: 'ES256', typ: 'JWT', kid })}.${toPart(claims)}`
-  // RFC 7518 section 3.4: R and S, and not a DER structure of them.
-  const signature = await signAsync('sha256', Buffer.from(text), {
-    key: privateKey,
-    dsaEncoding: 'ieee-p1363',
-  })
-  return `${text}.${signature.toString('base64url')}`
-}
-
-function toPart(value: object): string {
-  return Buffer.from(JSON.stringify(value)).toString('base64url')
 }

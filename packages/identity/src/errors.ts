@@ -15,6 +15,10 @@ export type IdentityErrorCode =
   | 'SIGN_ON_NAME_MISSING'
   /** The application gets no assertion, or not one of this person. */
   | 'ASSERTION_REFUSED'
+  /** Nobody has entered a password for the application, or it is kept for what the application was before. */
+  | 'CREDENTIAL_MISSING'
+  /** The application has turned the password down. */
+  | 'CREDENTIAL_REFUSED'
 
 export class IdentityError extends Error {
   override readonly name = 'IdentityError'

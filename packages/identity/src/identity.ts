@@ -7,10 +7,12 @@ import { BackChannelLogout } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
 import type { LogoutDestinations } from './logout-request.ts'
+import { OwnPasswords, type PasswordVault } from './own-passwords.ts'
 import { OwnSessions } from './own-sessions.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
 import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
+import { noteRefused } from './refused-credential.ts'
 import { createServer } from './server.ts'
 import { SignInForm } from './sign-in.ts'
 import { recordSessionEnd, SignInAudit } from './sign-in-audit.ts'
@@ -41,6 +43,8 @@ export interface IdentityOptions {
   open(purpose: string, sealed: string): Buffer
   /** The configuration in force. */
   snapshot(): Snapshot
+  /** Where the passwords are kept that people enter for applications. */
+  passwords: PasswordVault
   /** Where applications may be told that a session has ended. */
   logout: LogoutDestinations
   /** Epoch milliseconds. */
@@ -87,7 +91,8 @@ export interface Identity {
   /**
    * Tells a connector who the person is.
    *
-   * @throws IdentityError `SESSION_ENDED`, `SIGN_ON_REFUSED`, `SIGN_ON_NAME_MISSING`
+   * @throws IdentityError `SESSION_ENDED`, `SIGN_ON_REFUSED`, `SIGN_ON_NAME_MISSING`,
+   *   `CREDENTIAL_MISSING`, `CREDENTIAL_REFUSED`
    */
   signOnAssertion(request: SignOnRequest): Promise<SignOnAssertion>
   /**
@@ -99,6 +104,10 @@ export interface Identity {
   assertion(request: { sessionId: string; applicationId: string }): Promise<Assertion | undefined>
   /** ID of the key that signs assertions now. */
   assertionKeyId(): string
+  /**
+   * An application has turned down the credential that an assertion carried: it is in no other one until it is changed.
+   */
+  credentialRefused(credential: { id: string; version: number }): Promise<void>
   /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
   endSession(sessionId: string, reason: string): Promise<void>
   /** Notes for lists that the sessions were in use at the instant. */
@@ -184,8 +193,17 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     issuer: loginOrigin,
     readKey: () => options.keys.signOn(),
   })
+  const ownPasswords = new OwnPasswords({
+    db,
+    provider,
+    snapshot,
+    vault: options.passwords,
+    portalOrigin,
+    clock,
+  })
   const server = await createServer({
     provider,
+    ownPasswords,
     signInForm,
     audit,
     ownSessions,
@@ -218,6 +236,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     signOnAssertion: (request) => signOnAssertions.make(request),
     assertion: (request) => makeAssertion(request, assertions),
     assertionKeyId: () => options.keys.assertions().signing.kid,
+    credentialRefused: (credential) => noteRefused(store, credential, clock()),
     endSession,
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
     portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),

@@ -12,6 +12,7 @@ export {
   startIdentity,
 } from './identity.ts'
 export type { LogoutDestinations } from './logout-request.ts'
+export type { PasswordVault } from './own-passwords.ts'
 export { hashPassword, verifyPassword } from './password.ts'
 export type { PageAnswer } from './portal.ts'
 export type { RedeemRequest } from './redeem.ts'

@@ -23,12 +23,13 @@ export function answerPortal(
   loginOrigin: string,
   notice?: string,
 ): PageAnswer {
-  const applications = [...snapshot.applications.values()]
+  const mayUse = [...snapshot.applications.values()].filter(
+    ({ application, assigned }) =>
+      !application.assignmentRequired || session.principalIds.some((id) => assigned.has(id)),
+  )
+  const applications = mayUse
     .filter(
-      ({ application, assigned, externalHost }) =>
-        application.visible &&
-        !externalHost.startsWith('*.') &&
-        (!application.assignmentRequired || session.principalIds.some((id) => assigned.has(id))),
+      ({ application, externalHost }) => application.visible && !externalHost.startsWith('*.'),
     )
     .map(({ application: { name, displayName, externalUrl } }) => ({
       name,
@@ -43,6 +44,9 @@ export function answerPortal(
     applications,
     notice,
     sessionsUrl: `${loginOrigin}/sessions`,
+    passwordsUrl: mayUse.some(({ application }) => application.signOn.method === 'password')
+      ? `${loginOrigin}/passwords`
+      : undefined,
     signOutUrl: '/.sallyport/signout',
   })
   return { statusCode: 200, fields: [...fields, ...securityHeaders()], body }

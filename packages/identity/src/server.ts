@@ -7,6 +7,7 @@ import type { AssertionParts } from './assertion.ts'
 import { addAssertionRoutes } from './assertion-server.ts'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type FailureCode, failurePage, isUnavailable } from './failures.ts'
+import type { OwnPasswords } from './own-passwords.ts'
 import type { OwnSessions } from './own-sessions.ts'
 import { addressKey, RateLimit } from './rate-limit.ts'
 import type { SignInAnswer, SignInForm } from './sign-in.ts'
@@ -20,6 +21,7 @@ export interface ServerParts {
   audit: SignInAudit
   ownSessions: OwnSessions
   assertions: AssertionParts
+  ownPasswords: OwnPasswords
   binding: BrowserBinding
   tenants: ReadonlySet<string>
   tenantId: string
@@ -90,6 +92,24 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
       const { ended } = request.query as { ended?: unknown }
       const count = /^\d{1,4}$/.test(String(ended)) ? Number(ended) : undefined
       return reply.type(html).send(await parts.ownSessions.show(request.raw, reply.raw, count))
+    })
+    pages.get('/passwords', async (request, reply) => {
+      const { app, done } = request.query as { app?: unknown; done?: unknown }
+      const kind = done === 'kept' || done === 'forgotten' ? done : 'needed'
+      const outcome = typeof app === 'string' ? ({ application: app, kind } as const) : undefined
+      return reply.type(html).send(await parts.ownPasswords.show(request.raw, reply.raw, outcome))
+    })
+    pages.post('/passwords', async (request, reply) => {
+      if (!(request.body instanceof URLSearchParams)) return answerFailure(reply, 'bad-request')
+      const outcome = await parts.ownPasswords.change(request.raw, reply.raw, request.body)
+      if (!outcome) return answerFailure(reply, 'bad-request')
+      if (outcome.kind === 'invalid')
+        return reply
+          .code(400)
+          .type(html)
+          .send(await parts.ownPasswords.show(request.raw, reply.raw, outcome))
+      const { application, kind } = outcome
+      return reply.redirect(`/passwords?app=${application}&done=${kind}#${application}`, 303)
     })
     pages.post('/sessions', async (request, reply) => {
       const end = request.body instanceof URLSearchParams ? request.body.get('end') : null

@@ -1,14 +1,19 @@
-import { createPrivateKey, sign, X509Certificate } from 'node:crypto'
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
 import {
   type CompiledApplication,
+  formActionOf,
   type KerberosSignOn,
+  type PasswordSignOn,
   type SignOnMethod,
   type Snapshot,
   toKerberosLogin,
   toServicePrincipalName,
 } from '@sallyport/domain'
 import { connectors, type Store, sessions, users } from '@sallyport/store'
+import { findUsableCredential } from './credential-state.ts'
 import { IdentityError } from './errors.ts'
+import { signJws } from './jws.ts'
+import { mayUse } from './may-use.ts'
 
 /** What a connector is told of a person, signed: it believes nobody else. */
 export interface SignOnAssertion {
@@ -16,6 +21,10 @@ export interface SignOnAssertion {
   token: string
   /** Epoch milliseconds. */
   expiresAt: number
+  /** The only connectors that can use it, the one to prefer first; undefined: any of the group. */
+  connectorIds: readonly string[] | undefined
+  /** The credential that it carries; undefined: none. */
+  credential: { id: string; version: number } | undefined
 }
 
 export interface SignOnRequest {
@@ -32,6 +41,23 @@ const backdateMs = 60_000
 interface Person {
   id: string
   user: users.User
+  /** IDs of all groups the person is in, in the order of their names. */
+  groupIds: readonly string[]
+}
+
+/** What an assertion says by its method, and what the gateway is to know of that. */
+export interface SignOnFacts {
+  claims: object
+  /** The only connectors that can use it, the one to prefer first; undefined: any of the group. */
+  connectorIds?: readonly string[]
+  /** The credential that it carries. */
+  credential?: { id: string; version: number }
+}
+
+interface FactsContext {
+  db: Store['db']
+  compiled: CompiledApplication
+  internalHost: string
 }
 
 /** What an assertion says beside who and where; the sign-on that the connector does, by method. */
@@ -39,9 +65,9 @@ const factsOf: {
   [Method in SignOnMethod]?: (
     signOn: Extract<CompiledApplication['application']['signOn'], { method: Method }>,
     person: Person,
-    internalHost: string,
-  ) => object
-} = { kerberos: toKerberosFacts }
+    context: FactsContext,
+  ) => SignOnFacts | Promise<SignOnFacts>
+} = { kerberos: toKerberosFacts, password: toPasswordFacts }
 
 /** Makes sign-on assertions, for sessions that stand and applications that their users are assigned to. */
 export class SignOnAssertions {
@@ -50,7 +76,7 @@ export class SignOnAssertions {
   readonly #clock: () => number
   readonly #issuer: string
   readonly #readKey: () => Promise<{ keyPem: string; certificatePem: string }>
-  #signer: { certificatePem: string; sign: (claims: object) => string } | undefined
+  #signer: ReturnType<typeof toSigner> | undefined
 
   constructor(options: {
     store: Store
@@ -71,7 +97,7 @@ export class SignOnAssertions {
    * Nothing that the caller says is believed but which session and application are meant.
    *
    * @throws IdentityError `SESSION_ENDED`, `SIGN_ON_REFUSED` (the person may not use the application, or it signs on in
-   *   another way), `SIGN_ON_NAME_MISSING`
+   *   another way), `SIGN_ON_NAME_MISSING`, `CREDENTIAL_MISSING`, `CREDENTIAL_REFUSED`
    */
   async make({ sessionId, applicationId, label }: SignOnRequest): Promise<SignOnAssertion> {
     const { db } = this.#store
@@ -81,12 +107,7 @@ export class SignOnAssertions {
     if (!session || !user)
       throw new IdentityError('SESSION_ENDED', 'the session has ended; nobody is signed on by it')
     const compiled = this.#snapshot().findApplicationById(applicationId)
-    const principals = [session.userId, ...session.claims.groups.map(({ id }) => id)]
-    const mayUse =
-      compiled?.application.preAuthentication === 'identity' &&
-      (!compiled.application.assignmentRequired ||
-        principals.some((id) => compiled.assigned.has(id)))
-    if (!mayUse)
+    if (!compiled || !mayUse(session, compiled))
       throw new IdentityError(
         'SIGN_ON_REFUSED',
         `the user ${user.userName} may not use the application ${applicationId}`,
@@ -94,57 +115,51 @@ export class SignOnAssertions {
     const { application } = compiled
     const internalHost = toInternalHost(compiled, label)
     const toFacts = factsOf[application.signOn.method] as
-      | ((signOn: object, person: Person, internalHost: string) => object)
+      | ((signOn: object, person: Person, context: FactsContext) => Promise<SignOnFacts>)
       | undefined
     if (!toFacts)
       throw new IdentityError(
         'SIGN_ON_REFUSED',
         `the connector does not sign on to ${application.name}: its method is ${application.signOn.method}`,
       )
-    const facts = toFacts(application.signOn, { id: user.id, user }, internalHost)
+    const groupIds = session.claims.groups.map(({ id }) => id)
+    const { claims, connectorIds, credential } = await toFacts(
+      application.signOn,
+      { id: user.id, user, groupIds },
+      { db, compiled, internalHost },
+    )
     const expiresAt = Math.min(nowAt + lifetimeMs, session.absoluteExpiresAt)
-    const signer = await this.#getSigner()
-    const token = signer.sign({
+    const { header, key } = await this.#getSigner()
+    const assertion = {
       iss: this.#issuer,
-      aud: await connectors.listActiveIds(db, application.connectorGroup),
+      aud: connectorIds ?? (await connectors.listActiveIds(db, application.connectorGroup)),
       sub: user.id,
       sid: session.sessionId,
       app: application.id,
       origin: new URL(`${compiled.internalProtocol}//${internalHost}:${compiled.internalPort}`)
         .origin,
       method: application.signOn.method,
-      ...facts,
+      ...claims,
       iat: Math.floor((nowAt - backdateMs) / 1000),
       exp: Math.floor(expiresAt / 1000),
-    })
-    return { token, expiresAt }
+    }
+    const token = await signJws(header, assertion, key)
+    return { token, expiresAt, connectorIds, credential }
   }
 
   async #getSigner() {
     const pair = await this.#readKey()
-    if (this.#signer?.certificatePem !== pair.certificatePem)
-      this.#signer = { certificatePem: pair.certificatePem, sign: createSigner(pair) }
+    if (this.#signer?.certificatePem !== pair.certificatePem) this.#signer = toSigner(pair)
     return this.#signer
   }
 }
 
-function createSigner({ keyPem, certificatePem }: { keyPem: string; certificatePem: string }) {
-  const key = createPrivateKey(keyPem)
-  const header = encode({
-    alg: 'ES256',
+function toSigner({ keyPem, certificatePem }: { keyPem: string; certificatePem: string }) {
+  const header = {
     typ: 'sallyport-sign-on+jwt',
     x5c: [new X509Certificate(certificatePem).raw.toString('base64')],
-  })
-  return (claims: object) => {
-    const input = `${header}.${encode(claims)}`
-    // RFC 7518 section 3.4: R and S side by side, not as DER.
-    const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
-    return `${input}.${signature.toString('base64url')}`
   }
-}
-
-function encode(value: object): string {
-  return Buffer.from(JSON.stringify(value)).toString('base64url')
+  return { certificatePem, header, key: createPrivateKey(keyPem) }
 }
 
 /** @throws IdentityError `SIGN_ON_REFUSED` when the label could lead anywhere but to one host below the wildcard */
@@ -155,7 +170,11 @@ function toInternalHost({ internalHost }: CompiledApplication, label: string | u
   return label + internalHost.slice(1)
 }
 
-function toKerberosFacts(signOn: KerberosSignOn, { user }: Person, internalHost: string): object {
+function toKerberosFacts(
+  signOn: KerberosSignOn,
+  { user }: Person,
+  { internalHost }: FactsContext,
+): SignOnFacts {
   const login = toKerberosLogin(signOn, user)
   if ('missing' in login)
     throw new IdentityError(
@@ -169,5 +188,57 @@ function toKerberosFacts(signOn: KerberosSignOn, { user }: Person, internalHost:
       `${signOn.kerberosServicePrincipalName} does not cover ${internalHost}`,
     )
   const { tokenFormat, sendToken } = signOn
-  return { login, spn, tokenFormat, sendToken }
+  return { claims: { login, spn, tokenFormat, sendToken } }
+}
+
+/** A person's own password goes before one that a group shares. */
+async function toPasswordFacts(
+  signOn: PasswordSignOn,
+  { id, user, groupIds }: Person,
+  { db, compiled }: FactsContext,
+): Promise<SignOnFacts> {
+  const { application } = compiled
+  const found = await findUsableCredential(db, application, { id, groupIds })
+  if (found.state !== 'usable')
+    throw new IdentityError(
+      found.state === 'refused' ? 'CREDENTIAL_REFUSED' : 'CREDENTIAL_MISSING',
+      `no password for ${application.name} can be used for ${user.userName}: ${found.state}`,
+    )
+  const { row, copies } = found
+  // The same connector for a credential as long as it is there: it knows whether that has been tried.
+  const ordered = copies
+    .map((copy) => ({ copy, rank: rankOf(row.id, copy.connectorId) }))
+    .sort((a, b) => (a.rank < b.rank ? -1 : 1))
+    .slice(0, limitCopies)
+    .map(({ copy }) => copy)
+  const { kind, signInPage, userField, passwordField } = signOn
+  return {
+    claims: {
+      credential: {
+        subject: `${row.subjectKind}:${row.subjectId}`,
+        version: row.version,
+        sealed: ordered.map(({ sealed }) => sealed),
+      },
+      ...(kind === 'basic'
+        ? {}
+        : {
+            form: {
+              signInPage,
+              formAction: formActionOf(signOn),
+              startPage: compiled.internalPath,
+              userField,
+              passwordField,
+            },
+          }),
+    },
+    connectorIds: ordered.map(({ connectorId }) => connectorId),
+    credential: { id: row.id, version: row.version },
+  }
+}
+
+/** A token has a limit, and a sealed credential some 500 bytes. */
+const limitCopies = 8
+
+function rankOf(credentialId: string, connectorId: string): string {
+  return createHash('sha256').update(`${credentialId} ${connectorId}`).digest('hex')
 }

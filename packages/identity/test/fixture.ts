@@ -138,6 +138,11 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       seal: (_, bytes) => bytes.toString('base64'),
       open: (_, sealed) => Buffer.from(sealed, 'base64'),
       snapshot: () => snapshot,
+      passwords: {
+        set: async () => [],
+        remove: async () => undefined,
+        countKeepers: async () => 0,
+      },
       logout,
       clock: () => time.nowAt,
       log: { error: (facts) => errors.push(facts) },

@@ -1,4 +1,5 @@
 import type { Kysely, Selectable } from 'kysely'
+import { deleteCopiesOf } from './credentials.ts'
 import type { Database } from './schema.ts'
 
 /** An enrolled connector. Instants are epoch milliseconds, serials lower-case hex. */
@@ -15,6 +16,10 @@ export interface Connector {
   enrolledAt: number
   lastSeenAt: number | undefined
   revokedAt: number | undefined
+  /** Base64url; undefined until the connector has told it. */
+  sealingKey: string | undefined
+  /** Whether it counts is for who has the key file to say. */
+  sealingKeyApproval: string | undefined
 }
 
 /** What a certificate says about its connector. */
@@ -48,6 +53,8 @@ export async function createConnector(
       enrolledAt: nowAt,
       lastSeenAt: null,
       revokedAt: null,
+      sealingKey: null,
+      sealingKeyApproval: null,
     })
     .execute()
 }
@@ -202,6 +209,59 @@ export async function revokeConnector(
   return row !== undefined
 }
 
+/**
+ * Notes the key that credentials are to be sealed to. Another one than before has to be approved anew, and what was
+ * sealed to the one before opens no more.
+ *
+ * @returns false when it was on record already
+ */
+export async function setSealingKey(
+  db: Kysely<Database>,
+  id: string,
+  sealingKey: string,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('connector')
+    .set({ sealingKey, sealingKeyApproval: null })
+    .where('id', '=', id)
+    .where((eb) => eb.or([eb('sealingKey', 'is', null), eb('sealingKey', '!=', sealingKey)]))
+    .returning('id')
+    .executeTakeFirst()
+  if (row) await deleteCopiesOf(db, id)
+  return row !== undefined
+}
+
+/** @returns false when the connector has another key by now */
+export async function approveSealingKey(
+  db: Kysely<Database>,
+  id: string,
+  sealingKey: string,
+  approval: string,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('connector')
+    .set({ sealingKeyApproval: approval })
+    .where('id', '=', id)
+    .where('sealingKey', '=', sealingKey)
+    .returning('id')
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** Those in force of a group, by name. */
+export async function listConnectorsOfGroup(
+  db: Kysely<Database>,
+  groupName: string,
+): Promise<Connector[]> {
+  const rows = await select(db)
+    .where('connectorGroup.name', '=', groupName)
+    .where('connector.revokedAt', 'is', null)
+    .orderBy('connector.name')
+    .orderBy('connector.id')
+    .execute()
+  return rows.map(toConnector)
+}
+
 /** Puts a connector into another group. */
 export async function moveConnector(
   db: Kysely<Database>,
@@ -225,5 +285,7 @@ function toConnector(row: Selectable<Database['connector']> & { groupName: strin
     nextCertificateSerial: row.nextCertificateSerial ?? undefined,
     lastSeenAt: row.lastSeenAt ?? undefined,
     revokedAt: row.revokedAt ?? undefined,
+    sealingKey: row.sealingKey ?? undefined,
+    sealingKeyApproval: row.sealingKeyApproval ?? undefined,
   }
 }

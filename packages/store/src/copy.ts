@@ -18,6 +18,8 @@ const primaryKeys = {
   application: ['id'],
   assignment: ['applicationId', 'principalId', 'principalKind'],
   connector: ['id'],
+  credential: ['id'],
+  sealedCredential: ['credentialId', 'connectorId'],
   enrolmentToken: ['id'],
   secret: ['id'],
   oidcModel: ['model', 'id'],

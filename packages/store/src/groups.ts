@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { AccessEvent } from '@sallyport/domain'
 import type { Kysely } from 'kysely'
+import { deleteCredentialsOf } from './credentials.ts'
 import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
@@ -189,6 +190,7 @@ export function deleteGroup(db: Kysely<Database>, id: string, nowAt: number): Pr
       .where('principalId', '=', id)
       .where('principalKind', '=', 'group')
       .execute()
+    await deleteCredentialsOf(db, { id, kind: 'group' })
     return [...claimsChanged(users, nowAt), { kind: 'configuration-changed', at: nowAt }]
   })
 }

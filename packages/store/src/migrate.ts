@@ -5,6 +5,7 @@ import * as tables from './migrations/0001-tables.ts'
 import * as sessionUse from './migrations/0002-session-use.ts'
 import * as feed from './migrations/0003-feed.ts'
 import * as onPremises from './migrations/0004-on-premises.ts'
+import * as passwords from './migrations/0005-passwords.ts'
 
 /** In the order of their names; never edited once released, only added to. */
 const migrations: Record<string, Migration> = {
@@ -12,6 +13,7 @@ const migrations: Record<string, Migration> = {
   '0002-session-use': sessionUse,
   '0003-feed': feed,
   '0004-on-premises': onPremises,
+  '0005-passwords': passwords,
 }
 
 /**

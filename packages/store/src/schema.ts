@@ -48,7 +48,26 @@ export interface Database {
     enrolledAt: number
     lastSeenAt: number | null
     revokedAt: number | null
+    /** Public key that credentials are sealed to: base64url of 32 bytes; null until the connector has told it. */
+    sealingKey: string | null
+    /** Proof that an administrator compared the key: made with the key file. */
+    sealingKeyApproval: string | null
   }
+  /** Passwords for applications, without the passwords. */
+  credential: {
+    id: string
+    applicationId: string
+    subjectId: string
+    subjectKind: 'user' | 'group'
+    origin: string
+    action: string
+    version: number
+    setBy: 'person' | 'administrator'
+    updatedAt: number
+    refusedAt: number | null
+  }
+  /** A credential as one connector can open it. */
+  sealedCredential: { credentialId: string; connectorId: string; sealed: string }
   enrolmentToken: {
     id: string
     /** SHA-256 of the token, hex. */

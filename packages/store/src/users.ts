@@ -6,6 +6,7 @@ import {
   onPremisesAttributes,
 } from '@sallyport/domain'
 import type { Kysely, Selectable } from 'kysely'
+import { deleteCredentialsOf } from './credentials.ts'
 import { deleteOidcModelsOfUser } from './oidc-model.ts'
 import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
@@ -266,6 +267,7 @@ export function deleteUser(db: Kysely<Database>, id: string, nowAt: number): Pro
       .where('principalId', '=', id)
       .where('principalKind', '=', 'user')
       .execute()
+    await deleteCredentialsOf(db, { id, kind: 'user' })
     await deleteOidcModelsOfUser(db, id, nowAt)
     await db
       .updateTable('session')

@@ -33,21 +33,23 @@ const texts = [
 
 /** Fills every table, and every column with what is hardest to carry over. */
 async function fill({ db }: Store, rowsOf: (table: string) => number): Promise<void> {
-  const parents: Record<string, string> = {
-    group_member: 'group',
-    connector: 'connector_group',
-    enrolment_token: 'connector_group',
-    assignment: 'application',
+  const parents: Record<string, Record<string, string>> = {
+    group_member: { group_id: 'group' },
+    connector: { group_id: 'connector_group' },
+    enrolment_token: { group_id: 'connector_group' },
+    assignment: { application_id: 'application' },
+    credential: { application_id: 'application' },
+    sealed_credential: { credential_id: 'credential', connector_id: 'connector' },
   }
+  const depthOf = (table: string): number =>
+    Math.max(0, ...Object.values(parents[table] ?? {}).map((parent) => 1 + depthOf(parent)))
   const known = (await db.introspection.getTables()).filter(({ name }) => name !== 'feed_event')
   // Those that others refer to come first.
-  for (const { name, columns } of known.sort(
-    (a, b) => Number(a.name in parents) - Number(b.name in parents),
-  ))
+  for (const { name, columns } of known.sort((a, b) => depthOf(a.name) - depthOf(b.name)))
     for (let index = 0; index < rowsOf(name); index += 1) {
       const values = columns.map((column) => {
-        const isReference = ['group_id', 'application_id'].includes(column.name)
-        if (isReference) return `id ${index % rowsOf(parents[name]!)}`
+        const parent = parents[name]?.[column.name]
+        if (parent !== undefined) return `id ${index % rowsOf(parent)}`
         if (!/text/i.test(column.dataType))
           return column.isNullable && index % 3 === 0 ? null : Number.MAX_SAFE_INTEGER - index
         if (column.isNullable && index % 3 === 0) return null

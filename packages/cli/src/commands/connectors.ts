@@ -82,7 +82,22 @@ export function addConnectorCommands(program: Command, administration: Administr
       administration.change(
         'connector.revoke',
         { connector: name },
-        () => `connector ${name} revoked`,
+        ({ lostPasswords }: { lostPasswords: number }) =>
+          lostPasswords === 0
+            ? `connector ${name} revoked`
+            : `connector ${name} revoked; ${lostPasswords} passwords that only it could open are lost, and have to be entered again`,
+      ),
+    )
+  connector
+    .command('trust-key <connector> <fingerprint>')
+    .description(
+      'let passwords be sealed to a connector; compare the fingerprint with what "sallyport-connector fingerprint" prints on its machine',
+    )
+    .action((name: string, fingerprint: string) =>
+      administration.change(
+        'connector.trust-key',
+        { connector: name, fingerprint },
+        () => `passwords are sealed to connector ${name} from now on`,
       ),
     )
 

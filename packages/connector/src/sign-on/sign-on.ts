@@ -7,6 +7,12 @@ import type { Assertion } from './assertion.ts'
 /** One request, as far as sign-on needs it. */
 export interface SignOnRequest {
   readonly origin: Origin
+  readonly method: string
+  readonly target: string
+  /** Name, value, name, value ..., as the gateway sent them. */
+  readonly fields: FieldList
+  /** When it came, as `performance.now()`. */
+  readonly startedMs: number
   /** It can be sent again after the origin has answered: it has no body. */
   readonly isRepeatable: boolean
   /** Of earlier answers of the origin to this request; the latest is a challenge that was to be answered. */
@@ -22,11 +28,19 @@ export interface Authorization {
    * Reads the head of the origin's answer, and throws when whoever answered is not to be believed.
    *
    * @returns `again` when the request shall be signed on anew and sent once more; `refused` when the origin does not
-   *   take what it was given; `taken` otherwise
+   *   take what it was given; `inspect` when the body has to be seen too; `taken` otherwise
    */
-  readAnswer(statusCode: number, fields: FieldList): 'taken' | 'again' | 'refused'
+  readAnswer(statusCode: number, fields: FieldList): 'taken' | 'again' | 'refused' | 'inspect'
+  /** Reads the body that `readAnswer` wanted to see, unless it is too long for that. */
+  readBody?(body: Buffer): 'taken' | 'again'
   /** Whether the origin's field concerns the sign-on only, and is nothing for the person's browser. */
   isOwnField(name: string, value: string): boolean
+  /** What the person's browser gets beside the fields of the answer. */
+  readonly answerFields?: FieldList
+  /** Where the browser is sent instead of asking the origin: a path. */
+  readonly redirect?: string | undefined
+  /** The request has come to its end, whether it was answered or not. May be called more than once. */
+  end?(): void
 }
 
 /** A way of telling origins who a person is. */

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { applications, connectorGroups, connectors, enrolmentTokens } from '@sallyport/store'
+import { fingerprintOf } from '@sallyport/sso/password'
+import {
+  applications,
+  connectorGroups,
+  connectors,
+  credentials,
+  enrolmentTokens,
+} from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, nothing, query, reference } from '../command.ts'
 import { hashEnrolmentToken, makeEnrolmentToken } from '../enrolment-token.ts'
@@ -84,18 +91,51 @@ export const connectorCommands: Record<string, CommandDefinition> = {
     connector,
     async ({ db, nowAt, publish, audit }, input) => {
       const { id, name } = await findConnector(db, input.connector, 'connector')
+      const { onlyHere } = await credentials.countCopies(db, id)
       await connectors.revokeConnector(db, id, nowAt)
+      await credentials.deleteCopiesOf(db, id)
       publish([{ kind: 'connector-revoked', connectorId: id, at: nowAt }])
-      await audit('connector-revoked', id, { name })
+      await audit('connector-revoked', id, { name, lostPasswords: onlyHere })
+      return { lostPasswords: onlyHere }
     },
   ),
 
   'connector.show': query(
     'Shows a connector in force, by name or ID.',
     connector,
-    async ({ db, countTunnels, clock }, input) => {
+    async ({ db, countTunnels, clock, sealingKeys }, input) => {
       const shown = await findConnector(db, input.connector, 'connector')
-      return toResult(shown, countTunnels(shown.id), clock())
+      const { all, onlyHere } = await credentials.countCopies(db, shown.id)
+      return {
+        ...toResult(shown, countTunnels(shown.id), clock()),
+        sealingKeyFingerprint:
+          shown.sealingKey === undefined ? null : fingerprintOf(shown.sealingKey),
+        sealingKeyApproved: sealingKeys.isApproved(shown),
+        passwords: all,
+        passwordsOnlyHere: onlyHere,
+      }
+    },
+  ),
+
+  'connector.trust-key': change(
+    'Lets passwords be sealed to a connector, after its fingerprint was compared with what its machine prints.',
+    z.strictObject({ connector: reference, fingerprint: z.string().trim().min(1).max(64) }),
+    async ({ db, audit }, input, { sealingKeys }) => {
+      const shown = await findConnector(db, input.connector, 'connector')
+      const { id, name, sealingKey } = shown
+      const say = (message: string) => refuse('CONFLICT', { path: 'fingerprint', message })
+      if (sealingKey === undefined)
+        throw say(
+          `connector ${name} has told no key yet: start it with this version or a later one`,
+        )
+      const fingerprint = fingerprintOf(sealingKey)
+      if (fingerprint !== input.fingerprint)
+        throw say(
+          `is not that of the key which connector ${name} has told, ${fingerprint}; if its machine prints yours, somebody stands between it and this service`,
+        )
+      await connectors.approveSealingKey(db, id, sealingKey, sealingKeys.approvalOf(shown))
+      await audit('connector-sealing-key-approved', id, { name, fingerprint })
+      return { id, name, fingerprint }
     },
   ),
 

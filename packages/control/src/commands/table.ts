@@ -2,6 +2,7 @@ import type { CommandContext, CommandDefinition, CommandTable } from '../command
 import { applicationCommands } from './applications.ts'
 import { backupCommands } from './backup.ts'
 import { connectorCommands } from './connectors.ts'
+import { credentialCommands } from './credentials.ts'
 import { groupCommands } from './groups.ts'
 import { keyCommands } from './keys.ts'
 import { objectCommands } from './objects.ts'
@@ -13,6 +14,7 @@ const definitions: Record<string, CommandDefinition> = {
   ...groupCommands,
   ...applicationCommands,
   ...connectorCommands,
+  ...credentialCommands,
   ...objectCommands,
   ...backupCommands,
   ...keyCommands,

@@ -4,6 +4,7 @@ import {
   applicationSchema,
   headerSignOnFields,
   kerberosSettingsSchema,
+  passwordSettingsSchema,
   type SignOnMethod,
 } from '@sallyport/domain'
 import { z } from 'zod'
@@ -26,6 +27,7 @@ const signOnModes: Record<string, readonly [method: SignOnMethod, settings?: str
   none: ['none'],
   headerBased: ['headers'],
   onPremisesKerberos: ['kerberos', 'kerberosSignOnSettings'],
+  password: ['password', 'passwordSignOnSettings'],
 }
 
 /** By Entra's name (`onPremisesPublishing` of Microsoft Graph). */
@@ -59,6 +61,10 @@ const translations: Record<string, Translation> = {
         z.strictObject({
           singleSignOnMode: z.literal('onPremisesKerberos'),
           kerberosSignOnSettings: kerberosSettingsSchema,
+        }),
+        z.strictObject({
+          singleSignOnMode: z.literal('password'),
+          passwordSignOnSettings: passwordSettingsSchema,
         }),
       ])
       .default({ singleSignOnMode: 'none' })

@@ -12,6 +12,8 @@ export interface PortalPage {
   notice?: string | undefined
   /** Where the person sees where else they are signed in. */
   sessionsUrl: string
+  /** Where the person enters passwords for applications; absent when none needs one. */
+  passwordsUrl?: string | undefined
   signOutUrl: string
 }
 
@@ -23,6 +25,7 @@ export function portalPage(facts: PortalPage): string {
 ${brand}
 <div class="person">
 <div><b>${facts.displayName}</b><span class="name">${facts.userName}</span></div>
+${facts.passwordsUrl !== undefined && html`<a href="${linkUrl(facts.passwordsUrl)}">Your passwords</a>`}
 <a href="${linkUrl(facts.sessionsUrl)}">Your sessions</a>
 <a href="${linkUrl(facts.signOutUrl)}">Sign out</a>
 </div>

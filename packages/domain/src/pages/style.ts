@@ -111,6 +111,7 @@ border:1px dashed var(--control);border-radius:14px;display:flex;flex-direction:
 .row{display:flex;flex-wrap:wrap;align-items:center;justify-content:space-between;gap:.75rem 1.5rem;
 padding:1rem 1.125rem;background:var(--card);border:1px solid var(--line);border-radius:14px}
 .row>div{flex:1 1 16rem;min-width:0}
+.row>.fields{flex:1 1 18rem}
 .badge{display:inline-block;margin-left:.25rem;padding:0 .5rem;font-size:.75rem;font-weight:600;color:var(--muted);
 border:1px solid var(--line);border-radius:99px;vertical-align:.1em}
 .detail{font-size:.875rem;color:var(--muted)}

@@ -84,6 +84,7 @@ export class FarGateway {
         )
       },
       assertionKeyId: () => '1',
+      credentialRefused: fail,
     }
     this.gateway = new Gateway({
       snapshot: () => this.#snapshot,

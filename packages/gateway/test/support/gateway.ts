@@ -121,6 +121,13 @@ export class Identity {
   assertionFailure: Error | undefined
   nowAt: () => number = Date.now
 
+  /** What applications have turned down. */
+  readonly refused: { id: string; version: number }[] = []
+
+  async credentialRefused(credential: { id: string; version: number }): Promise<void> {
+    this.refused.push(credential)
+  }
+
   async signOnAssertion(request: {
     sessionId: string
     applicationId: string
