@@ -20,6 +20,8 @@ const DEBIAN_PACKAGES = {
   'krb5-kdc': 'krb5kdc',
   'krb5-user': 'kvno',
   'libapache2-mod-auth-gssapi': '/usr/lib/apache2/modules/mod_auth_gssapi.so',
+  // The module, and Apache with it.
+  'libapache2-mod-auth-mellon': '/usr/lib/apache2/modules/mod_auth_mellon.so',
   logrotate: 'logrotate',
   mediawiki: '/usr/share/mediawiki/index.php',
   nftables: 'nft',
@@ -42,6 +44,7 @@ const DEBIAN_PACKAGES = {
   squid: 'squid',
   systemd: 'systemd-analyze',
   wrk: 'wrk',
+  xmlsec1: 'xmlsec1',
 }
 
 const TEST_PACKAGES = [
@@ -73,6 +76,8 @@ const TEST_PACKAGES = [
   'php-sqlite3',
   'dokuwiki',
   'mediawiki',
+  'libapache2-mod-auth-mellon',
+  'xmlsec1',
 ]
 
 /** What the long tests need beside. */

@@ -12,6 +12,7 @@ export {
   type RequestOptions,
   sendRaw,
 } from './client.ts'
+export { MellonApplication } from './mellon-application.ts'
 export { link, Namespace } from './namespaces.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export { findFreePort } from './ports.ts'

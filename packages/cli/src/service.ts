@@ -153,6 +153,7 @@ export async function startService(
         clientSecret: keyFile.derive('client secrets'),
         signOn: () => control.signOnKey(),
         assertions: () => control.assertionKeys(),
+        pairwise: keyFile.derive('pairwise names'),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),

@@ -136,6 +136,18 @@ const table: [args: string[], name: string, input: unknown][] = [
   [['app', 'assign', 'hr', '--user', 'ana'], 'app.assign', { name: 'hr', user: 'ana' }],
   [['app', 'unassign', 'hr', '--group', 'staff'], 'app.unassign', { name: 'hr', group: 'staff' }],
   [['app', 'delete', 'hr'], 'app.delete', { name: 'hr' }],
+  [['app', 'certificate', 'list', 'hr'], 'app.certificate.list', { name: 'hr' }],
+  [['app', 'certificate', 'create', 'hr'], 'app.certificate.create', { name: 'hr' }],
+  [
+    ['app', 'certificate', 'activate', 'hr', 'a1'],
+    'app.certificate.activate',
+    { name: 'hr', id: 'a1' },
+  ],
+  [
+    ['app', 'certificate', 'delete', 'hr', 'a1'],
+    'app.certificate.delete',
+    { name: 'hr', id: 'a1' },
+  ],
   [['connector-group', 'create', 'edge'], 'connector-group.create', { name: 'edge' }],
   [['connector-group', 'list'], 'connector-group.list', {}],
   [['connector-group', 'delete', 'edge'], 'connector-group.delete', { name: 'edge' }],
@@ -321,6 +333,49 @@ test('a password keeps its spaces, and loses the line end of echo only', async (
     await sallyport(['user', 'set-password', 'ana'], typed)
     assert.equal((asked.at(-1)!.input as { password: string }).password, kept)
   }
+})
+
+test('metadata of an application becomes its sign-on, and what it cannot say stays', async (t) => {
+  const old = {
+    method: 'saml',
+    sign: 'both',
+    nameId: { format: 'transient' },
+    entityId: 'urn:old',
+    encryptionCertificate: 'x',
+  }
+  const { asked, sallyport } = await listenFor(t, () => ({ signOn: old }))
+  const folder = scratch(t)
+  const file = join(folder, 'sp.xml')
+  writeFileSync(
+    file,
+    `<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="urn:hr"><SPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol"><AssertionConsumerService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST" Location="https://hr/acs"/></SPSSODescriptor></EntityDescriptor>`,
+  )
+  const { status, stdout } = await sallyport(['app', 'saml', 'hr', '--metadata', file])
+  assert.equal(status, 0)
+  assert.match(stdout, /urn:hr/)
+  assert.deepEqual(asked.at(-1)?.input, {
+    name: 'hr',
+    set: {
+      signOn: {
+        method: 'saml',
+        sign: 'both',
+        nameId: { format: 'transient' },
+        entityId: 'urn:hr',
+        assertionConsumerServices: [{ url: 'https://hr/acs' }],
+        requestCertificates: [],
+        requireSignedRequests: false,
+      },
+    },
+  })
+  writeFileSync(file, '<a/>')
+  const sent = asked.length
+  for (const wrong of [file, join(folder, 'none')]) {
+    const outcome = await sallyport(['app', 'saml', 'hr', '--metadata', wrong])
+    assert.equal(outcome.status, 1)
+    assert.match(outcome.stderr, /EntityDescriptor|no such file/)
+    assert.doesNotMatch(outcome.stderr, /\n\s+at /)
+  }
+  assert.equal(asked.length, sent)
 })
 
 test('wrong arguments are one line and where the help is, with status 64', async (t) => {

@@ -109,6 +109,7 @@ test('enrolment stores key, certificate, pinned CA and settings for their owner 
     'connector.json',
     'connector.key',
     'connector.pem',
+    'sealing.key',
   ])
   for (const file of readdirSync(stateDir)) {
     assert.equal(statSync(join(stateDir, file)).mode & 0o777, 0o600, file)
@@ -288,6 +289,9 @@ function renewing(
 ): Inbox<Asked> {
   return answering(service, async ({ path, body }) => {
     if (path === '/v1/challenge') return { challenge: `sealed-${body.certificate!.length}` }
+    // A service of before, which keeps no passwords.
+    if (path === '/v1/sealing-key')
+      return { error: { code: 'NOT_FOUND', message: 'there is no such resource' } }
     assert.equal(path, '/v1/renew')
     const old = new X509Certificate(body.certificate!)
     const proven = verify(

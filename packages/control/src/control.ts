@@ -30,6 +30,7 @@ import { ownPasswords } from './own-passwords.ts'
 import { Refusals } from './refusals.ts'
 import { Rereading } from './rereading.ts'
 import { keepAuditShort } from './retention.ts'
+import { prepareSamlCertificates } from './saml-certificates.ts'
 import { SealingKeys, SealingRequests } from './sealing-keys.ts'
 import { SignOnKey } from './sign-on-key.ts'
 import {
@@ -191,7 +192,12 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     log,
     acceptInvalid: options.acceptInvalidConfiguration ?? false,
   })
-  let preparing = certificates.prepare(configuration.snapshot)
+  const prepare = async () => {
+    const { snapshot } = configuration
+    await certificates.prepare(snapshot)
+    await prepareSamlCertificates(store.db, keyFile, snapshot, clock())
+  }
+  let preparing = prepare()
   try {
     await preparing
   } catch (error) {
@@ -200,7 +206,7 @@ export async function startControl(options: ControlOptions): Promise<Control> {
   }
   const prepareCertificates = () => {
     preparing = preparing
-      .then(() => certificates.prepare(configuration.snapshot))
+      .then(prepare)
       .catch((error: unknown) => log.error({ err: error }, 'a certificate could not be made'))
   }
   configuration.onSnapshot(prepareCertificates)

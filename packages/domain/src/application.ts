@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { headerSignOnFields, stripHeadersSchema } from './sign-on/headers.ts'
 import { kerberosSignOnSchema } from './sign-on/kerberos.ts'
 import { passwordSignOnSchema } from './sign-on/password.ts'
+import { samlSignOnSchema } from './sign-on/saml.ts'
 
 /**
  * One published web application, as an administrator writes it and as the store keeps it.
@@ -82,6 +83,7 @@ export const signOnSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('headers'), ...headerSignOnFields }),
   kerberosSignOnSchema,
   passwordSignOnSchema,
+  samlSignOnSchema,
 ])
 
 /** Descriptions go into the help, the reference and the JSON schema of objects. */

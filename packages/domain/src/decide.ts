@@ -32,6 +32,11 @@ export interface Signals {
   nowAt: number
   /** Why `session` is undefined, if it is. */
   sessionReason: SignInReason
+  /**
+   * It only carries a message of sign-out to the application, in a session that has ended a moment ago: applications with sessions
+   * of their own could not hear of it otherwise.
+   */
+  deliversLogout: boolean
   /** Nobody has said for too long whether access has ended: then nobody has any. */
   feedIsSilent: boolean
 }
@@ -52,13 +57,20 @@ export function decide(
   const { application } = compiled
   if (application.preAuthentication === 'passthrough') return { kind: 'allow', compiled }
   if (signals.feedIsSilent) return { kind: 'deny', reason: 'feed-silent' }
+  if (!session && signals.deliversLogout) return { kind: 'allow', compiled }
   if (!session) return { kind: 'sign-in', compiled, reason: signals.sessionReason }
   if (signals.nowAt >= session.expiresAt || signals.nowAt >= session.absoluteExpiresAt)
     return { kind: 'sign-in', compiled, reason: 'session-expired' }
-  if (
-    application.assignmentRequired &&
-    !session.principalIds.some((id) => compiled.assigned.has(id))
-  )
+  if (!isAssigned(compiled, session.principalIds))
     return { kind: 'deny', reason: 'user-not-assigned' }
   return { kind: 'allow', compiled }
+}
+
+/** @param principalIds of the user and of all groups the user is in */
+export function isAssigned(
+  compiled: CompiledApplication,
+  principalIds: readonly string[],
+): boolean {
+  const { application, assigned } = compiled
+  return !application.assignmentRequired || principalIds.some((id) => assigned.has(id))
 }

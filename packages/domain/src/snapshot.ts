@@ -1,6 +1,7 @@
 import type { Application, AssignedApplication } from './application.ts'
 import type { SignOnHeader } from './sign-on/headers.ts'
 import { toServicePrincipalName } from './sign-on/kerberos.ts'
+import { indexEntityIds, samlProblems } from './sign-on/saml-endpoints.ts'
 import { parseTarget, type RequestTarget, readPath, TargetError } from './target.ts'
 
 /** One thing that is wrong with a configuration, and where. */
@@ -98,6 +99,7 @@ export class Snapshot {
   /** Names of all identity headers of all applications, as `canonicalFieldName` gives them. */
   readonly identityHeaders: ReadonlySet<string>
   readonly #routes: ReadonlyMap<string, HostRoutes>
+  readonly #byEntityId: ReadonlyMap<string, CompiledApplication>
 
   constructor(
     input: SnapshotInput,
@@ -110,6 +112,7 @@ export class Snapshot {
     this.hosts = systemHosts(input.baseDomain)
     this.applications = applications
     this.#routes = routes
+    this.#byEntityId = indexEntityIds(applications.values())
     const names = new Set<string>()
     for (const { application } of applications.values())
       for (const { name } of allHeadersOf(application)) names.add(canonicalFieldName(name))
@@ -118,6 +121,11 @@ export class Snapshot {
 
   findApplicationById(id: string): CompiledApplication | undefined {
     return this.applications.get(id)
+  }
+
+  /** @param entityId what a SAML application calls itself, by its external or its internal URL */
+  findApplicationByEntityId(entityId: string): CompiledApplication | undefined {
+    return this.#byEntityId.get(entityId)
   }
 
   /** Whether any application is published on the host, exactly or by a wildcard. */
@@ -323,6 +331,7 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
   const names = new Set<string>()
   const mixed = new Map<string, CompiledApplication[]>()
   const withPaths: { host: HostRoutes; compiled: CompiledApplication; say: Say }[] = []
+  const entityIds = new Map<string, string>()
   for (const assigned of input.applications) {
     const compiled = compile(assigned)
     const { application, externalHost, externalPath } = compiled
@@ -341,6 +350,7 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
       say('internalUrl', 'may be a wildcard only if the external URL is one')
     const signOnProblem = findSignOnProblem(compiled)
     if (signOnProblem) say('signOn', signOnProblem)
+    for (const { field, message } of samlProblems(compiled, entityIds)) say(field, message)
     let host = routes.get(externalHost)
     if (!host) {
       host = { byPath: new Map(), depth: 0, hasCapitals: false }

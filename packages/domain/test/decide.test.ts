@@ -44,7 +44,12 @@ function sessionOf(more: Partial<Session> = {}): Session {
   }
 }
 
-const signals = { nowAt, sessionReason: 'session-missing', feedIsSilent: false } as const
+const signals = {
+  nowAt,
+  sessionReason: 'session-missing',
+  deliversLogout: false,
+  feedIsSilent: false,
+} as const
 
 /** The whole table: application, session, what becomes of it. */
 const cases: [string, CompiledApplication | undefined, Session | undefined, string][] = [
@@ -117,4 +122,16 @@ test('while nobody says whose access has ended only passthrough goes on', () => 
     kind: 'deny',
     reason: 'application-not-found',
   })
+})
+
+test('a message of sign-out passes without a session, and nothing does where nobody is heard', () => {
+  const delivers = { ...signals, sessionReason: 'session-ended', deliversLogout: true } as const
+  assert.equal(decide(compiled({}, []), undefined, delivers).kind, 'allow')
+  assert.equal(
+    decide(compiled({}, []), undefined, { ...delivers, feedIsSilent: true }).kind,
+    'deny',
+  )
+  assert.equal(decide(undefined, undefined, delivers).kind, 'deny')
+  // Somebody who is signed in again is decided as anybody else.
+  assert.equal(decide(compiled({}, ['bob']), sessionOf(), delivers).kind, 'deny')
 })

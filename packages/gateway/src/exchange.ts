@@ -2,6 +2,7 @@ import {
   type CompiledApplication,
   type Decision,
   decide,
+  isLogoutDelivery,
   isReservedTarget,
   type Match,
   PORTAL_APPLICATION_ID,
@@ -56,6 +57,8 @@ import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
 
 const limitTrailerBytes = 65_536
+/** How long after the end of a session messages that say so may reach applications. */
+const logoutDeliveryMs = 60_000
 /** More 1xx answers to one request than any server has a use for. */
 const limitInformational = 32
 /** Of a path in the access record, for a target that was no path to us. */
@@ -267,7 +270,26 @@ export class Exchange implements StreamHandler, Translation {
   }
 
   #signals(sessionReason: SignInReason) {
-    return { nowAt: this.at, sessionReason, feedIsSilent: this.gateway.feed.isSilent() }
+    return {
+      nowAt: this.at,
+      sessionReason,
+      deliversLogout: sessionReason === 'session-ended' && this.#deliversLogout(),
+      feedIsSilent: this.gateway.feed.isSilent(),
+    }
+  }
+
+  /** Whether it carries a message of sign-out in a session that has ended a moment ago. */
+  #deliversLogout(): boolean {
+    const { gateway, host, match, target } = this
+    const { method } = this.server.request
+    const { cookie } = this.#fields!
+    const facts = cookie ? gateway.sessionCookies.open(cookie, host) : undefined
+    return (
+      facts !== undefined &&
+      match !== undefined &&
+      gateway.sessions.hasJustEnded(facts.sessionId, this.at, logoutDeliveryMs) &&
+      isLogoutDelivery(match.compiled, host, method, target!)
+    )
   }
 
   /** @param sessionReason why there is no session, if there is none */
@@ -315,6 +337,7 @@ export class Exchange implements StreamHandler, Translation {
       {
         nowAt,
         sessionReason: session ? 'session-ended' : 'session-missing',
+        deliversLogout: !session && nowAt - this.at < logoutDeliveryMs && this.#deliversLogout(),
         feedIsSilent: this.gateway.feed.isSilent(),
       },
     )

@@ -29,7 +29,10 @@ export interface IdentityProvider
     SignOnSource,
     AssertionSource {
   /** Ends a sign-in and every session that came of it. */
-  endSession(sessionId: string, reason: string): Promise<void>
+  /** Where a sign-on by SAML begins that the application has not asked for. */
+  samlStartUrl(applicationId: string): string
+  /** @returns where the browser is to go, so that applications end their sessions too */
+  endSession(sessionId: string, reason: string): Promise<string | undefined>
   /** The sessions were in use in the minute before the instant. */
   noteUse(sessionIds: readonly string[], at: number): Promise<void>
 }

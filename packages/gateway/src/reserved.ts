@@ -22,6 +22,7 @@ const endpoints: Record<string, (exchange: Exchange) => Promise<void>> = {
   'GET /.sallyport/callback': completeSignIn,
   'GET /.sallyport/signin': beginSignIn,
   'GET /.sallyport/signed-in': showSignedIn,
+  'GET /.sallyport/saml': startSaml,
   'GET /.sallyport/signout': askSignOut,
   'POST /.sallyport/signout': signOut,
 }
@@ -65,8 +66,13 @@ function startPath({ gateway, host }: Exchange): string {
   return gateway.view().findStartPath(host) ?? '/'
 }
 
-function answerPage(exchange: Exchange, page: string, fields: readonly string[] = []): void {
-  exchange.answer(200, [...uncached, ...html, ...securityHeaders(), ...fields], page)
+function answerPage(
+  exchange: Exchange,
+  page: string,
+  fields: readonly string[] = [],
+  security = securityHeaders(),
+): void {
+  exchange.answer(200, [...uncached, ...html, ...security, ...fields], page)
 }
 
 async function completeSignIn(exchange: Exchange): Promise<void> {
@@ -140,6 +146,39 @@ async function showSignedIn(exchange: Exchange): Promise<void> {
   answerPage(exchange, signInDonePage({ applicationUrl: startPath(exchange) }))
 }
 
+/**
+ * Begins a sign-on by SAML that the application has not asked for: here, so that the response, which comes by a form, finds a
+ * session on this host.
+ */
+async function startSaml(exchange: Exchange): Promise<void> {
+  const { gateway, host, at, target } = exchange
+  const id = new URLSearchParams(target!.query).get('app')
+  const compiled = gateway
+    .view()
+    .snapshot.findApplications(host)
+    .find(({ application }) => application.id === id && application.signOn.method === 'saml')
+  if (!compiled)
+    throw new RequestError('RESERVED_PATH', 'no such application on this host', {
+      reason: 'reserved-path',
+    })
+  const facts = openSession(exchange)
+  if (facts && facts.expiresAt > at && !gateway.sessions.hasEnded(facts)) {
+    const location = gateway.options.identity.samlStartUrl(compiled.application.id)
+    exchange.answer(302, [...uncached, 'Location', location], '')
+    return
+  }
+  const { location, setCookie } = gateway.signIn.begin({
+    origin: exchange.externalOrigin,
+    applicationId: compiled.application.id,
+    startPath: compiled.externalPath,
+    to: target!.path + target!.query,
+    nonceCookie: readCookie(exchange, gateway.cookieNames.signIn),
+    nowAt: at,
+    maxAgeMs: idleLimitOf(exchange),
+  })
+  exchange.answer(302, [...uncached, 'Location', location, 'Set-Cookie', setCookie], '')
+}
+
 async function askSignOut(exchange: Exchange): Promise<void> {
   const { gateway, at } = exchange
   const portalUrl = gateway.portalUrl()
@@ -147,19 +186,32 @@ async function askSignOut(exchange: Exchange): Promise<void> {
   if (!facts) answerPage(exchange, notSignedInPage({ portalUrl }))
   else if (gateway.sessions.hasEnded(facts) || facts.absoluteExpiresAt <= at)
     answerPage(exchange, signedOutPage({ signInUrl: portalUrl }))
-  else answerPage(exchange, signOutPage({ stayUrl: startPath(exchange) }))
+  // The redirects that follow the form may lead to applications that have to be told.
+  else
+    answerPage(
+      exchange,
+      signOutPage({ stayUrl: startPath(exchange) }),
+      [],
+      securityHeaders({ formAction: 'any' }),
+    )
 }
 
 async function signOut(exchange: Exchange): Promise<void> {
   const { gateway } = exchange
   const portalUrl = gateway.portalUrl()
   const facts = openSession(exchange)
-  if (facts)
-    await gateway.options.identity
+  const next =
+    facts &&
+    (await gateway.options.identity
       .endSession(facts.sessionId, 'signed-out')
       .catch((error: unknown) => {
         throw toUnavailable(error) ?? error
-      })
+      }))
+  if (next !== undefined) {
+    // The cookie stays: it opens nothing any more but the way of the message that says so.
+    exchange.answer(303, [...uncached, 'Location', next], '')
+    return
+  }
   // Without a cookie of this host nothing has ended: the person may be signed in by way of others.
   answerPage(
     exchange,

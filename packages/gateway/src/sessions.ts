@@ -41,6 +41,8 @@ export class Sessions {
   readonly #knownOfUser = new Map<string, Set<string>>()
   readonly #reading = new Map<string, Reading>()
   readonly #endedAt = new Map<string, number>()
+  /** Of those, the ones of which it is not known when they ended. */
+  readonly #foundEnded = new Set<string>()
   readonly #epochs = new Map<string, { signInEpoch: number; at: number }>()
   readonly #limit: number
 
@@ -54,6 +56,13 @@ export class Sessions {
     if (this.#endedAt.has(facts.sessionId)) return true
     const epoch = this.#epochs.get(facts.userId)
     return epoch !== undefined && facts.signInEpoch < epoch.signInEpoch
+  }
+
+  /** Whether an event has ended this one session in the time before the instant. */
+  hasJustEnded(sessionId: string, nowAt: number, withinMs: number): boolean {
+    const endedAt = this.#endedAt.get(sessionId)
+    if (endedAt === undefined || this.#foundEnded.has(sessionId)) return false
+    return nowAt - endedAt < withinMs
   }
 
   /** @returns undefined when the claims are not at hand: then `read` */
@@ -131,7 +140,8 @@ export class Sessions {
   /** Takes in what the feed says. */
   apply(event: AccessEvent): void {
     if (event.kind === 'session-ended') {
-      this.noteEnded(event.sessionId, event.at)
+      this.#foundEnded.delete(event.sessionId)
+      this.#end(event.sessionId, event.at)
     } else if (event.kind === 'user-epoch') {
       const known = this.#epochs.get(event.userId)
       if (!known || known.signInEpoch < event.signInEpoch)
@@ -144,15 +154,27 @@ export class Sessions {
 
   /** Takes in all that has ended, and keeps no claims: what changed them may have been missed. */
   learn({ endedSessions, epochs }: DenySet): void {
-    for (const { sessionId, at } of endedSessions) this.#endedAt.set(sessionId, at)
+    for (const { sessionId, at } of endedSessions) {
+      this.#foundEnded.delete(sessionId)
+      this.#endedAt.set(sessionId, at)
+    }
     for (const epoch of epochs) this.apply({ kind: 'user-epoch', ...epoch })
     for (const reading of this.#reading.values()) reading.isStale = true
     this.#known.clear()
     this.#knownOfUser.clear()
   }
 
-  /** A session that has ended never comes back, so nobody need be asked about it again. */
+  /**
+   * A session that was found to have ended never comes back, so nobody need be asked about it again.
+   *
+   * @param at when it was found
+   */
   noteEnded(sessionId: string, at: number): void {
+    if (!this.#endedAt.has(sessionId)) this.#foundEnded.add(sessionId)
+    this.#end(sessionId, at)
+  }
+
+  #end(sessionId: string, at: number): void {
     this.#endedAt.set(sessionId, at)
     const reading = this.#reading.get(sessionId)
     if (reading) reading.isStale = true
@@ -187,7 +209,10 @@ export class Sessions {
   /** Forgets endings that no cookie can outlive, and assertions that have expired. @param lifetimeMs the absolute limit of sessions */
   prune(nowAt: number, lifetimeMs: number): void {
     for (const [sessionId, at] of this.#endedAt)
-      if (at + lifetimeMs < nowAt) this.#endedAt.delete(sessionId)
+      if (at + lifetimeMs < nowAt) {
+        this.#endedAt.delete(sessionId)
+        this.#foundEnded.delete(sessionId)
+      }
     for (const [userId, { at }] of this.#epochs)
       if (at + lifetimeMs < nowAt) this.#epochs.delete(userId)
     for (const { assertions } of this.#known.values())

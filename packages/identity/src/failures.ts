@@ -43,6 +43,24 @@ const failures = {
     'The application asked for the sign-in in a way that is not allowed. Nothing was sent to it.',
     'Open the application again. If it stays like this, give your administrator the correlation ID below.',
   ],
+  'user-not-assigned': [
+    403,
+    'You have no access to this application',
+    'You are signed in, and the application is not assigned to you.',
+    'Ask your administrator for access, or sign in as somebody else.',
+  ],
+  'saml-message-invalid': [
+    400,
+    'This sign-in request is not valid',
+    'The application sent a SAML message that cannot be accepted. Nothing was sent back to it.',
+    'Open the application again. If it stays like this, give your administrator the correlation ID below.',
+  ],
+  'saml-name-missing': [
+    403,
+    'The application cannot be told who you are',
+    'It wants a name of you that you do not have, such as a mail address.',
+    'Give your administrator the correlation ID below.',
+  ],
   'too-many-requests': [
     429,
     'Too many requests',
@@ -87,11 +105,18 @@ export interface Failure {
   body: string
 }
 
+/** For pages that may say so much. */
+export interface FailureFacts {
+  applicationName?: string
+  signedInAs?: string
+}
+
 /** @param portalOrigin where the page offers to begin again */
 export function failurePage(
   code: FailureCode,
   correlationId: string,
   portalOrigin: string,
+  { applicationName, signedInAs }: FailureFacts = {},
 ): Failure {
   const [statusCode, title, explanation, remedy]: Text = failures[code]
   const body = errorPage({
@@ -101,6 +126,8 @@ export function failurePage(
     explanation,
     remedy,
     correlationId,
+    applicationName,
+    signedInAs,
     links: [{ href: `${portalOrigin}/`, label: 'Your applications' }],
   })
   return { statusCode, body }

@@ -13,6 +13,10 @@ import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts
 import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
 import { noteRefused } from './refused-credential.ts'
+import type { SamlParts } from './saml/answer.ts'
+import { SamlSingleLogout } from './saml/single-logout.ts'
+import { SamlSingleSignOn } from './saml/single-sign-on.ts'
+import { samlUrls } from './saml/urls.ts'
 import { createServer } from './server.ts'
 import { SignInForm } from './sign-in.ts'
 import { recordSessionEnd, SignInAudit } from './sign-in-audit.ts'
@@ -38,6 +42,8 @@ export interface IdentityOptions {
     signOn(): Promise<{ keyPem: string; certificatePem: string }>
     /** Of assertions, as they are now. */
     assertions(): AssertionRing
+    /** Persistent names of people in SAML are derived from it. */
+    pairwise: Buffer
   }
   seal(purpose: string, bytes: Buffer): string
   open(purpose: string, sealed: string): Buffer
@@ -108,8 +114,14 @@ export interface Identity {
    * An application has turned down the credential that an assertion carried: it is in no other one until it is changed.
    */
   credentialRefused(credential: { id: string; version: number }): Promise<void>
-  /** Ends a session with its grants and codes, and tells the feed. Ending it again does nothing. */
-  endSession(sessionId: string, reason: string): Promise<void>
+  /**
+   * Ends a session with its grants and codes, and tells the feed. Ending it again does nothing.
+   *
+   * @returns where the browser of somebody who signs out is to go, so that applications end their sessions too
+   */
+  endSession(sessionId: string, reason: string): Promise<string | undefined>
+  /** Where a sign-on by SAML begins that the application has not asked for. */
+  samlStartUrl(applicationId: string): string
   /** Notes for lists that the sessions were in use at the instant. */
   noteUse(sessionIds: readonly string[], at: number): Promise<void>
   /** The portal's one page. @param notice a sentence above the tiles */
@@ -130,6 +142,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   const clock = options.clock ?? Date.now
   const absoluteLifetimeMs = options.absoluteLifetimeMs ?? defaultLifetimeMs
   const names = cookieNames(loginOrigin)
+  const urls = samlUrls(loginOrigin, tenantId)
   // An hour more: another process may have signed with a key of which it heard late that it is superseded.
   const cookieSigner = new CookieSigner((purpose) =>
     options.keys.cookies(purpose === 'known' ? knownBrowserMs : absoluteLifetimeMs + 3_600_000),
@@ -141,15 +154,17 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     return createHmac('sha256', clientSecretKey).update(applicationId).digest('base64url')
   }
 
-  async function endSession(sessionId: string, reason: string): Promise<void> {
+  async function endSession(sessionId: string, reason: string): Promise<string | undefined> {
     const nowAt = clock()
-    await store.change(async (db, announce) => {
+    const isEnded = await store.change(async (db, announce) => {
       await oidcModel.deleteOidcSession(db, sessionId, nowAt)
       const userId = await sessions.endSession(db, sessionId, reason, nowAt)
-      if (!userId) return
+      if (!userId) return false
       await recordSessionEnd(db, { sessionId, userId, reason, at: nowAt })
       announce([{ kind: 'session-ended', sessionId, at: nowAt }])
+      return true
     })
+    return isEnded && reason === 'signed-out' ? singleLogout.begin(sessionId) : undefined
   }
 
   const audit = new SignInAudit({ db, clock, onSignIn: options.onSignIn ?? (() => {}) })
@@ -168,9 +183,26 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     binding,
     absoluteLifetimeMs,
     endSession,
+    returnFromLogout: (url, returnTo) => singleLogout.returnTo(url, returnTo),
+    samlResumeUrl: urls.resume,
     logout: options.logout,
     onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
   })
+  const samlParts: SamlParts = {
+    db,
+    provider,
+    urls,
+    tenantId,
+    loginOrigin,
+    portalOrigin,
+    snapshot,
+    open: options.open,
+    pairwiseKey: options.keys.pairwise,
+    endSession,
+    clock,
+  }
+  const singleSignOn = new SamlSingleSignOn(samlParts)
+  const singleLogout = new SamlSingleLogout(samlParts)
   const backChannel = new BackChannelLogout({ store, provider, snapshot, clock, log })
   const signInForm = new SignInForm({
     db,
@@ -213,6 +245,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     tenantId,
     loginOrigin,
     portalOrigin,
+    saml: { parts: samlParts, singleSignOn, singleLogout },
     clock,
     log,
   })
@@ -238,6 +271,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     assertionKeyId: () => options.keys.assertions().signing.kid,
     credentialRefused: (credential) => noteRefused(store, credential, clock()),
     endSession,
+    samlStartUrl: (applicationId) => `${urls.service}/start/${applicationId}`,
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
     portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),
     portalNotFound: answerPortalNotFound,

@@ -9,7 +9,7 @@ export interface OwnSessionsParts {
   provider: Provider
   portalOrigin: string
   clock(): number
-  endSession(sessionId: string, reason: string): Promise<void>
+  endSession(sessionId: string, reason: string): Promise<unknown>
 }
 
 /** The page on which people see where they are signed in, and end what they do not want. */

@@ -1,5 +1,6 @@
 import {
   errorPage,
+  isAssigned,
   portalPage,
   type Session,
   type Snapshot,
@@ -29,12 +30,18 @@ export function answerPortal(
   )
   const applications = mayUse
     .filter(
-      ({ application, externalHost }) => application.visible && !externalHost.startsWith('*.'),
+      (compiled) =>
+        compiled.application.visible &&
+        !compiled.externalHost.startsWith('*.') &&
+        isAssigned(compiled, session.principalIds),
     )
-    .map(({ application: { name, displayName, externalUrl } }) => ({
+    .map(({ application: { id, name, displayName, externalUrl, signOn } }) => ({
       name,
       displayName,
-      externalUrl,
+      externalUrl:
+        signOn.method === 'saml' && signOn.start === 'response'
+          ? `${new URL(externalUrl).origin}/.sallyport/saml?app=${id}`
+          : externalUrl,
     }))
     .sort((a, b) => a.displayName.localeCompare(b.displayName, 'en'))
   const { displayName, userName } = session.claims

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
-import { signedOutPage, signOutPage } from '@sallyport/domain'
+import { securityHeaders, signedOutPage, signOutPage } from '@sallyport/domain'
 import { atomically, type Store, sessions, users } from '@sallyport/store'
 import Provider, {
   type Account,
@@ -42,7 +42,11 @@ export interface ProviderParts extends AdapterParts {
   binding: BrowserBinding
   audit: SignInAudit
   absoluteLifetimeMs: number
-  endSession(sessionId: string, reason: string): Promise<void>
+  endSession(sessionId: string, reason: string): Promise<string | undefined>
+  /** What `endSession` gave, and where the browser would go without it. */
+  returnFromLogout(url: string, returnTo: string): Promise<void>
+  /** Redirect URI of sign-on by SAML. */
+  samlResumeUrl: string
   logout: LogoutDestinations
   onError(error: unknown): void
 }
@@ -130,12 +134,20 @@ export function createProvider(parts: ProviderParts): Provider {
     },
   })
   provider.Client.prototype.redirectUriAllowed = function (uri: string): boolean {
+    if (uri === parts.samlResumeUrl) {
+      const compiled = parts.snapshot().findApplicationById(this.clientId)
+      return compiled?.application.signOn.method === 'saml'
+    }
     return parts.snapshot().redirectUriAllowed(this.clientId, uri)
   }
   // Whoever ends the provider's session ends ours, and ours first: if that fails, nothing has ended.
   const { destroy } = provider.Session.prototype
   provider.Session.prototype.destroy = async function (): Promise<void> {
-    if (this.accountId !== undefined) await parts.endSession(this.uid, 'signed-out')
+    if (this.accountId !== undefined) {
+      const logoutUrl = await parts.endSession(this.uid, 'signed-out')
+      const visit = Provider.ctx && visitOf(Provider.ctx.req)
+      if (visit) visit.logoutUrl = logoutUrl
+    }
     await destroy.call(this)
   }
   postponeLogouts(provider)
@@ -147,6 +159,10 @@ export function createProvider(parts: ProviderParts): Provider {
     if (asks && (await provider.Session.get(ctx)).accountId === undefined)
       ctx.redirect(`${loginOrigin}/${tenantId}${providerRoutes.end_session}/success`)
     else await next()
+    const { logoutUrl } = visitOf(ctx.req)
+    if (logoutUrl === undefined) return
+    await parts.returnFromLogout(logoutUrl, ctx.response.get('location'))
+    ctx.redirect(logoutUrl)
   })
   // The code says whose session it is: a second redemption at this moment removes what was stored.
   provider.on('grant.success', ({ req, oidc }) => {
@@ -283,6 +299,9 @@ async function consentedGrant(ctx: KoaContextWithOIDC, provider: Provider): Prom
 async function askSignOut(ctx: KoaContextWithOIDC, parts: ProviderParts): Promise<void> {
   const { session } = ctx.oidc
   const user = await users.findUserById(parts.db, session!.accountId!)
+  // The redirects that follow the form lead to applications that have to be told.
+  const fields = securityHeaders({ formAction: 'any' })
+  for (let index = 0; index < fields.length; index += 2) ctx.set(fields[index]!, fields[index + 1]!)
   ctx.type = 'html'
   ctx.body = signOutPage({
     person: user && { displayName: user.displayName, userName: user.userName },

@@ -10,6 +10,7 @@ import { type FailureCode, failurePage, isUnavailable } from './failures.ts'
 import type { OwnPasswords } from './own-passwords.ts'
 import type { OwnSessions } from './own-sessions.ts'
 import { addressKey, RateLimit } from './rate-limit.ts'
+import { addSamlRoutes, isSamlPost, type SamlRoutes } from './saml/routes.ts'
 import type { SignInAnswer, SignInForm } from './sign-in.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
 import { type ProviderPath, parseProviderPath } from './tenant-path.ts'
@@ -27,6 +28,7 @@ export interface ServerParts {
   tenantId: string
   loginOrigin: string
   portalOrigin: string
+  saml: Pick<SamlRoutes, 'parts' | 'singleSignOn' | 'singleLogout'>
   clock(): number
   log: Log
 }
@@ -148,6 +150,22 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
     return reply.code(answer.statusCode).type('text/html; charset=utf-8').send(answer.body)
   }
 
+  function isLimited(request: FastifyRequest): boolean {
+    return authorizations.take(addressKey(visitOf(request.raw).clientAddress), parts.clock()) > 0
+  }
+
+  await app.register(async (pages) => {
+    useForms(pages)
+    addSamlRoutes(pages, {
+      ...parts.saml,
+      audit: parts.audit,
+      tenants,
+      isLimited,
+      failure: (code, correlationId, facts) =>
+        failurePage(code, correlationId, portalOrigin, facts),
+    })
+  })
+
   await app.register(async (provider) => {
     provider.removeAllContentTypeParsers()
     // The provider reads the body itself.
@@ -155,10 +173,8 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
     provider.all('/*', async (request, reply) => {
       const path = parseProviderPath(request.raw.url ?? '', tenants, tenantId)
       if (!path) return answerFailure(reply, 'not-found')
-      if (path.endpoint === 'authorize') {
-        const key = addressKey(visitOf(request.raw).clientAddress)
-        if (authorizations.take(key, parts.clock()) > 0) return refuse(reply, 'too-many-requests')
-      }
+      if (path.endpoint === 'authorize' && isLimited(request))
+        return refuse(reply, 'too-many-requests')
       if (path.endpoint === 'resume') {
         const uid = path.interactionUid!
         if (!(await parts.binding.isBound(request.raw, uid)))
@@ -205,7 +221,8 @@ function isSafe(
   tenantId: string,
 ): boolean {
   if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return true
-  return parseProviderPath(raw.url ?? '', tenants, tenantId)?.endpoint === 'token'
+  const url = raw.url ?? ''
+  return parseProviderPath(url, tenants, tenantId)?.endpoint === 'token' || isSamlPost(url, tenants)
 }
 
 /**

@@ -65,14 +65,19 @@ export class SignInAudit {
   }
 
   /** A sign-in that did not begin in this browser, or a form from another site: somebody may be tricked. */
-  async refused(request: IncomingMessage, reason: string): Promise<void> {
+  async refused(request: IncomingMessage, reason: string, explanation?: string): Promise<void> {
     this.#onSignIn(reason)
     const { correlationId, clientAddress } = visitOf(request)
     await this.#notices.record(`${reason} ${addressKey(clientAddress)}`, {
       kind: 'sign-in-refused',
       actor: `address:${clientAddress}`,
       subject: 'sign-in',
-      detail: { reason, correlationId, clientAddress },
+      detail: {
+        reason,
+        correlationId,
+        clientAddress,
+        ...(explanation === undefined ? {} : { explanation }),
+      },
     })
   }
 

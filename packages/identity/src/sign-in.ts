@@ -36,7 +36,7 @@ export interface SignInParts {
   audit: SignInAudit
   portalOrigin: string
   clock(): number
-  endSession(sessionId: string, reason: string): Promise<void>
+  endSession(sessionId: string, reason: string): Promise<unknown>
 }
 
 /** What the sign-in page answers: a page, a redirect, or a failure. */

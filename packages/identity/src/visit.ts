@@ -13,6 +13,8 @@ export interface Visit {
   interactionUid: string | undefined
   /** The session that the code stands for which this request has redeemed. */
   redeemedSessionId?: string | undefined
+  /** Where the browser has to go because its session has just ended. */
+  logoutUrl?: string | undefined
 }
 
 const visits = new WeakMap<IncomingMessage, Visit>()

@@ -56,6 +56,8 @@ export interface Fixture {
   publish(name: string, more?: Partial<ApplicationInput> & { principalIds?: string[] }): Published
   /** The keys of assertions; tests put another ring in its place. */
   assertionKeys: { ring: AssertionRing }
+  /** The configuration in force. */
+  snapshot(): Snapshot
   /** Where logout tokens may go; read when identity starts. */
   logout: LogoutDestinations
   addUser(userName: string, enabled?: boolean): Promise<string>
@@ -124,6 +126,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     clientSecret: Buffer.alloc(32, 7),
     signOn: async () => signOnPair,
     assertions: () => assertionKeys.ring,
+    pairwise: Buffer.alloc(32, 8),
   }
   const assertionKeys = { ring: makeAssertionRing() }
   const logout: LogoutDestinations = { allow: [], authorities: [] }
@@ -161,6 +164,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     wiki,
     publish,
     assertionKeys,
+    snapshot: () => snapshot,
     logout,
     async addUser(userName, enabled = true) {
       const user = await users.createUser(

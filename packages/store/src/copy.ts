@@ -24,6 +24,8 @@ const primaryKeys = {
   secret: ['id'],
   oidcModel: ['model', 'id'],
   session: ['id'],
+  samlCertificate: ['id'],
+  samlSession: ['sessionId', 'applicationId'],
   auditEvent: ['id'],
 } satisfies { [T in Table]: readonly (keyof Database[T] & string)[] }
 

@@ -6,6 +6,7 @@ import * as sessionUse from './migrations/0002-session-use.ts'
 import * as feed from './migrations/0003-feed.ts'
 import * as onPremises from './migrations/0004-on-premises.ts'
 import * as passwords from './migrations/0005-passwords.ts'
+import * as saml from './migrations/0006-saml.ts'
 
 /** In the order of their names; never edited once released, only added to. */
 const migrations: Record<string, Migration> = {
@@ -14,6 +15,7 @@ const migrations: Record<string, Migration> = {
   '0003-feed': feed,
   '0004-on-premises': onPremises,
   '0005-passwords': passwords,
+  '0006-saml': saml,
 }
 
 /**

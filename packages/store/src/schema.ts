@@ -114,6 +114,27 @@ export interface Database {
     /** As gateways say, about once a minute; null for one from before that was kept. */
     lastUsedAt: number | null
   }
+  /** Keys that assertions for one application are signed with. Exactly one of an application is active: it signs. */
+  samlCertificate: {
+    id: string
+    applicationId: string
+    /** PEM. */
+    certificate: string
+    /** Sealed with the key file. */
+    sealedKey: string
+    createdAt: number
+    notAfterAt: number
+    active: number
+  }
+  /** What a SAML application was told in a session; it hears by the same names when that ends. */
+  samlSession: {
+    sessionId: string
+    applicationId: string
+    sessionIndex: string
+    nameId: string
+    nameIdFormat: string
+    begunAt: number
+  }
   auditEvent: {
     id: string
     at: number

@@ -40,6 +40,8 @@ async function fill({ db }: Store, rowsOf: (table: string) => number): Promise<v
     assignment: { application_id: 'application' },
     credential: { application_id: 'application' },
     sealed_credential: { credential_id: 'credential', connector_id: 'connector' },
+    saml_certificate: { application_id: 'application' },
+    saml_session: { application_id: 'application', session_id: 'session' },
   }
   const depthOf = (table: string): number =>
     Math.max(0, ...Object.values(parents[table] ?? {}).map((parent) => 1 + depthOf(parent)))
@@ -58,7 +60,9 @@ async function fill({ db }: Store, rowsOf: (table: string) => number): Promise<v
         return `${texts[index % texts.length]} ${column.name} ${index}`
       })
       await sql`INSERT INTO ${sql.table(name)} (${sql.join(columns.map((c) => sql.ref(c.name)))}) VALUES (${sql.join(
-        values.map((value, at) => (columns[at]!.name === 'enabled' ? index % 2 : value)),
+        values.map((value, at) =>
+          ['enabled', 'active'].includes(columns[at]!.name) ? index % 2 : value,
+        ),
       )})`.execute(db)
     }
 }

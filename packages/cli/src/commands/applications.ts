@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Administration } from '../administration.ts'
 import { each, toHeader, toInteger, toSetting } from '../arguments.ts'
 import { CommandError } from '../failure.ts'
+import { addSamlCommands } from './saml.ts'
 
 const dayMs = 86_400_000
 
@@ -126,6 +127,7 @@ export function addApplicationCommands(program: Command, administration: Adminis
           () => `${name}: ${options.user ?? options.group} ${verb}ed`,
         ),
       )
+  addSamlCommands(app, administration)
 }
 
 /** Every field that can be set, by the schema that checks it. */

@@ -6,6 +6,7 @@ import { credentialCommands } from './credentials.ts'
 import { groupCommands } from './groups.ts'
 import { keyCommands } from './keys.ts'
 import { objectCommands } from './objects.ts'
+import { samlCommands } from './saml.ts'
 import { systemCommands } from './system.ts'
 import { userCommands } from './users.ts'
 
@@ -13,6 +14,7 @@ const definitions: Record<string, CommandDefinition> = {
   ...userCommands,
   ...groupCommands,
   ...applicationCommands,
+  ...samlCommands,
   ...connectorCommands,
   ...credentialCommands,
   ...objectCommands,

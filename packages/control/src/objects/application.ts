@@ -6,6 +6,7 @@ import {
   kerberosSettingsSchema,
   passwordSettingsSchema,
   type SignOnMethod,
+  samlSignOnFields,
 } from '@sallyport/domain'
 import { z } from 'zod'
 import { displayText } from '../commands/references.ts'
@@ -22,12 +23,13 @@ interface Translation {
 
 const { shape } = applicationSchema
 
-/** Our method by Entra's mode; and the field that Entra keeps its settings in, if it has one. */
-const signOnModes: Record<string, readonly [method: SignOnMethod, settings?: string]> = {
+/** Entra's mode; and the field that Entra keeps its settings in, if it has one. */
+const signOnModes: Record<SignOnMethod, readonly [mode: string, settings?: string]> = {
   none: ['none'],
-  headerBased: ['headers'],
-  onPremisesKerberos: ['kerberos', 'kerberosSignOnSettings'],
+  headers: ['headerBased'],
+  kerberos: ['onPremisesKerberos', 'kerberosSignOnSettings'],
   password: ['password', 'passwordSignOnSettings'],
+  saml: ['saml'],
 }
 
 /** By Entra's name (`onPremisesPublishing` of Microsoft Graph). */
@@ -66,15 +68,18 @@ const translations: Record<string, Translation> = {
           singleSignOnMode: z.literal('password'),
           passwordSignOnSettings: passwordSettingsSchema,
         }),
+        z.strictObject({ singleSignOnMode: z.literal('saml'), ...samlSignOnFields }),
       ])
       .default({ singleSignOnMode: 'none' })
       .describe('How the origin learns who the person is.'),
     fromObject: ({ singleSignOnMode, ...rest }: { singleSignOnMode: string }) => {
-      const [method, nested] = signOnModes[singleSignOnMode]!
+      const [method, [, nested]] = Object.entries(signOnModes).find(
+        ([, [mode]]) => mode === singleSignOnMode,
+      )!
       return { method, ...(nested ? (rest as Record<string, object>)[nested] : rest) }
     },
-    toObject: ({ method, ...rest }: { method: string }) => {
-      const [mode, [, nested]] = Object.entries(signOnModes).find(([, [ours]]) => ours === method)!
+    toObject: ({ method, ...rest }: { method: SignOnMethod }) => {
+      const [mode, nested] = signOnModes[method]
       return { singleSignOnMode: mode, ...(nested ? { [nested]: rest } : rest) }
     },
   },

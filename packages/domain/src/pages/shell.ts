@@ -18,6 +18,7 @@ export interface Shell {
 // that says what somebody may do is asked for again when Back revives it: they may have signed out since.
 const scriptText = `for(const e of document.querySelectorAll('[data-reload]')){e.hidden=false;e.addEventListener('click',v=>{v.preventDefault();location.reload()})}
 for(const e of document.querySelectorAll('[data-copy]')){e.hidden=false;e.addEventListener('click',async()=>{const o=e.nextElementSibling;try{await navigator.clipboard.writeText(e.dataset.copy);o.textContent='Copied'}catch{getSelection().selectAllChildren(e.previousElementSibling);o.textContent='Selected'}})}
+for(const e of document.querySelectorAll('form[data-submit]'))e.submit()
 if(document.querySelector('[data-fresh]'))addEventListener('pageshow',v=>{if(v.persisted)location.reload()})`
 
 /** A whole document. Pages that need another layout than one card pass it as `body`. */
@@ -69,9 +70,12 @@ const policy =
  *
  * @param options `formAction: 'any'` for a page whose form is answered by a redirect that leaves
  *   the host: Chromium applies form-action to every redirect of a submission, also those that the
- *   application makes when the sign-in has long come back to it
+ *   application makes when the sign-in has long come back to it; `referrer: 'origin'` for one whose form goes to an
+ *   application that wants to know whose page sends it
  */
-export function securityHeaders(options: { formAction?: 'self' | 'any' } = {}): string[] {
+export function securityHeaders(
+  options: { formAction?: 'self' | 'any'; referrer?: 'origin' } = {},
+): string[] {
   return [
     'Content-Security-Policy',
     options.formAction === 'any' ? policy : `${policy}; form-action 'self'`,
@@ -79,7 +83,7 @@ export function securityHeaders(options: { formAction?: 'self' | 'any' } = {}): 
     'nosniff',
     // Not no-referrer: that makes the browser send `Origin: null` with our own forms.
     'Referrer-Policy',
-    'same-origin',
+    options.referrer === 'origin' ? 'strict-origin' : 'same-origin',
     'Cross-Origin-Opener-Policy',
     'same-origin',
     'Cross-Origin-Resource-Policy',

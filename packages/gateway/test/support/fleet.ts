@@ -62,7 +62,11 @@ export class FarGateway {
       },
       authorizeUrl: () => 'https://login.example.test/authorize',
       redeem: fail,
-      endSession: async (sessionId: string) => this.#truth.endSession(sessionId),
+      samlStartUrl: (id: string) => `https://login.example.com/saml2/start/${id}`,
+      endSession: async (sessionId: string) => {
+        this.#truth.endSession(sessionId)
+        return undefined
+      },
       noteUse: async () => undefined,
       signOnAssertion: fail,
       assertion: async ({

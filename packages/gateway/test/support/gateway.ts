@@ -176,9 +176,16 @@ export class Identity {
     return this.keyId
   }
 
-  async endSession(sessionId: string): Promise<void> {
+  /** Where the browser goes when it has signed out; undefined: nowhere. */
+  logoutUrl: string | undefined
+  async endSession(sessionId: string): Promise<string | undefined> {
     this.ended.push(sessionId)
     this.sessions.delete(sessionId)
+    return this.logoutUrl
+  }
+
+  samlStartUrl(applicationId: string): string {
+    return `https://login.example.com/saml2/start/${applicationId}`
   }
 }
 
