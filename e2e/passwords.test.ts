@@ -4,9 +4,20 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { resealFor } from '@sallyport/connector'
-import { lastFirst, navigation, type Scope, type System, startSystem } from '@sallyport/testkit'
+import {
+  lastFirst,
+  launchBrowser,
+  navigation,
+  newContext,
+  password,
+  type Scope,
+  type System,
+  signInOnPage,
+  startSystem,
+} from '@sallyport/testkit'
 import { pino } from 'pino'
 import { FormApplication } from './support/form-application.ts'
+import { findViolations, sidewaysScroll } from './support/look.ts'
 import { announced, enterPassword, trustKey } from './support/passwords.ts'
 
 const wrong = 'a wrong password'
@@ -102,23 +113,23 @@ test('attack 64: a password that was refused is sent once and never again, until
   assert.equal(application.attempts.length, 2)
 })
 
-for (const [what, password] of [
+for (const [what, typed] of [
   ['right', right],
   ['wrong', wrong],
 ] as const)
   test(`attack 64: first requests at once make one attempt in each session with a ${what} password, and one in all with a wrong one`, async (t) => {
     const { system, application } = await startForm(t, { connectors: 2 })
     const browsers = [await system.signIn('ana', 'forms'), await system.signIn('ana', 'forms')]
-    await enterPassword(browsers[0]!, system, 'forms', 'ana.inside', password)
+    await enterPassword(browsers[0]!, system, 'forms', 'ana.inside', typed)
     const pages = await Promise.all(
       browsers.flatMap((browser) =>
         ['/1', '/2', '/3'].map((path) => browser.open(system.url('forms', path))),
       ),
     )
     for (const { url, body } of pages)
-      if (password === right) assert.match(body, /Hello ana\.inside/)
+      if (typed === right) assert.match(body, /Hello ana\.inside/)
       else assert.match(url, /\/passwords\?app=forms/)
-    assert.equal(application.attempts.length, password === right ? 2 : 1)
+    assert.equal(application.attempts.length, typed === right ? 2 : 1)
   })
 
 test('attack 64: the password goes to the pinned action of the pinned origin, whatever the page says', async (t) => {
@@ -378,4 +389,41 @@ test('a connector that joins opens what is kept only after both sides have appro
     { lostPasswords: 1 },
   )
   assert.match((await ana.open(system.url('forms'))).body, /It is lost/)
+})
+
+test('in a browser without script a person enters a password, by keyboard and in light and dark', async (t) => {
+  const { system, scope } = await startForm(t)
+  const browser = await launchBrowser(scope, { domain: system.domain })
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const look = await newContext(browser, { colorScheme })
+    const page = await look.newPage()
+    await page.goto(system.url('apps'))
+    await signInOnPage(page, 'ana', password)
+    await page.getByRole('link', { name: 'Your passwords' }).click()
+    assert.deepEqual(await findViolations(page), [])
+    assert.equal(await sidewaysScroll(page), 0)
+    await page.setViewportSize({ width: 320, height: 640 })
+    assert.equal(await sidewaysScroll(page), 0)
+    await look.close()
+  }
+  const context = await newContext(browser, { javaScriptEnabled: false })
+  const page = await context.newPage()
+  await page.goto(system.url('forms', '/deep'))
+  await signInOnPage(page, 'ana', password)
+  assert.match(page.url(), /\/passwords\?app=forms/)
+  await page.getByLabel('User name in forms').fill('ana.inside')
+  await page.keyboard.press('Tab')
+  await page.keyboard.type(wrong)
+  await Promise.all([page.waitForURL(/done=kept/), page.keyboard.press('Enter')])
+  await page.getByRole('link', { name: 'Open forms' }).click()
+  await page.waitForURL(/\/passwords\?app=forms/)
+  assert.ok(await page.getByText('The application did not take it.').isVisible())
+  await page.getByLabel('User name in forms').fill('ana.inside')
+  await page.getByLabel('Password in forms').fill(right)
+  await page.getByRole('button', { name: 'Keep', exact: true }).click()
+  await page.getByRole('link', { name: 'Open forms' }).click()
+  assert.ok(await page.getByRole('heading', { name: 'Hello ana.inside' }).isVisible())
+  await page.goto(`https://login.${system.domain}:${system.port}/passwords`)
+  await page.getByRole('button', { name: 'Forget the password for forms' }).click()
+  assert.ok(await page.getByText('Your password is forgotten.').isVisible())
 })

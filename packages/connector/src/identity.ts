@@ -33,6 +33,8 @@ export class Identity {
   #facts: CertificateFacts
   #timer: NodeJS.Timeout | undefined
   #renewing: Promise<void> | undefined
+  /** The latest of what is asked outside of tunnels. */
+  #turn: Promise<void> = Promise.resolve()
   #failures = 0
   #retryAt = 0
   #renewedAt = Number.NEGATIVE_INFINITY
@@ -117,7 +119,7 @@ export class Identity {
   async #renew(): Promise<void> {
     const { log, clock } = this.#options
     try {
-      await this.#requestCertificate()
+      await this.#inTurn(() => this.#requestCertificate())
     } catch (error) {
       this.#lastError = toConnectorError(error)
       this.#retryAt = clock() + Math.min(firstRetryMs * 2 ** this.#failures, maxRetryMs)
@@ -141,7 +143,7 @@ export class Identity {
   async #requestCertificate(): Promise<void> {
     const { route, stateDir } = this.#options
     const { createSigningRequest } = await import('./csr.ts')
-    const answer = await this.ask('/v1/renew', { csr: await createSigningRequest(this.keyPem) })
+    const answer = await this.#ask('/v1/renew', { csr: await createSigningRequest(this.keyPem) })
     const renewed = readText(answer, 'certificate')
     const caPem = readBundle(answer, this.#caPem)
     checkIssued(renewed, this.keyPem, caPem)
@@ -162,7 +164,21 @@ export class Identity {
    *
    * @throws ConnectorError as `dialService` and `postJson`
    */
-  async ask(path: string, body: object): Promise<Record<string, unknown>> {
+  ask(path: string, body: object): Promise<Record<string, unknown>> {
+    return this.#inTurn(() => this.#ask(path, body))
+  }
+
+  /** A certificate that is shown after the one that was renewed meanwhile is what a thief would show. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work)
+    this.#turn = turn.then(
+      () => undefined,
+      () => undefined,
+    )
+    return turn
+  }
+
+  async #ask(path: string, body: object): Promise<Record<string, unknown>> {
     const certificate = this.#certificatePem
     const challenge = readText(await this.#post('/v1/challenge', { certificate }), 'challenge')
     const signature = signChallenge(challenge, this.keyPem)
