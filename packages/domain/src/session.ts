@@ -47,7 +47,8 @@ export type AccessEvent =
    * read it anew. Comes before everything that the feed brings from now on.
    */
   | { kind: 'feed-interrupted'; at: number }
-  | { kind: 'session-ended'; sessionId: string; at: number }
+  /** `signedOut`: by the person in this browser, where applications may still have to hear of it. */
+  | { kind: 'session-ended'; sessionId: string; at: number; signedOut?: true }
   /** Every session of the user with a lower epoch has ended. */
   | { kind: 'user-epoch'; userId: string; signInEpoch: number; at: number }
   /** Names, mail or groups changed: cached claims are stale. */

@@ -57,7 +57,7 @@ import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
 
 const limitTrailerBytes = 65_536
-/** How long after the end of a session messages that say so may reach applications. */
+/** How long after a sign-out messages that say so may reach applications. */
 const logoutDeliveryMs = 60_000
 /** More 1xx answers to one request than any server has a use for. */
 const limitInformational = 32
@@ -278,7 +278,7 @@ export class Exchange implements StreamHandler, Translation {
     }
   }
 
-  /** Whether it carries a message of sign-out in a session that has ended a moment ago. */
+  /** Whether it carries a message of sign-out in a session that its person has signed out of a moment ago. */
   #deliversLogout(): boolean {
     const { gateway, host, match, target } = this
     const { method } = this.server.request
@@ -287,7 +287,7 @@ export class Exchange implements StreamHandler, Translation {
     return (
       facts !== undefined &&
       match !== undefined &&
-      gateway.sessions.hasJustEnded(facts.sessionId, this.at, logoutDeliveryMs) &&
+      gateway.sessions.hasJustSignedOut(facts.sessionId, this.at, logoutDeliveryMs) &&
       isLogoutDelivery(match.compiled, host, method, target!)
     )
   }

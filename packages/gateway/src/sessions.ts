@@ -41,8 +41,8 @@ export class Sessions {
   readonly #knownOfUser = new Map<string, Set<string>>()
   readonly #reading = new Map<string, Reading>()
   readonly #endedAt = new Map<string, number>()
-  /** Of those, the ones of which it is not known when they ended. */
-  readonly #foundEnded = new Set<string>()
+  /** Of those, the ones that nobody has signed out of, as far as is known. */
+  readonly #withoutSignOut = new Set<string>()
   readonly #epochs = new Map<string, { signInEpoch: number; at: number }>()
   readonly #limit: number
 
@@ -58,10 +58,10 @@ export class Sessions {
     return epoch !== undefined && facts.signInEpoch < epoch.signInEpoch
   }
 
-  /** Whether an event has ended this one session in the time before the instant. */
-  hasJustEnded(sessionId: string, nowAt: number, withinMs: number): boolean {
+  /** Whether the person has signed out of this one session in the time before the instant. */
+  hasJustSignedOut(sessionId: string, nowAt: number, withinMs: number): boolean {
     const endedAt = this.#endedAt.get(sessionId)
-    if (endedAt === undefined || this.#foundEnded.has(sessionId)) return false
+    if (endedAt === undefined || this.#withoutSignOut.has(sessionId)) return false
     return nowAt - endedAt < withinMs
   }
 
@@ -140,7 +140,8 @@ export class Sessions {
   /** Takes in what the feed says. */
   apply(event: AccessEvent): void {
     if (event.kind === 'session-ended') {
-      this.#foundEnded.delete(event.sessionId)
+      if (event.signedOut) this.#withoutSignOut.delete(event.sessionId)
+      else this.#withoutSignOut.add(event.sessionId)
       this.#end(event.sessionId, event.at)
     } else if (event.kind === 'user-epoch') {
       const known = this.#epochs.get(event.userId)
@@ -155,7 +156,7 @@ export class Sessions {
   /** Takes in all that has ended, and keeps no claims: what changed them may have been missed. */
   learn({ endedSessions, epochs }: DenySet): void {
     for (const { sessionId, at } of endedSessions) {
-      this.#foundEnded.delete(sessionId)
+      if (!this.#endedAt.has(sessionId)) this.#withoutSignOut.add(sessionId)
       this.#endedAt.set(sessionId, at)
     }
     for (const epoch of epochs) this.apply({ kind: 'user-epoch', ...epoch })
@@ -170,7 +171,7 @@ export class Sessions {
    * @param at when it was found
    */
   noteEnded(sessionId: string, at: number): void {
-    if (!this.#endedAt.has(sessionId)) this.#foundEnded.add(sessionId)
+    if (!this.#endedAt.has(sessionId)) this.#withoutSignOut.add(sessionId)
     this.#end(sessionId, at)
   }
 
@@ -211,7 +212,7 @@ export class Sessions {
     for (const [sessionId, at] of this.#endedAt)
       if (at + lifetimeMs < nowAt) {
         this.#endedAt.delete(sessionId)
-        this.#foundEnded.delete(sessionId)
+        this.#withoutSignOut.delete(sessionId)
       }
     for (const [userId, { at }] of this.#epochs)
       if (at + lifetimeMs < nowAt) this.#epochs.delete(userId)

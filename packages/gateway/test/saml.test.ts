@@ -20,10 +20,15 @@ function payroll(binding = 'redirect') {
 
 function end(system: TestGateway, at = system.nowAt): void {
   system.identity.sessions.clear()
-  system.gateway.apply({ kind: 'session-ended', sessionId: ana.sessionId, at })
+  system.gateway.apply({
+    kind: 'session-ended',
+    sessionId: ana.sessionId,
+    at,
+    signedOut: true,
+  })
 }
 
-test('for a minute after its end a session still carries the message that says so, and nothing else', async (t) => {
+test('for a minute after its sign-out a session still carries the message that says so, and nothing else', async (t) => {
   const system = new TestGateway(t, { applications: [payroll(), app('other')] })
   const connector = system.addConnector()
   const wire = system.connect()
@@ -59,12 +64,15 @@ test('for a minute after its end a session still carries the message that says s
   assert.deepEqual(relayed.all('cookie'), [])
 })
 
-test('later, or when it is not known when the session ended, nothing passes', async (t) => {
+test('later, or when the person has not signed out, as far as is known, nothing passes', async (t) => {
   for (const ended of [
     (system: TestGateway) => {
       end(system)
       system.nowAt += 60_000
     },
+    // Somebody else has ended it.
+    (system: TestGateway) =>
+      system.gateway.apply({ kind: 'session-ended', sessionId: ana.sessionId, at: startAt }),
     // Its user was disabled, or its end was only found by asking.
     (system: TestGateway) =>
       system.gateway.apply({ kind: 'user-epoch', userId: 'ana', signInEpoch: 2, at: startAt }),

@@ -161,7 +161,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       const userId = await sessions.endSession(db, sessionId, reason, nowAt)
       if (!userId) return false
       await recordSessionEnd(db, { sessionId, userId, reason, at: nowAt })
-      announce([{ kind: 'session-ended', sessionId, at: nowAt }])
+      const event = { kind: 'session-ended', sessionId, at: nowAt } as const
+      announce([reason === 'signed-out' ? { ...event, signedOut: true } : event])
       return true
     })
     return isEnded && reason === 'signed-out' ? singleLogout.begin(sessionId) : undefined
