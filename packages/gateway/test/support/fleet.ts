@@ -229,7 +229,8 @@ export class FarGateway {
     const denySet = this.#truth.denySet()
     const snapshot = this.#compile()
     await this.#linger()
-    this.#snapshot = snapshot
+    // As control does: an event may have brought a newer one meanwhile.
+    if (snapshot.version >= this.#snapshot.version) this.#snapshot = snapshot
     return denySet
   }
 
@@ -248,7 +249,7 @@ export class FarGateway {
       applications: this.#truth.applications,
       baseDomain: 'example.test',
       port: 443,
-      version: 1,
+      version: this.#truth.configurationVersion,
     })
   }
 }

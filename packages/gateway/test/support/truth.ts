@@ -27,6 +27,7 @@ export class Truth {
   readonly groups = new Map<string, Set<string>>()
   readonly sessions = new Map<string, SessionRow>()
   applications: AssignedApplication[] = []
+  configurationVersion = 1
   readonly #lastStoodAt = new Map<string, number>()
   /** What was in force, and until when. */
   #pastApplications: { value: AssignedApplication[]; untilAt: number }[] = []
@@ -238,6 +239,7 @@ export class Truth {
     this.note()
     this.#pastApplications.push({ value: this.applications, untilAt: this.nowAt })
     this.applications = applications
+    this.configurationVersion += 1
     this.#publish({ kind: 'configuration-changed', at: this.nowAt })
   }
 }
