@@ -241,6 +241,11 @@ export class ClientConnection implements ExchangeOwner, Swept {
     }
     const { consumed } = collector
     const rest = consumed < chunk.length ? chunk.subarray(consumed) : undefined
+    // RFC 9110 section 15.2: HTTP/1.0 has no such responses, and others take what follows for bytes after the end.
+    if (head.statusCode < 200 && head.versionMinor === 0) {
+      this.destroy(invalid('an informational response of HTTP/1.0'))
+      return undefined
+    }
     if (head.statusCode >= 200) this.#beginResponse(exchange, head, section, framing, rest)
     else if (head.statusCode === 101) this.#becomeRaw(exchange, head, framing)
     else this.#informational(exchange, head)
