@@ -14,7 +14,7 @@ import {
   type UserName,
 } from '@sallyport/kerberos'
 import { toOriginFailure } from '../failure.ts'
-import { type KerberosSettings, parseKdc, systemDns, toPattern } from './kerberos-settings.ts'
+import { type KerberosSettings, parseKdc, systemDns, toServes } from './kerberos-settings.ts'
 import { findReply } from './negotiate.ts'
 
 /** One step of the chain that a sign-on by Kerberos is made of. */
@@ -48,10 +48,7 @@ const connectMs = 3_000
  */
 export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<KerberosStep> {
   const { accounts, spn, user, format } = check
-  const settings = accounts.find(
-    ({ servicePrincipalNames }) =>
-      servicePrincipalNames?.some((pattern) => toPattern(pattern).test(spn)) ?? true,
-  )
+  const settings = accounts.find((account) => toServes(account)(spn))
   if (!settings) {
     yield {
       step: 'account',

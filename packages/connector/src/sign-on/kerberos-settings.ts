@@ -100,8 +100,7 @@ export function openKerberosAccounts(
   // One for all: what one account finds out about a KDC that is down is of use to the others.
   const kdcs = new Kdcs({ realms, dns: systemDns })
   return settings.map((entry) => {
-    const { account, keytab, servicePrincipalNames, neverImpersonate = [] } = entry
-    const patterns = servicePrincipalNames?.map(toPattern)
+    const { account, keytab, neverImpersonate = [] } = entry
     return {
       account,
       realm: parsePrincipal(account).realm,
@@ -113,13 +112,19 @@ export function openKerberosAccounts(
         onWarning,
       }),
       neverImpersonate: new Set(neverImpersonate.map((name) => name.toLowerCase())),
-      serves: (spn) => patterns?.some((pattern) => pattern.test(spn)) ?? true,
+      serves: toServes(entry),
     }
   })
 }
 
+/** @returns whether the account is for the application of an SPN */
+export function toServes({ servicePrincipalNames }: KerberosSettings): (spn: string) => boolean {
+  const patterns = servicePrincipalNames?.map(toPattern)
+  return (spn) => patterns?.some((pattern) => pattern.test(spn)) ?? true
+}
+
 /** `HTTP/*.corp.example`: one label or more in place of the asterisk. */
-export function toPattern(text: string): RegExp {
+function toPattern(text: string): RegExp {
   const escaped = text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace('/*\\.', '/[a-z0-9.-]+\\.')
   return new RegExp(`^${escaped}$`, 'i')
 }
