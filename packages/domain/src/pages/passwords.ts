@@ -1,6 +1,6 @@
 import type { Problem } from '../snapshot.ts'
 import { type Html, html, linkUrl } from './html.ts'
-import { brand } from './logo.ts'
+import { personBar } from './person-bar.ts'
 import { page, script } from './shell.ts'
 
 /** The password of one application, of which the page knows all but the password. */
@@ -40,14 +40,10 @@ export function passwordsPage(facts: PasswordsPage): string {
   return page({
     title: 'Your passwords',
     language: facts.language,
-    body: html`<header class="bar">
-${brand}
-<div class="person">
-<div><b>${facts.displayName}</b><span class="name">${facts.userName}</span></div>
-<a href="${linkUrl(facts.portalUrl)}">Your applications</a>
-<a href="${linkUrl(facts.signOutUrl)}">Sign out</a>
-</div>
-</header>
+    body: html`${personBar(facts, [
+      [facts.portalUrl, 'Your applications'],
+      [facts.signOutUrl, 'Sign out'],
+    ])}
 <main class="wall narrow" data-fresh>
 <div>
 <h1>Your passwords</h1>

@@ -1,5 +1,5 @@
 import { html, linkUrl } from './html.ts'
-import { brand } from './logo.ts'
+import { personBar } from './person-bar.ts'
 import { page, script } from './shell.ts'
 
 export interface PortalPage {
@@ -21,15 +21,11 @@ export function portalPage(facts: PortalPage): string {
   return page({
     title: 'Your applications',
     language: facts.language,
-    body: html`<header class="bar">
-${brand}
-<div class="person">
-<div><b>${facts.displayName}</b><span class="name">${facts.userName}</span></div>
-${facts.passwordsUrl !== undefined && html`<a href="${linkUrl(facts.passwordsUrl)}">Your passwords</a>`}
-<a href="${linkUrl(facts.sessionsUrl)}">Your sessions</a>
-<a href="${linkUrl(facts.signOutUrl)}">Sign out</a>
-</div>
-</header>
+    body: html`${personBar(facts, [
+      [facts.passwordsUrl, 'Your passwords'],
+      [facts.sessionsUrl, 'Your sessions'],
+      [facts.signOutUrl, 'Sign out'],
+    ])}
 <main class="wall" data-fresh>
 <h1>Your applications</h1>
 ${facts.notice !== undefined && html`<p class="note" role="status">${facts.notice}</p>`}

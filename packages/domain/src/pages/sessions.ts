@@ -1,6 +1,6 @@
 import { describeDevice } from './device.ts'
 import { type Html, html, linkUrl } from './html.ts'
-import { brand } from './logo.ts'
+import { personBar } from './person-bar.ts'
 import { page, script } from './shell.ts'
 
 /** One sign-in of a person. Instants are epoch milliseconds. */
@@ -34,14 +34,10 @@ export function sessionsPage(facts: SessionsPage): string {
   return page({
     title: 'Where you are signed in',
     language: facts.language,
-    body: html`<header class="bar">
-${brand}
-<div class="person">
-<div><b>${facts.displayName}</b><span class="name">${facts.userName}</span></div>
-<a href="${linkUrl(facts.portalUrl)}">Your applications</a>
-<a href="${linkUrl(facts.signOutUrl)}">Sign out</a>
-</div>
-</header>
+    body: html`${personBar(facts, [
+      [facts.portalUrl, 'Your applications'],
+      [facts.signOutUrl, 'Sign out'],
+    ])}
 <main class="wall narrow" data-fresh>
 <div>
 <h1>Where you are signed in</h1>

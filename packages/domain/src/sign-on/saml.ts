@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
+import { headerClaims } from './claims.ts'
 
 /**
  * Sign-on by SAML 2.0: the application is a service provider, and Sallyport its identity provider. Entra's names are in
@@ -53,16 +54,6 @@ function certificateProblem(pem: string): string | undefined {
   return undefined
 }
 
-/** What an attribute, or the name of the subject, can say of a person. */
-export const samlClaims = [
-  'userName',
-  'mail',
-  'displayName',
-  'objectId',
-  'groups',
-  'groupIds',
-] as const
-
 const attributeFacts = {
   name: z.string().min(1).max(256).describe('Name of the attribute.'),
   nameFormat: z
@@ -74,7 +65,7 @@ const attributeFacts = {
 const attributeSchema = z.union([
   z.strictObject({
     ...attributeFacts,
-    claim: z.enum(samlClaims).describe('What the attribute says of the person.'),
+    claim: z.enum(headerClaims).describe('What the attribute says of the person.'),
   }),
   z.strictObject({
     ...attributeFacts,
@@ -179,4 +170,3 @@ export const samlSignOnFields = {
 export const samlSignOnSchema = z.strictObject({ method: z.literal('saml'), ...samlSignOnFields })
 
 export type SamlSignOn = z.output<typeof samlSignOnSchema>
-export type SamlClaim = (typeof samlClaims)[number]
