@@ -1,6 +1,6 @@
-import type { Session } from '@sallyport/domain'
+import type { CompiledApplication, Match, Session } from '@sallyport/domain'
+import { AssertionCache } from './assertion-cache.ts'
 import { RequestError, toUnavailable } from './failures.ts'
-import type { Sessions } from './sessions.ts'
 
 /** A signed token by which one application knows a person. Instants are epoch milliseconds. */
 export interface Assertion {
@@ -11,127 +11,106 @@ export interface Assertion {
   expiresAt: number
 }
 
+/** What identity says of a person to a connector, signed; the gateway carries it and cannot make it. */
+export interface SignOnAssertion {
+  /** Visible ASCII. */
+  token: string
+  /** Epoch milliseconds. */
+  expiresAt: number
+  /** The only connectors that can use it, the one to prefer first; undefined: any of the group. */
+  connectorIds?: readonly string[] | undefined
+  /** The credential that it carries, for saying that the application turned it down. */
+  credential?: { id: string; version: number } | undefined
+}
+
 /** Where assertions come from; identity implements it, from what it knows and not from what the gateway says. */
 export interface AssertionSource {
   /**
+   * For the application.
+   *
    * @returns undefined when the session has ended, for whatever reason
    * @throws when the session's person may not have one for the application
    */
   assertion(request: { sessionId: string; applicationId: string }): Promise<Assertion | undefined>
   /** The key that signs now: what another one has signed is not sent any more. */
   assertionKeyId(): string
+  /**
+   * For connectors that sign on.
+   *
+   * @throws `SESSION_ENDED`, `CREDENTIAL_MISSING`, `CREDENTIAL_REFUSED`, and when the person may not have one
+   */
+  signOnAssertion(request: {
+    sessionId: string
+    applicationId: string
+    /** What fills the wildcard of the internal URL. */
+    label: string | undefined
+  }): Promise<SignOnAssertion>
+  /** An application has turned a credential down; it is in no assertion any more. */
+  credentialRefused(credential: { id: string; version: number }): Promise<void>
 }
 
-/** An assertion as requests need it. */
+/** An assertion as requests to the application need it. */
 export interface AssertionLine {
-  readonly applicationId: string
   /** The field, with a CRLF in front. */
   readonly line: string
-}
-
-/** What is kept of one session, for as long as its claims are: by application ID. */
-export type KeptAssertions = Map<string, Kept>
-
-interface Kept {
-  made: Made | undefined
-  asking: Promise<Made | undefined> | undefined
-}
-
-interface Made extends AssertionLine {
   readonly keyId: string
-  /** From then on a new one is asked for. */
-  refreshAt: number
   readonly expiresAt: number
 }
 
-/** An origin has to read it after that, by a clock of its own. */
-const leastRemainingMs = 30_000
-/** Identity could not be asked: not again before that, while the old one is good. */
-const retryMs = 5_000
+/** Whether the connector tells the origin who the person is. */
+export function signsOnAtConnector({ application }: CompiledApplication): boolean {
+  return application.signOn.method === 'kerberos' || application.signOn.method === 'password'
+}
+
+/** Assertions to applications, one for each session and application. `read` throws RequestError `SIGN_IN_UNAVAILABLE`, `SIGN_ON_FAILED`. */
+export function applicationAssertions(source: AssertionSource, clock: () => number) {
+  return new AssertionCache<AssertionLine>({
+    keyOf: ({ compiled }) => compiled.application.id,
+    ask: async ({ sessionId }, { compiled }) => {
+      const assertion = await source
+        .assertion({ sessionId, applicationId: compiled.application.id })
+        .catch((cause: unknown) => {
+          throw failure(cause, 'SIGN_ON_FAILED', 'assertion could not be made')
+        })
+      return assertion && { ...assertion, line: `\r\nSallyport-Jwt-Assertion: ${assertion.token}` }
+    },
+    isCurrent: ({ keyId }) => keyId === source.assertionKeyId(),
+    clock,
+  })
+}
 
 /**
- * Assertions of the sessions in use, kept until half of their life; they are forgotten together with the claims that they say.
+ * Assertions to connectors, one for each session and destination. `read` throws RequestError `SIGN_IN_UNAVAILABLE`,
+ * `CREDENTIAL_MISSING`, `CREDENTIAL_REFUSED`, `SIGN_ON_FAILED`.
  */
-export class Assertions {
-  readonly #source: AssertionSource
-  readonly #sessions: Sessions
-  readonly #clock: () => number
+export function connectorAssertions(source: AssertionSource, clock: () => number) {
+  return new AssertionCache<SignOnAssertion>({
+    keyOf: (_match, destination) => destination,
+    ask: (session, match) => askForConnector(source, session, match),
+    clock,
+  })
+}
 
-  constructor(source: AssertionSource, sessions: Sessions, clock: () => number) {
-    this.#source = source
-    this.#sessions = sessions
-    this.#clock = clock
-  }
-
-  /** @returns undefined when there is none at hand: then `read` */
-  find({ sessionId }: Session, applicationId: string): AssertionLine | undefined {
-    const made = this.#sessions.assertions(sessionId)?.get(applicationId)?.made
-    return made && this.#clock() < made.refreshAt && made.keyId === this.#source.assertionKeyId()
-      ? made
-      : undefined
-  }
-
-  /**
-   * Asks identity; many requests that miss at once make one question.
-   *
-   * @returns undefined when the session has ended
-   * @throws RequestError `SIGN_IN_UNAVAILABLE`, `SIGN_ON_FAILED`
-   */
-  read({ sessionId }: Session, applicationId: string): Promise<AssertionLine | undefined> {
-    const ofSession = this.#sessions.assertions(sessionId)
-    if (!ofSession) return this.#ask(sessionId, applicationId)
-    const kept = ofSession.get(applicationId) ?? { made: undefined, asking: undefined }
-    ofSession.set(applicationId, kept)
-    kept.asking ??= this.#ask(sessionId, applicationId)
-      .then(
-        (made) => {
-          kept.made = made
-          return made
-        },
-        (error: unknown) => this.#useOld(kept.made, error),
-      )
-      .finally(() => {
-        kept.asking = undefined
-      })
-    return kept.asking
-  }
-
-  async #ask(sessionId: string, applicationId: string): Promise<Made | undefined> {
-    const assertion = await this.#source
-      .assertion({ sessionId, applicationId })
-      .catch((cause: unknown) => {
-        throw (
-          toUnavailable(cause) ??
-          new RequestError('SIGN_ON_FAILED', 'assertion could not be made', { cause })
-        )
-      })
-    if (!assertion) return undefined
-    const { token, keyId, issuedAt, expiresAt } = assertion
-    return {
-      applicationId,
-      line: `\r\nSallyport-Jwt-Assertion: ${token}`,
-      keyId,
-      refreshAt: issuedAt + (expiresAt - issuedAt) / 2,
-      expiresAt,
-    }
-  }
-
-  /** Half of its life is left to find identity again. */
-  #useOld(made: Made | undefined, error: unknown): Made {
-    const nowAt = this.#clock()
-    if (
-      !made ||
-      made.keyId !== this.#source.assertionKeyId() ||
-      nowAt > made.expiresAt - leastRemainingMs
-    )
-      throw error
-    made.refreshAt = Math.min(nowAt + retryMs, made.expiresAt - leastRemainingMs)
-    return made
+async function askForConnector(
+  source: AssertionSource,
+  { sessionId }: Session,
+  { compiled, label }: Match,
+): Promise<SignOnAssertion | undefined> {
+  try {
+    return await source.signOnAssertion({
+      sessionId,
+      applicationId: compiled.application.id,
+      label,
+    })
+  } catch (cause) {
+    const { code } = cause as { code?: unknown }
+    if (code === 'SESSION_ENDED') return undefined
+    const refused = code === 'CREDENTIAL_MISSING' || code === 'CREDENTIAL_REFUSED'
+    const message = 'identity does not say who the person is'
+    throw failure(cause, refused ? code : 'SIGN_ON_FAILED', message)
   }
 }
 
-/** Forgets those that no origin would take any more. */
-export function pruneAssertions(kept: KeptAssertions, nowAt: number): void {
-  for (const [applicationId, { made, asking }] of kept)
-    if (!asking && (!made || made.expiresAt <= nowAt)) kept.delete(applicationId)
+function failure(cause: unknown, code: RequestError['code'], message: string): RequestError {
+  return toUnavailable(cause) ?? new RequestError(code, message, { cause })
 }

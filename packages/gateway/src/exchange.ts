@@ -25,7 +25,7 @@ import {
 import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
-import type { AssertionLine } from './assertions.ts'
+import type { SignOnAssertion } from './assertions.ts'
 import type { Client } from './client.ts'
 import { ClientBody } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
@@ -35,14 +35,13 @@ import {
   reasonFailures,
   resetFailures,
   toRequestError,
-  toUnavailable,
 } from './failures.ts'
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
+import { RequestSignOn } from './request-sign-on.ts'
 import { handleReserved } from './reserved.ts'
 import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
-import { type SignOnAssertion, signsOnAtConnector } from './sign-on-assertions.ts'
 import {
   readTiming,
   type Translation,
@@ -98,12 +97,9 @@ export class Exchange implements StreamHandler, Translation {
   checkedAt = 0
   /** A session cookie to set with the answer. */
   #setCookie: string | undefined
-  /** Asked for by this request; used even when it was not kept. */
-  #assertion: AssertionLine | undefined
+  #signOn: RequestSignOn | undefined
   #phase: Phase = 'waiting'
   #destination: Destination | undefined
-  /** Of the person, for the destination; '' when the connector need not know who it is. */
-  #connectorAssertion: { destination: Destination; made: SignOnAssertion } | undefined
   #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #refused: Set<ConnectedTunnel> | undefined
@@ -399,29 +395,19 @@ export class Exchange implements StreamHandler, Translation {
     const view = gateway.view()
     const destination = view.destination(this.match!)
     this.#destination = destination
-    const forConnector = signsOnAtConnector(compiled)
-      ? this.#findConnectorAssertion(destination)
-      : null
-    if (forConnector === undefined) {
-      this.#whenDone(this.#readConnectorAssertion(destination))
+    this.#signOn ??= new RequestSignOn(gateway)
+    const signOn = this.#signOn.find(this.session, this.match!, destination)
+    if (!signOn) {
+      this.#whenDone(this.#askForSignOn(destination))
       return
     }
+    const { lines: signOnLines, assertionLine, forConnector } = signOn
     this.#upgrade = server.upgradeRequested && isWebSocket(request.method, request.fields)
     const fields = this.#fields!
     if (!fields.expectsNothingElse)
       throw new RequestError('EXPECTATION_FAILED', 'Expect is not 100-continue')
     const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)
-    const assertion = this.#findAssertion(compiled)
-    if (assertion === 'missing') {
-      this.#whenDone(this.#readAssertion(compiled))
-      return
-    }
-    const key = {
-      destination,
-      upgrade: this.#upgrade,
-      signOnLines: this.#signOnLines(compiled),
-      assertionLine: assertion?.line ?? '',
-    }
+    const key = { destination, upgrade: this.#upgrade, signOnLines, assertionLine }
     const lines = fields.originLines(key, () =>
       toOriginLines(
         {
@@ -442,8 +428,8 @@ export class Exchange implements StreamHandler, Translation {
           upgrade: key.upgrade,
           expectContinue: server.expectsContinue,
           dropsAuthorization: forConnector !== null,
-          signOnLines: key.signOnLines,
-          assertionLine: key.assertionLine,
+          signOnLines,
+          assertionLine,
         },
         view.fieldFilter(compiled),
       ),
@@ -456,33 +442,11 @@ export class Exchange implements StreamHandler, Translation {
     this.#openStream(head, forConnector)
   }
 
-  #findConnectorAssertion(destination: Destination): SignOnAssertion | undefined {
-    const kept = this.#connectorAssertion
-    if (kept?.destination === destination) return kept.made
-    return this.gateway.signOnAssertions.find(this.session!, this.match!, destination)
-  }
-
-  async #readConnectorAssertion(destination: Destination): Promise<void> {
-    const { gateway } = this
+  async #askForSignOn(destination: Destination): Promise<void> {
+    const { sessions } = this.gateway
     const session = this.session!
-    try {
-      const made = await gateway.signOnAssertions.read(session, this.match!, destination)
-      this.#connectorAssertion = { destination, made }
-    } catch (cause) {
-      const { code } = cause as { code?: unknown }
-      if (code !== 'SESSION_ENDED')
-        throw (
-          toUnavailable(cause) ??
-          new RequestError(
-            code === 'CREDENTIAL_MISSING' || code === 'CREDENTIAL_REFUSED'
-              ? code
-              : 'SIGN_ON_FAILED',
-            'identity does not say who the person is',
-            { cause },
-          )
-        )
-      gateway.sessions.noteEnded(session.sessionId, this.at)
-    }
+    if (!(await this.#signOn!.read(session, this.match!, destination)))
+      sessions.noteEnded(session.sessionId, this.at)
     this.#decideAfterWait(session)
   }
 
@@ -492,31 +456,6 @@ export class Exchange implements StreamHandler, Translation {
     const { gateway } = this
     this.match = gateway.view().findApplication(this.host, this.target!)
     this.#decide(gateway.sessions.hasEnded(session) ? undefined : session, 'session-ended')
-  }
-
-  #signOnLines(compiled: CompiledApplication): string {
-    // Sign-on by headers needs a person.
-    if (compiled.headers.length === 0 || !this.session) return ''
-    try {
-      return this.gateway.signOn.lines(compiled, this.session)
-    } catch (cause) {
-      throw new RequestError('SIGN_ON_FAILED', 'sign-on headers could not be made', { cause })
-    }
-  }
-
-  /** @returns undefined when the application gets none */
-  #findAssertion({ application }: CompiledApplication): AssertionLine | 'missing' | undefined {
-    if (!application.jwtAssertion || !this.session) return undefined
-    if (this.#assertion?.applicationId === application.id) return this.#assertion
-    return this.gateway.assertions.find(this.session, application.id) ?? 'missing'
-  }
-
-  async #readAssertion({ application }: CompiledApplication): Promise<void> {
-    const { gateway } = this
-    const session = this.session!
-    this.#assertion = await gateway.assertions.read(session, application.id)
-    if (!this.#assertion) gateway.sessions.noteEnded(session.sessionId, this.at)
-    this.#decideAfterWait(session)
   }
 
   /** @throws RequestError when no connector is left that has not refused */
@@ -653,7 +592,7 @@ export class Exchange implements StreamHandler, Translation {
     this.#activeAt = this.gateway.options.clock()
     this.#refused = undefined
     this.#setCookie = undefined
-    this.#assertion = undefined
+    this.#signOn = undefined
     const { request } = this.server
     const { path, readings } = this.target!
     this.target = { path: copyText(path), query: '', readings: readings.map(copyText) }
@@ -729,9 +668,9 @@ export class Exchange implements StreamHandler, Translation {
     credential: { id: string; version: number },
     detail: string,
   ): Promise<void> {
-    const { options, signOnAssertions } = this.gateway
+    const { options, connectorAssertions } = this.gateway
     await options.identity.credentialRefused(credential)
-    signOnAssertions.forget()
+    connectorAssertions.forget()
     throw new RequestError('CREDENTIAL_REFUSED', detail)
   }
 

@@ -5,33 +5,34 @@ import type { Http1Error, ServerOptions } from '@sallyport/http1'
 import type { TunnelSession } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
 import { TrustedProxies } from './addresses.ts'
-import { type AssertionSource, Assertions } from './assertions.ts'
+import type { AssertionCache } from './assertion-cache.ts'
+import {
+  type AssertionLine,
+  type AssertionSource,
+  applicationAssertions,
+  connectorAssertions,
+  type SignOnAssertion,
+} from './assertions.ts'
 import { Client } from './client.ts'
 import { type CookieNames, cookieNames } from './cookies.ts'
 import { EndedPeople } from './ended-people.ts'
 import type { Exchange } from './exchange.ts'
 import { type AccessFeed, FeedWatch } from './feed-watch.ts'
+import { HeaderSignOn } from './header-sign-on.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
 import { SignIn, type SignInProvider } from './sign-in.ts'
-import { SignOn } from './sign-on.ts'
-import { SignOnAssertions, type SignOnSource } from './sign-on-assertions.ts'
 import { type Tracing, traceFields } from './trace.ts'
 import { type ConnectedTunnel, TunnelPool } from './tunnels.ts'
 import { View } from './view.ts'
 
 /** Identity, as far as the gateway needs it. */
-export interface IdentityProvider
-  extends SignInProvider,
-    SessionSource,
-    SignOnSource,
-    AssertionSource {
-  /** Ends a sign-in and every session that came of it. */
+export interface IdentityProvider extends SignInProvider, SessionSource, AssertionSource {
   /** Where a sign-on by SAML begins that the application has not asked for. */
   samlStartUrl(applicationId: string): string
-  /** @returns where the browser is to go, so that applications end their sessions too */
+  /** Ends a sign-in and every session that came of it. @returns where the browser is to go, so that applications end their sessions too */
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   /** The sessions were in use in the minute before the instant. */
   noteUse(sessionIds: readonly string[], at: number): Promise<void>
@@ -104,9 +105,9 @@ export class Gateway {
   readonly feed: FeedWatch
   readonly sessionCookies: SessionCookies
   readonly signIn: SignIn
-  readonly signOn = new SignOn()
-  readonly assertions: Assertions
-  readonly signOnAssertions: SignOnAssertions
+  readonly headerSignOn = new HeaderSignOn()
+  readonly applicationAssertions: AssertionCache<AssertionLine>
+  readonly connectorAssertions: AssertionCache<SignOnAssertion>
   readonly cookieNames: CookieNames
   readonly trustedProxies: TrustedProxies
   /** Requests that are being relayed. */
@@ -136,8 +137,8 @@ export class Gateway {
     this.options = options
     this.#http = options.http ?? {}
     this.sessions = new Sessions(options.identity)
-    this.assertions = new Assertions(options.identity, this.sessions, () => options.clock())
-    this.signOnAssertions = new SignOnAssertions(options.identity, () => options.clock())
+    this.applicationAssertions = applicationAssertions(options.identity, () => options.clock())
+    this.connectorAssertions = connectorAssertions(options.identity, () => options.clock())
     this.feed = new FeedWatch({
       feed: options.feed,
       limitMs: options.feedSilenceLimitMs,
@@ -179,7 +180,7 @@ export class Gateway {
   addTunnel(tunnel: ConnectedTunnel): () => void {
     this.tunnels.add(tunnel)
     // It may be new, and then no assertion is addressed to it yet.
-    this.signOnAssertions.forget()
+    this.connectorAssertions.forget()
     return () => this.tunnels.delete(tunnel)
   }
 
@@ -198,11 +199,11 @@ export class Gateway {
         break
       case 'connector-revoked':
         this.tunnels.revoke(event.connectorId)
-        this.signOnAssertions.forget()
+        this.connectorAssertions.forget()
         break
       case 'connector-moved':
         this.tunnels.move(event.connectorId, event.connectorGroup)
-        this.signOnAssertions.forget()
+        this.connectorAssertions.forget()
         this.feed.overtaken()
         break
       case 'configuration-changed':
@@ -341,6 +342,10 @@ export class Gateway {
   sweep(): void {
     const nowAt = this.options.clock()
     this.sessions.prune(nowAt, this.options.absoluteLifetimeMs)
+    for (const claims of this.sessions.claims()) {
+      this.applicationAssertions.prune(claims, nowAt)
+      this.connectorAssertions.prune(claims, nowAt)
+    }
     this.#cannotRead = false
     for (const exchange of this.open) {
       const { session } = exchange

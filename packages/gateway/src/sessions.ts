@@ -1,5 +1,4 @@
 import type { AccessEvent, Claims, DenySet, IdentitySession, Session } from '@sallyport/domain'
-import { type KeptAssertions, pruneAssertions } from './assertions.ts'
 import type { SessionFacts } from './session-cookie.ts'
 
 /** A session's claims, as long as nothing said that they changed. */
@@ -11,8 +10,6 @@ interface Known {
   joined: { facts: SessionFacts; session: Session } | undefined
   /** Since that was last asked. */
   isUsed: boolean
-  /** Made when the first one is asked for. */
-  assertions: KeptAssertions | undefined
 }
 
 /** A question to identity that is under way. */
@@ -78,11 +75,9 @@ export class Sessions {
     return known.joined.session
   }
 
-  /** The assertions of a session whose claims are kept; they go when those go. */
-  assertions(sessionId: string): KeptAssertions | undefined {
-    const known = this.#known.get(sessionId)
-    if (known) known.assertions ??= new Map()
-    return known?.assertions
+  /** The claims that are kept. */
+  *claims(): Generator<Claims> {
+    for (const { claims } of this.#known.values()) yield claims
   }
 
   /** Joins a cookie with claims that are not kept. */
@@ -130,7 +125,6 @@ export class Sessions {
       principalIds: principalsOf(userId, claims),
       joined: undefined,
       isUsed: true,
-      assertions: undefined,
     })
     const ofUser = this.#knownOfUser.get(userId)
     if (ofUser) ofUser.add(sessionId)
@@ -207,7 +201,7 @@ export class Sessions {
     return used
   }
 
-  /** Forgets endings that no cookie can outlive, and assertions that have expired. @param lifetimeMs the absolute limit of sessions */
+  /** Forgets endings that no cookie can outlive. @param lifetimeMs the absolute limit of sessions */
   prune(nowAt: number, lifetimeMs: number): void {
     for (const [sessionId, at] of this.#endedAt)
       if (at + lifetimeMs < nowAt) {
@@ -216,8 +210,6 @@ export class Sessions {
       }
     for (const [userId, { at }] of this.#epochs)
       if (at + lifetimeMs < nowAt) this.#epochs.delete(userId)
-    for (const { assertions } of this.#known.values())
-      if (assertions) pruneAssertions(assertions, nowAt)
   }
 }
 

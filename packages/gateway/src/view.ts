@@ -7,8 +7,8 @@ import {
   type RequestTarget,
   type Snapshot,
 } from '@sallyport/domain'
+import { signsOnAtConnector } from './assertions.ts'
 import { copyText } from './field-names.ts'
-import { signsOnAtConnector } from './sign-on-assertions.ts'
 import { FieldFilter } from './to-origin.ts'
 
 /** Where an application's requests go, by the names that origin and connector know. */

@@ -227,9 +227,9 @@ test('a person who leaves while the assertion is made leaves nothing behind', as
 })
 
 test('expired assertions are forgotten', async (t) => {
-  const { system, ask } = start(t)
+  const { system, ana, ask } = start(t)
   await ask()
-  const kept = () => system.gateway.sessions.assertions('session of ana')!.size
+  const kept = () => system.gateway.applicationAssertions.size(ana.claims)
   assert.equal(kept(), 1)
   system.nowAt += 299_999
   system.gateway.sweep()

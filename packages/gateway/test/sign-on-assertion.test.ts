@@ -58,13 +58,13 @@ test('what the client calls its authorization never reaches an application that 
   }
 })
 
-test('an assertion is made anew when half of its life is over, and while that lasts the old one serves', async (t) => {
+test('an assertion is made anew when half of its life is over', async (t) => {
   const { system, ask } = start(t)
   await ask()
   system.nowAt += 149_000
   assert.equal((await ask()).assertion, 'assertion-1')
   system.nowAt += 2_000
-  assert.equal((await ask()).assertion, 'assertion-1')
+  assert.equal((await ask()).assertion, 'assertion-2')
   assert.equal((await ask()).assertion, 'assertion-2')
   assert.equal(system.identity.asserted.length, 2)
 })
@@ -73,13 +73,28 @@ test('an assertion that has expired is not sent, whatever became of the next one
   const { system, ask, wire, cookie, streams } = start(t)
   await ask()
   system.nowAt += 200_000
-  system.identity.assertionFailure = new Error('the store is away')
+  system.identity.assertionFailure = Object.assign(new Error('the store is away'), {
+    retryable: true,
+  })
   assert.equal((await ask()).assertion, 'assertion-1')
   system.nowAt += 100_000
   wire.send(request('/', host, { Cookie: cookie }))
-  assert.equal((await wire.response()).statusCode, 502)
-  assert.equal((await system.record(2)).reason, 'SIGN_ON_FAILED')
+  assert.equal((await wire.response()).statusCode, 503)
+  assert.equal((await system.record(2)).reason, 'SIGN_IN_UNAVAILABLE')
   assert.equal(streams().length, 2)
+})
+
+test('a refusal of identity is not answered with an older assertion', async (t) => {
+  const { system, ask, wire, cookie, streams } = start(t)
+  await ask()
+  system.nowAt += 200_000
+  system.identity.assertionFailure = Object.assign(new Error('there is none any more'), {
+    code: 'CREDENTIAL_MISSING',
+  })
+  wire.send(request('/', host, { Cookie: cookie }))
+  await wire.response()
+  assert.equal((await system.record(1)).reason, 'CREDENTIAL_MISSING')
+  assert.equal(streams().length, 1)
 })
 
 test('changed claims, and a connector that is new or was moved, need a new assertion', async (t) => {

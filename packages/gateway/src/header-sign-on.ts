@@ -3,7 +3,7 @@ import { formatFields } from '@sallyport/http1'
 import { compileHeaders } from '@sallyport/sso/headers'
 
 /** Header fields of sign-on, made once for each session and the application that it was last used for. */
-export class SignOn {
+export class HeaderSignOn {
   readonly #latest = new WeakMap<Session, { compiled: CompiledApplication; lines: string }>()
   /** Compiled once for each configuration. */
   readonly #writers = new WeakMap<CompiledApplication, (claims: Claims) => string[]>()
