@@ -6,6 +6,7 @@ import {
   alreadySignedInPage,
   errorPage,
   notSignedInPage,
+  passwordsPage,
   portalPage,
   securityHeaders,
   sessionsPage,
@@ -128,6 +129,51 @@ const pages: Record<string, [text: string, stops: string[]]> = {
     }),
     ['Your applications', 'Sign out', 'Sign out here'],
   ],
+  passwords: [
+    passwordsPage({
+      ...person,
+      passwords: (['usable', 'missing', 'moved', 'lost', 'refused'] as const).map(
+        (state, index) => ({
+          name: `app-${index}`,
+          displayName: ['Wiki', endless, 'Zeit', 'Files', 'HR'][index]!,
+          externalUrl: tiles[index]!.externalUrl,
+          state,
+          isShared: state === 'usable',
+          updatedAt: state === 'missing' ? undefined : 1_799_990_000_000,
+          keepers: state === 'lost' ? 0 : 1 + index,
+          outcome:
+            state === 'missing'
+              ? { kind: 'needed' }
+              : state === 'refused'
+                ? {
+                    kind: 'invalid',
+                    problems: [{ path: 'password', message: 'must not be empty' }],
+                    userName: endless,
+                  }
+                : undefined,
+        }),
+      ),
+      portalUrl: portalLink.href,
+      signOutUrl: '/.sallyport/signout',
+    }),
+    [
+      ...['Your applications', 'Sign out'],
+      ...['example.test', 'Enter one of your own for Wiki'],
+      ...['example.test', 'User name in', 'Password in', 'Keep'],
+      ...['example.test', 'User name in Zeit', 'Password in Zeit', 'Keep', 'Forget the password'],
+      'example.test',
+      ...['example.test', 'User name in HR', 'Password in HR', 'Keep', 'Forget the password'],
+    ],
+  ],
+  'passwords-none': [
+    passwordsPage({
+      ...person,
+      passwords: [],
+      portalUrl: portalLink.href,
+      signOutUrl: '/.sallyport/signout',
+    }),
+    ['Your applications', 'Sign out'],
+  ],
   'error-denied': [
     errorPage({
       statusCode: 403,
@@ -208,6 +254,9 @@ for (const colorScheme of ['light', 'dark'] as const)
       const where = `${address}, ${colorScheme}`
       await page.setViewportSize({ width: 320, height: 800 })
       await page.goto(address)
+      await page.evaluate(
+        `for (const folded of document.querySelectorAll('details')) folded.open = true`,
+      )
       assert.deepEqual(await findFaintText(page, eye), [], where)
       for (const width of [320, 375, 768, 1920]) {
         await page.setViewportSize({ width, height: 800 })

@@ -424,6 +424,7 @@ test('in a browser without script a person enters a password, by keyboard and in
   await page.getByRole('link', { name: 'Open forms' }).click()
   assert.ok(await page.getByRole('heading', { name: 'Hello ana.inside' }).isVisible())
   await page.goto(`https://login.${system.domain}:${system.port}/passwords`)
+  await page.getByText('Change or forget').click()
   await page.getByRole('button', { name: 'Forget the password for forms' }).click()
   assert.ok(await page.getByText('Your password is forgotten.').isVisible())
 })

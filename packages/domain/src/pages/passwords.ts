@@ -63,7 +63,7 @@ ${passwords.map(row)}
 function row(kept: KeptPassword): Html {
   const { name, displayName, externalUrl, outcome } = kept
   const id = `app-${name}`
-  return html`<li class="row" id="${name}">
+  return html`<li class="row tall" id="${name}">
 <div>
 <h2 id="${id}">${displayName}</h2>
 <p class="detail"><a href="${linkUrl(externalUrl)}">${new URL(externalUrl).hostname}</a>. ${stateText(kept)}</p>
@@ -72,26 +72,48 @@ ${outcome?.kind === 'forgotten' && html`<p class="note" role="status">Your passw
 ${outcome?.kind === 'needed' && kept.state !== 'usable' && html`<p class="note" role="status">To open ${displayName}, enter what you use there.</p>`}
 ${outcome?.problems?.map(({ path, message }) => html`<p class="note bad" role="alert" id="${id}-problem">${problemText(path, message)}</p>`)}
 </div>
-${kept.keepers > 0 && form(kept, id)}
+${kept.keepers > 0 && (asksForOne(kept) ? form(kept, id) : folded(kept, id))}
 </li>`
+}
+
+/** One that is kept is left alone by most who come here. */
+function asksForOne({ state, outcome }: KeptPassword): boolean {
+  return state !== 'usable' || outcome?.problems !== undefined
+}
+
+function folded(kept: KeptPassword, id: string): Html {
+  const { displayName, isShared } = kept
+  const [what, whole] = isShared
+    ? ['Enter one of your own', `Enter one of your own for ${displayName}`]
+    : ['Change or forget', `Change or forget the password for ${displayName}`]
+  return html`<details>
+<summary aria-label="${whole}">${what}</summary>
+${form(kept, id)}
+</details>`
 }
 
 function form(kept: KeptPassword, id: string): Html {
   const { name, displayName, outcome, state, isShared } = kept
-  const described = outcome?.problems && html` aria-describedby="${id}-problem" aria-invalid="true"`
+  const described = (field: string) =>
+    outcome?.problems?.some(({ path }) => path === field) &&
+    html` aria-describedby="${id}-problem" aria-invalid="true"`
   return html`<form class="fields" method="post" aria-labelledby="${id}">
 <input type="hidden" name="application" value="${name}">
+<div class="pair">
 <div class="field">
 <label for="${id}-user">User name in ${displayName}</label>
-<input id="${id}-user" name="userName" type="text" value="${outcome?.userName ?? ''}" required maxlength="256" autocomplete="off" autocapitalize="none" autocorrect="off" spellcheck="false"${described}>
+<input id="${id}-user" name="userName" type="text" value="${outcome?.userName ?? ''}" required maxlength="256" autocomplete="off" autocapitalize="none" autocorrect="off" spellcheck="false"${described('userName')}>
 </div>
 <div class="field">
 <label for="${id}-password">Password in ${displayName}</label>
-<input id="${id}-password" name="password" type="password" required maxlength="1024" autocomplete="off"${described}>
+<input id="${id}-password" name="password" type="password" required maxlength="1024" autocomplete="off"${described('password')}>
+</div>
 </div>
 <p class="detail">${lossText(kept.keepers)}</p>
+<div class="actions">
 <button class="button" type="submit" name="action" value="keep">Keep</button>
 ${state !== 'missing' && !isShared && html`<button class="button quiet" type="submit" name="action" value="forget" formnovalidate aria-label="Forget the password for ${displayName}">Forget</button>`}
+</div>
 </form>`
 }
 
@@ -110,7 +132,7 @@ function stateText({ state, isShared, updatedAt, keepers }: KeptPassword): Html 
     return html`<strong>The application did not take it.</strong> ${whose} is not sent again until it is changed.`
   if (state === 'moved')
     return html`<strong>The application has moved.</strong> ${whose} was kept for its old address only; enter it again.`
-  return html`<strong>It is lost.</strong> None of the connectors that could open it is left; enter it again.`
+  return html`<strong>It is lost.</strong> None of the connectors that could open it is left; ${keepers > 0 ? 'enter it again.' : 'an administrator has to approve another one before you can enter it again.'}`
 }
 
 function lossText(keepers: number): string {

@@ -111,7 +111,14 @@ border:1px dashed var(--control);border-radius:14px;display:flex;flex-direction:
 .row{display:flex;flex-wrap:wrap;align-items:center;justify-content:space-between;gap:.75rem 1.5rem;
 padding:1rem 1.125rem;background:var(--card);border:1px solid var(--line);border-radius:14px}
 .row>div{flex:1 1 16rem;min-width:0}
-.row>.fields{flex:1 1 18rem}
+.row.tall{flex-direction:column;flex-wrap:nowrap;align-items:stretch;gap:1rem}
+.row.tall>div{flex:none}
+.row .note{margin-top:.625rem}
+.row .fields .actions>*{flex:0 1 auto;width:auto;min-width:7rem;margin:0}
+.row details .fields{margin-top:1rem}
+.pair{display:flex;flex-wrap:wrap;gap:1.125rem}
+.pair>*{flex:1 1 14rem;min-width:0}
+summary{width:fit-content;font-size:.875rem;font-weight:600;color:var(--link);cursor:pointer}
 .badge{display:inline-block;margin-left:.25rem;padding:0 .5rem;font-size:.75rem;font-weight:600;color:var(--muted);
 border:1px solid var(--line);border-radius:99px;vertical-align:.1em}
 .detail{font-size:.875rem;color:var(--muted)}
