@@ -1,4 +1,3 @@
-import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { BodyReader } from './body-reader.ts'
 import { type ExchangeOwner, RequestExchange } from './client-exchange.ts'
@@ -10,6 +9,7 @@ import type { FieldList } from './fields.ts'
 import { type BodyFraming, isBodiless, toResponseFraming } from './framing.ts'
 import { formatRequestLine, HeadReader, type RequestHead, type ResponseHead } from './head.ts'
 import { HeadCollector } from './head-collector.ts'
+import { attach, type SocketListener } from './listeners.ts'
 import { MessageWriter } from './message-writer.ts'
 import { formatRequestLines, type RequestLines } from './request-lines.ts'
 import type { Swept } from './sweep.ts'
@@ -25,7 +25,7 @@ const noOptions: ClientOptions = {}
  * The client side of one HTTP/1.1 connection: one exchange at a time, no pipelining. The codec owns the socket from here
  * on; it need not be connected yet.
  */
-export class ClientConnection implements ExchangeOwner, Swept {
+export class ClientConnection implements ExchangeOwner, SocketListener, Swept {
   readonly socket: Duplex
   /** The connection became `reusable` again. */
   onIdle?: (() => void) | undefined = undefined
@@ -430,39 +430,4 @@ function closedError(cause: Error | undefined): Http1Error {
     'the server closed the connection',
     cause === undefined ? undefined : { cause },
   )
-}
-
-// The listeners are shared by all connections, which are found through the socket: five closures less for each.
-const connectionOf = Symbol('http1.client')
-interface Attached extends Duplex {
-  [connectionOf]: ClientConnection
-}
-
-function attach(socket: Duplex, connection: ClientConnection): void {
-  ;(socket as Attached)[connectionOf] = connection
-  socket.on('data', onData)
-  socket.on('end', onEnd)
-  socket.on('drain', onDrain)
-  socket.on('error', onError)
-  socket.on('close', onClose)
-  // Parts of one message are often written one by one; Nagle would keep the last back for 40 ms.
-  if (socket instanceof Socket) socket.setNoDelay(true)
-  // An event that came before would be waited for in vain.
-  if (socket.closed) process.nextTick(() => connection.onSocketClose())
-}
-
-function onData(this: Duplex, chunk: Buffer): void {
-  ;(this as Attached)[connectionOf].onData(chunk)
-}
-function onEnd(this: Duplex): void {
-  ;(this as Attached)[connectionOf].onEnd()
-}
-function onDrain(this: Duplex): void {
-  ;(this as Attached)[connectionOf].onDrain()
-}
-function onError(this: Duplex, error: Error): void {
-  ;(this as Attached)[connectionOf].onSocketError(error)
-}
-function onClose(this: Duplex): void {
-  ;(this as Attached)[connectionOf].onSocketClose()
 }

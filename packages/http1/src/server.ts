@@ -1,10 +1,10 @@
 import { STATUS_CODES } from 'node:http'
-import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { BodyReader } from './body-reader.ts'
 import { Http1Error } from './errors.ts'
 import { HeadReader } from './head.ts'
 import { HeadCollector } from './head-collector.ts'
+import { attach, type SocketListener } from './listeners.ts'
 import { MessageWriter } from './message-writer.ts'
 import { Exchange } from './server-exchange.ts'
 import { resolveServerOptions, type ServerSettings } from './server-settings.ts'
@@ -35,7 +35,7 @@ export function serveConnection(
   return new Connection(socket, resolveServerOptions(options), handler)
 }
 
-export class Connection implements ServerConnection, Swept {
+export class Connection implements ServerConnection, SocketListener, Swept {
   readonly socket: Duplex
   readonly writer: MessageWriter
   readonly #handler: ServerHandler
@@ -437,7 +437,7 @@ export class Connection implements ServerConnection, Swept {
     this.destroy(closedError(error))
   }
 
-  onClose(): void {
+  onSocketClose(): void {
     this.destroy(closedError(undefined))
     const exchange = this.#exchange
     this.#exchange = undefined
@@ -516,43 +516,4 @@ function closedError(cause: Error | undefined): Error {
 function errorResponse(statusCode: number): string {
   const text = `${statusCode} ${STATUS_CODES[statusCode]}`
   return `HTTP/1.1 ${text}\r\nDate: ${new Date().toUTCString()}\r\nContent-Type: text/plain\r\nContent-Length: ${text.length + 1}\r\nConnection: close\r\n\r\n${text}\n`
-}
-
-// The listeners are shared by all connections, which are found through the socket: five closures less for each.
-const connectionOf = Symbol('http1.connection')
-interface Attached extends Duplex {
-  [connectionOf]: Connection
-}
-
-function attach(socket: Duplex, connection: Connection): void {
-  ;(socket as Attached)[connectionOf] = connection
-  socket.on('data', onData)
-  socket.on('end', onEnd)
-  socket.on('drain', onDrain)
-  socket.on('finish', onFinish)
-  socket.on('error', onError)
-  socket.on('close', onClose)
-  // Parts of one message are often written one by one; Nagle would keep the last back for 40 ms.
-  if (socket instanceof Socket) socket.setNoDelay(true)
-  // An event that came before would be waited for in vain.
-  if (socket.closed) process.nextTick(() => connection.onClose())
-}
-
-function onData(this: Duplex, chunk: Buffer): void {
-  ;(this as Attached)[connectionOf].onData(chunk)
-}
-function onEnd(this: Duplex): void {
-  ;(this as Attached)[connectionOf].onEnd()
-}
-function onDrain(this: Duplex): void {
-  ;(this as Attached)[connectionOf].onDrain()
-}
-function onFinish(this: Duplex): void {
-  ;(this as Attached)[connectionOf].onFinish()
-}
-function onError(this: Duplex, error: Error): void {
-  ;(this as Attached)[connectionOf].onSocketError(error)
-}
-function onClose(this: Duplex): void {
-  ;(this as Attached)[connectionOf].onClose()
 }
