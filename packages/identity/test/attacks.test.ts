@@ -586,32 +586,35 @@ test('attack 41: unknown, wrong, disabled and locked are answered alike, after t
     ['gone', password],
     ['fresh', 'wrong'],
   ] as const
-  const answers = new Map<string, { text: string; ms: number }[]>()
+  const asked = []
   for (const [index, [userName, typed]] of kinds.entries()) {
     const browser = fixture.browser(`127.0.0.${20 + index}`)
     const { url } = await openSignIn(fixture, browser, newAttempt(fixture.hr))
-    const seen: { text: string; ms: number }[] = []
-    for (let guess = 0; guess < 12; guess += 1) {
+    asked.push({ browser, url, userName, typed, texts: [] as string[], leastMs: Number.MAX_VALUE })
+  }
+  // In turns, so that what else the machine does meets all alike.
+  for (let guess = 0; guess < 12; guess += 1)
+    for (const one of asked) {
       const startedAt = performance.now()
-      const answer = await submitSignIn(browser, url, userName, typed)
+      const answer = await submitSignIn(one.browser, one.url, one.userName, one.typed)
       const ms = performance.now() - startedAt
+      // The last ones are turned away before their password is looked at.
+      if (answer.status !== 429) one.leastMs = Math.min(one.leastMs, ms)
       const { date, ...headers } = answer.headers
       assert.ok(date)
-      const text = `${answer.status} ${JSON.stringify(headers)} ${answer.body.replaceAll(userName, 'NAME')}`
-      seen.push({ text: text.replace(/"content-length":"\d+",?/, ''), ms })
+      const text = `${answer.status} ${JSON.stringify(headers)} ${answer.body.replaceAll(one.userName, 'NAME')}`
+      one.texts.push(text.replace(/"content-length":"\d+",?/, ''))
     }
-    answers.set(userName, seen)
-  }
-  const [first, ...others] = [...answers.values()]
-  for (const other of others)
-    for (const [guess, { text }] of other.entries())
-      assert.ok(text === first![guess]!.text, `guess ${guess} is answered another way`)
-  // A hash takes 10 ms and more, whatever the machine; an answer without one a fraction of it.
-  const median = (of: { ms: number }[]) => of.map(({ ms }) => ms).sort((a, b) => a - b)[5]!
-  const medians = [...answers.values()].map(median)
+  const [first, ...others] = asked
+  for (const { texts } of others)
+    for (const [guess, text] of texts.entries())
+      assert.ok(text === first!.texts[guess], `guess ${guess} is answered another way`)
+  // A hash takes 10 ms and more, whatever the machine; an answer without one a fraction of it. The fastest of each is
+  // what the work takes; slower ones waited for others.
+  const least = asked.map(({ leastMs }) => leastMs)
   assert.ok(
-    Math.max(...medians) < 2.5 * Math.min(...medians),
-    `medians of ${medians.map((ms) => ms.toFixed(1)).join(', ')} ms`,
+    Math.max(...least) < 2.5 * Math.min(...least),
+    `at least ${least.map((ms) => ms.toFixed(1)).join(', ')} ms`,
   )
 })
 

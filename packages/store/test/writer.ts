@@ -1,5 +1,4 @@
 // Writes rows until it is killed, and says each one that was acknowledged. Not a test itself.
-import { writeSync } from 'node:fs'
 import { openStore, settings } from '@sallyport/store'
 import { sql } from 'kysely'
 
@@ -15,5 +14,6 @@ for (let index = start; ; index += 1) {
     await settings.saveSetting(db, `left-${index}`, value)
     await settings.saveSetting(db, `right-${index}`, value)
   })
-  writeSync(1, `${index}\n`)
+  // A reader that is slow must be waited for.
+  await new Promise((resolve) => process.stdout.write(`${index}\n`, resolve))
 }
