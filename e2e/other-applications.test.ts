@@ -29,6 +29,11 @@ suite('applications that look after themselves', () => {
       },
     })
     own = await FormApplication.start(scope)
+    // A look for its icon would begin another sign-in.
+    own.intercept = ({ url }, response) => {
+      if (url === '/favicon.ico') response.writeHead(404).end()
+      return url === '/favicon.ico'
+    }
     own.accounts.set('ana.l', 'secret of the application')
     elsewhere = await Origin.start()
     scope.after(() => elsewhere.close())
@@ -118,8 +123,8 @@ suite('applications that look after themselves', () => {
     const sent = JSON.stringify(own.requests)
     for (const fact of ['__Host-sallyport', 'ana@example.test', 'Ana Test'])
       assert.ok(!sent.includes(fact), fact)
-    const ben = await system.signIn('ben')
     const count = own.requests.length
+    const ben = await system.signIn('ben', 'own')
     assert.equal((await ben.get(system.url('own'))).status, 403)
     assert.equal(own.requests.length, count)
   })
