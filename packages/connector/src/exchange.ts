@@ -546,7 +546,7 @@ export class Exchange implements StreamHandler, Timed {
   fail(error: unknown): void {
     if (this.#over) return
     this.#release()
-    const failure = toOriginFailure(error)
+    const failure = toOriginFailure(error, this.#instruction?.origin.certificate?.current?.subject)
     this.#host.counters.failed += 1
     this.#host.log.warn(
       {

@@ -67,7 +67,7 @@ export class Instructions {
       throw new OriginFailure(ResetCode.PROTOCOL_ERROR, 'the instruction has an unknown form')
     return {
       applicationId: value.app,
-      origin: this.#origins.find(parseDestination(value.url), value.validate),
+      origin: this.#origins.find(parseDestination(value.url), value.validate, value.app),
       timeoutMs: value.timeoutMs,
       upgrade: value.upgrade === true,
     }

@@ -4,6 +4,11 @@ import type { TLSSocket } from 'node:tls'
 import { ClientConnection, type ClientOptions, type FieldList } from '@sallyport/http1'
 import { ResetCode } from '@sallyport/protocol'
 import type { AllowList } from './allow-list.ts'
+import type {
+  ClientCertificate,
+  ClientCertificates,
+  WatchedClientCertificate,
+} from './client-certificate.ts'
 import { connectThroughProxy, describeProxy } from './connect-proxy.ts'
 import { type Destination, resolveDestination } from './destination.ts'
 import { dialTcp, type Resolve } from './dial.ts'
@@ -17,6 +22,8 @@ export interface OriginNetwork {
   allowList: AllowList
   resolve: Resolve
   tls: OriginTls
+  /** What this connector shows to origins that ask for a certificate. */
+  certificates: ClientCertificates
   /** HTTP proxy towards origins. */
   proxy: URL | undefined
   limits: OriginLimits
@@ -67,6 +74,8 @@ export class OriginConnection {
   idleSince = 0
   /** Whose credentials it carries; '' when nobody's. It serves nobody else. */
   readonly person: string
+  /** What the origin was shown if it asked; undefined: nothing. */
+  readonly certificate: ClientCertificate | undefined
   /** It has carried a request before the current one. */
   reused = false
   /**
@@ -81,9 +90,15 @@ export class OriginConnection {
   #answerFields: FieldList | undefined
   #answer: ResponseFacts | undefined
 
-  constructor(http: ClientConnection, openedAt: number, person: string) {
+  constructor(
+    http: ClientConnection,
+    openedAt: number,
+    person: string,
+    certificate: ClientCertificate | undefined,
+  ) {
     this.http = http
     this.person = person
+    this.certificate = certificate
     this.openedAt = openedAt
   }
 
@@ -106,20 +121,33 @@ export class OriginConnection {
   }
 }
 
-/** One origin (scheme, host, port, validation) with its unused connections, last used first. */
+/**
+ * One origin (scheme, host, port, validation; for an application with a client certificate, one of its own) with its
+ * unused connections, last used first.
+ */
 export class Origin {
   readonly destination: Destination
   readonly validate: boolean
+  /** Shown to it if it asks; then all requests are of the same application. */
+  readonly certificate: WatchedClientCertificate | undefined
   readonly #network: OriginNetwork
   readonly #idle: OriginConnection[] = []
   readonly #all = new Set<OriginConnection>()
   #resolving: Promise<readonly string[]> | undefined
   #session: Buffer | undefined
+  /** What the origin was shown when `#session` began: a session that is resumed says the same again. */
+  #sessionCertificate: ClientCertificate | undefined
   #closed = false
 
-  constructor(destination: Destination, validate: boolean, network: OriginNetwork) {
+  constructor(
+    destination: Destination,
+    validate: boolean,
+    certificate: WatchedClientCertificate | undefined,
+    network: OriginNetwork,
+  ) {
     this.destination = destination
     this.validate = validate
+    this.certificate = certificate
     this.#network = network
   }
 
@@ -147,7 +175,11 @@ export class Origin {
       if (!connection) return undefined
       if (!repeatable && nowAt - connection.idleSince > freshMs) return undefined
       this.#idle.splice(index, 1)
-      if (connection.http.reusable && nowAt - connection.openedAt <= maxAgeMs) {
+      if (
+        connection.http.reusable &&
+        nowAt - connection.openedAt <= maxAgeMs &&
+        connection.certificate === this.certificate?.current
+      ) {
         connection.reused = true
         return connection
       }
@@ -162,6 +194,7 @@ export class Origin {
    * @throws OriginFailure, or the error of the network or of TLS; the signal's reason
    */
   async open(person: string, signal: AbortSignal): Promise<OriginConnection> {
+    const certificate = this.certificate?.get()
     const addresses = await this.#resolve()
     const socket = await this.#dial(addresses, signal)
     let stream: Socket | TLSSocket = socket
@@ -171,11 +204,13 @@ export class Origin {
         socket,
         this.destination,
         this.validate,
-        this.#session,
+        certificate,
+        this.#sessionCertificate === certificate ? this.#session : undefined,
         signal,
       )
       secure.on('session', (session) => {
         this.#session = session
+        this.#sessionCertificate = certificate
       })
       stream = secure
     }
@@ -183,7 +218,7 @@ export class Origin {
       stream.destroy()
       throw signal.reason ?? new OriginFailure(ResetCode.CANCELLED, 'the connector is stopping')
     }
-    return this.#adopt(stream, person)
+    return this.#adopt(stream, person, certificate)
   }
 
   /** Destroys what is unused; connections in use end with their exchange. */
@@ -230,10 +265,14 @@ export class Origin {
     throw failure
   }
 
-  #adopt(stream: Socket | TLSSocket, person: string): OriginConnection {
+  #adopt(
+    stream: Socket | TLSSocket,
+    person: string,
+    certificate: ClientCertificate | undefined,
+  ): OriginConnection {
     const http = new ClientConnection(stream, this.#network.clientOptions)
     this.#network.onSocket(stream)
-    const connection = new OriginConnection(http, performance.now(), person)
+    const connection = new OriginConnection(http, performance.now(), person, certificate)
     this.#all.add(connection)
     http.onIdle = () => this.#keep(connection)
     http.onClose = () => this.#forget(connection)
@@ -263,7 +302,7 @@ export class Origin {
 const maxOrigins = 4_096
 
 /**
- * All origins by URL and validation. Those that nobody uses are forgotten when there are too many.
+ * All origins by URL and validation, and by application where that has a client certificate. Those that nobody uses are forgotten when there are too many.
  */
 export class Origins {
   readonly #network: OriginNetwork
@@ -274,12 +313,17 @@ export class Origins {
     this.#network = network
   }
 
-  find(destination: Destination, validate: boolean): Origin {
-    const key = `${validate} ${destination.url}`
+  /** @param applicationId for whose requests; undefined: for none, and then no client certificate is shown */
+  find(destination: Destination, validate: boolean, applicationId: string | undefined): Origin {
+    const certificate =
+      applicationId === undefined
+        ? undefined
+        : this.#network.certificates.find(applicationId, destination)
+    const key = `${validate} ${destination.url}${certificate ? ` ${applicationId}` : ''}`
     let origin = this.#origins.get(key)
     if (!origin) {
       if (this.#origins.size >= maxOrigins) this.#dropUnused()
-      origin = new Origin(destination, validate, this.#network)
+      origin = new Origin(destination, validate, certificate, this.#network)
       if (this.#closed) origin.close()
       this.#origins.set(key, origin)
     }

@@ -11,7 +11,7 @@ import { Visit } from './visit.ts'
 export interface FormSignOnOptions {
   vault: Vault
   /** Another origin that a redirect of the sign-in leads to. */
-  findOrigin(url: string, validate: boolean): Origin
+  findOrigin(url: string, validate: boolean, applicationId: string): Origin
   /** Epoch milliseconds. */
   clock(): number
 }
@@ -129,7 +129,7 @@ export class FormSignOn {
       host: findField(request.fields, 'host') ?? new URL(origin.destination.url).host,
       fields: visitFields(request.fields),
       connect,
-      findOrigin: (url) => findOrigin(url, origin.validate),
+      findOrigin: (url) => findOrigin(url, origin.validate, assertion.applicationId),
       signal: AbortSignal.timeout(attemptMs),
       clock,
     })
