@@ -149,6 +149,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
   const sealingKey = readSealingKey(readSealingKeyPem(stateDir))
   const host: ExchangeHost = {
     instructions: new Instructions(origins),
+    origins,
     requests: new OriginRequests(),
     assertions: new Assertions({
       caPem: () => identity.caPem,

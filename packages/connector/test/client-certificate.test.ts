@@ -15,7 +15,7 @@ import {
   WatchedClientCertificate,
 } from '../src/client-certificate.ts'
 import { parseDestination } from '../src/destination.ts'
-import { defaultOriginLimits, Origins, originNetwork } from '../src/origin.ts'
+import { defaultOriginLimits, nobody, Origins, originNetwork } from '../src/origin.ts'
 import { OriginTls } from '../src/origin-tls.ts'
 import { type Authority, makeAuthority } from './authority.ts'
 import { Inbox } from './inbox.ts'
@@ -197,7 +197,7 @@ test('a connection or a TLS session begun with a certificate that was replaced i
       return Buffer.concat(chunks).toString()
     }
     const never = new AbortController().signal
-    assert.equal(await serialOf(await found.open('', never)), issued.serial)
+    assert.equal(await serialOf(await found.open(nobody, never)), issued.serial)
     await new Promise((resolve) => setImmediate(resolve))
     const renewed = await clients.issue({ uri: 'urn:connector' })
     writeFileSync(settings.certificateFile, renewed.certificatePem)
@@ -206,8 +206,8 @@ test('a connection or a TLS session begun with a certificate that was replaced i
     certificates.look()
     certificates.look()
     assert.equal(certificates.status()[0]!.serial, renewed.serial)
-    assert.equal(found.take('', performance.now(), true), undefined)
-    assert.equal(await serialOf(await found.open('', never)), renewed.serial)
+    assert.equal(found.take(nobody, performance.now(), true), undefined)
+    assert.equal(await serialOf(await found.open(nobody, never)), renewed.serial)
   }
 })
 

@@ -140,6 +140,7 @@ test('objects are applied in any order, seen in the snapshot, and applied again 
       forwardedFor: 'append',
       backendTimeoutMs: 20_000,
       validateBackendCertificate: false,
+      connectionAuthentication: false,
       allowMixedPreAuthentication: false,
       visible: true,
     },

@@ -173,6 +173,12 @@ export const applicationSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe("Whether the connector checks the origin's TLS certificate."),
+  connectionAuthentication: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether people sign in to the origin by NTLM or Negotiate themselves: then each connection of a client has one of its own to the origin, which nobody else's requests ever take.",
+    ),
   allowMixedPreAuthentication: z
     .boolean()
     .default(false)

@@ -319,6 +319,9 @@ function addHeaderPaths(host: HostRoutes, compiled: CompiledApplication, say: Sa
   }
 }
 
+/** The connector says to the origin who the person is. */
+const connectorMethods: ReadonlySet<string> = new Set(['kerberos', 'password'])
+
 function findSignOnProblem({ application, internalHost }: CompiledApplication): string | undefined {
   const { signOn } = application
   if (signOn.method !== 'kerberos' && signOn.method !== 'password') return undefined
@@ -371,6 +374,11 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
       say('externalUrl', `must use port ${input.port}, on which the service is reached`)
     if (compiled.internalHost.startsWith('*.') && !externalHost.startsWith('*.'))
       say('internalUrl', 'may be a wildcard only if the external URL is one')
+    if (application.connectionAuthentication && connectorMethods.has(application.signOn.method))
+      say(
+        'connectionAuthentication',
+        `is for people who sign in to the application themselves, and ${application.signOn.method} does that for them`,
+      )
     const signOnProblem = findSignOnProblem(compiled)
     if (signOnProblem) say('signOn', signOnProblem)
     for (const { field, message } of samlProblems(compiled, entityIds)) say(field, message)

@@ -12,6 +12,7 @@ import { EndedPeople } from './ended-people.ts'
 import type { Exchange } from './exchange.ts'
 import { type AccessFeed, FeedWatch } from './feed-watch.ts'
 import { OpenExchanges } from './open-exchanges.ts'
+import { PinnedConnections } from './pinned-connections.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
@@ -100,6 +101,7 @@ const ticksPerReport = 60
 export class Gateway {
   readonly options: GatewayOptions
   readonly tunnels = new TunnelPool()
+  readonly pinned = new PinnedConnections(this.tunnels)
   readonly sessions: Sessions
   readonly feed: FeedWatch
   readonly sessionCookies: SessionCookies
@@ -262,6 +264,7 @@ export class Gateway {
       this.#look = undefined
       const nowAt = this.options.clock()
       this.#endedPeople.tell(this.tunnels.all())
+      this.pinned.releaseEnded((session) => this.sessions.hasEnded(session))
       const changed = this.#changedUsers
       this.#changedUsers = new Set()
       for (const exchange of this.open) {
@@ -342,6 +345,9 @@ export class Gateway {
     const nowAt = this.options.clock()
     this.sessions.prune(nowAt, this.options.absoluteLifetimeMs)
     this.#cannotRead = false
+    this.pinned.releaseEnded(
+      (session) => this.sessions.hasEnded(session) || nowAt >= session.absoluteExpiresAt,
+    )
     for (const exchange of this.open) {
       const { session } = exchange
       if (!session) continue
@@ -457,6 +463,7 @@ export class Gateway {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     this.feed.close()
+    this.pinned.close()
     clearImmediate(this.#look)
     for (const exchange of this.open) exchange.abandon()
     for (const tunnel of this.tunnels.all()) tunnel.session.close()

@@ -121,9 +121,9 @@ export class FormSignOn {
   ): Promise<Cookies> {
     const { vault, findOrigin, clock } = this.#options
     const { origin } = request
-    const person = assertion.person
+    const owner = { key: assertion.person }
     const connect = async (to: Origin, signal: AbortSignal): Promise<OriginConnection> =>
-      to.take(person, performance.now(), false) ?? (await to.open(person, signal))
+      to.take(owner, performance.now(), false) ?? (await to.open(owner, signal))
     const visit = new Visit({
       origin,
       host: findField(request.fields, 'host') ?? new URL(origin.destination.url).host,
