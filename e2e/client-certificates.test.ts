@@ -156,6 +156,12 @@ suite('origins that ask for a certificate of the connector', () => {
       client: 'edge-1 by TLSv1.2',
       body: 'private\n',
     })
+    // It asks when the request has come, body and all.
+    const ana = await system.signIn('ana')
+    await ana.open(system.url('paths'))
+    const url = system.url('paths', '/private/')
+    const posted = await ana.fetch(url, { method: 'POST', body: 'x'.repeat(20_000) })
+    assert.equal(posted.headers['x-client'], 'edge-1 by TLSv1.2')
     assert.equal((await ask('modern')).status, 200)
     assert.equal((await ask('modern', '/private/')).status, 403)
   })
