@@ -74,15 +74,16 @@ export function addApplicationCommands(program: Command, administration: Adminis
       'any other field, as in "app update"; repeatable',
       each(toSetting),
     )
-    .action((name: string, options: CreationOptions) =>
-      administration.change<{ id: string }>(
+    .action((name: string, options: CreationOptions, command: Command) => {
+      checkUrls(options, command)
+      return administration.change<{ id: string }>(
         options.linked === undefined ? 'app.create' : 'app.create-linked',
         options.linked === undefined
           ? toApplicationInput(name, options)
           : toLinkInput(name, options.linked, options),
         ({ id }) => `application ${name} created (${id})`,
-      ),
-    )
+      )
+    })
   app
     .command('list')
     .description('all applications by name')
@@ -160,6 +161,17 @@ function describeFields(): string {
   return `\nFields:\n${lines.join('\n')}\n\nA linked application has name, displayName, linkedUrl, assignmentRequired and visible.`
 }
 
+/** As commander says it of options that are always required. */
+function checkUrls({ linked, externalUrl, internalUrl }: CreationOptions, command: Command): void {
+  if (linked !== undefined) return
+  for (const [flags, value] of [
+    ['--external-url <url>', externalUrl],
+    ['--internal-url <url>', internalUrl],
+  ])
+    if (value === undefined)
+      command.error(`error: required option '${flags}' not specified, nor --linked <url>`)
+}
+
 function toLinkInput(
   name: string,
   linkedUrl: string,
@@ -169,11 +181,6 @@ function toLinkInput(
 }
 
 function toApplicationInput(name: string, options: CreationOptions): Record<string, unknown> {
-  if (options.externalUrl === undefined || options.internalUrl === undefined)
-    throw new CommandError(
-      `--${options.externalUrl === undefined ? 'external' : 'internal'}-url is required`,
-      'give --external-url and --internal-url to publish an application, or --linked for a tile that leads elsewhere',
-    )
   return {
     name,
     displayName: options.displayName ?? name,
