@@ -141,23 +141,6 @@ test('an origin that only offers to look at a certificate sees none of another a
   assert.equal(await seen(other, origin.url), 'none')
 })
 
-test('an origin that does not take the certificate is named with its reason', async (t) => {
-  const [servers, clients] = [await makeAuthority('Servers'), await makeAuthority('Clients')]
-  const strangers = await makeAuthority('Strangers')
-  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
-    const origin = await startOrigin(t, servers, clients, { maxVersion })
-    const { settings } = await makeFiles(t, strangers, [`*.internal:${origin.port}`])
-    const { session } = await network(t, servers.pem, [settings])
-    const error = await failure(session, { url: origin.url, app: application })
-    // Node as a server sends no alert of its own for what its authorities do not know.
-    assert.ok(
-      error.resetCode === ResetCode.ORIGIN_CLIENT_CERTIFICATE ||
-        error.resetCode === ResetCode.CONNECTION_RESET,
-      error.detail,
-    )
-  }
-})
-
 test('a connection or a TLS session begun with a certificate that was replaced is not used again', async (t) => {
   const [servers, clients] = [await makeAuthority('Servers'), await makeAuthority('Clients')]
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { ResetCode, type TunnelSession } from '@sallyport/protocol'
-import { startHttpOrigin } from './origins.ts'
+import { startHttpOrigin, startRawOrigin } from './origins.ts'
 import {
   connected,
   exchange,
@@ -174,12 +174,28 @@ test('a name of a connection that is none is refused', async (t) => {
     )
 })
 
-test('requests with names of connections do not drive out what is known of others', async (t) => {
-  const { session, url } = await start(t)
-  for (let index = 0; index < 3; index += 1)
-    assert.equal(
-      (await ask(session, url, { connection: `connection-number-${index}` })).status,
-      401,
-    )
-  assert.ok(openText({ url, connection: ana }).includes(ana))
+test('a WebSocket is asked who it is, and opened, over the connection that is its own', async (t) => {
+  const origin = await startRawOrigin(t)
+  const { session } = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
+  const head = 'GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket'
+  const opening = openText({ url: origin.url, upgrade: true, connection: ana })
+  const asked = new GatewayStream(session, opening)
+  asked.stream.sendHead(head)
+  const connection = await origin.connections.take()
+  await connection.requests.take()
+  connection.socket.write(
+    'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n',
+  )
+  assert.match(await asked.heads.take(), /^HTTP\/1\.1 401 /)
+  asked.stream.end()
+  await asked.ended().catch(() => undefined)
+  const opened = new GatewayStream(session, opening)
+  opened.stream.sendHead(`${head}\r\nAuthorization: NTLM negotiate`)
+  assert.match(await connection.requests.take(), /Authorization: NTLM negotiate/)
+  connection.socket.write(
+    'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+  )
+  assert.match(await opened.heads.take(), /^HTTP\/1\.1 101 /)
+  assert.equal(origin.connections.all.length, 1)
+  opened.stream.reset(ResetCode.CANCELLED)
 })

@@ -415,3 +415,27 @@ test('a link leads to http or https and nowhere else', () => {
   ])
     assert.equal(linkedUrl.safeParse(bad).success, false, bad)
 })
+
+test('people do not sign in by their connection where the connector signs them on', () => {
+  const signOns = {
+    kerberos: { method: 'kerberos', kerberosServicePrincipalName: 'HTTP/hr.internal' },
+    password: { method: 'password', kind: 'basic' },
+    none: { method: 'none' },
+    headers: { method: 'headers', headers: [{ name: 'X-User', claim: 'userName' }] },
+  } as const
+  const problemsOf = (signOn: ApplicationInput['signOn']) => {
+    try {
+      const more = { signOn, connectionAuthentication: true }
+      snapshotOf(app('hr', 'https://hr.example.test/', more))
+      return []
+    } catch (error) {
+      return (error as ConfigurationError).problems.map(({ path }) => path)
+    }
+  }
+  for (const [method, signOn] of Object.entries(signOns))
+    assert.deepEqual(
+      problemsOf(signOn),
+      ['kerberos', 'password'].includes(method) ? ['applications.hr.connectionAuthentication'] : [],
+      method,
+    )
+})
