@@ -417,12 +417,12 @@ test('a link leads to http or https and nowhere else', () => {
 })
 
 test('people do not sign in by their connection where the connector signs them on', () => {
-  const signOns = {
+  const signOns: Record<string, ApplicationInput['signOn']> = {
     kerberos: { method: 'kerberos', kerberosServicePrincipalName: 'HTTP/hr.internal' },
     password: { method: 'password', kind: 'basic' },
     none: { method: 'none' },
     headers: { method: 'headers', headers: [{ name: 'X-User', claim: 'userName' }] },
-  } as const
+  }
   const problemsOf = (signOn: ApplicationInput['signOn']) => {
     try {
       const more = { signOn, connectionAuthentication: true }
