@@ -11,6 +11,7 @@ const template = {
   assignmentRequired: true,
   signOn: { method: 'none' },
   jwtAssertion: false,
+  connectionAuthentication: false,
   stripHeaders: [] as string[],
   hostHeader: 'internal',
   forwardedFor: 'append',

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseServiceConfig, type Service, startService } from '@sallyport/cli'
 import {
+  type ClientCertificateSettings,
   type Connector,
   enroll,
   type KerberosSettings,
@@ -156,6 +157,9 @@ export class System {
     tunnels?: number
     kerberos?: readonly KerberosSettings[]
     addresses?: Readonly<Record<string, string>>
+    originClientCertificates?: readonly ClientCertificateSettings[]
+    /** PEM. */
+    originCa?: string
   }): Promise<Connector> {
     const stateDir = join(this.dir, options.name)
     const { token } = (await this.execute('token.create', {
@@ -184,6 +188,10 @@ export class System {
           return name.endsWith(`.${domain}`) ? resolveToLoopback() : resolveHost(name)
         },
         ...(options.kerberos ? { kerberos: options.kerberos } : {}),
+        ...(options.originClientCertificates
+          ? { originClientCertificates: options.originClientCertificates }
+          : {}),
+        ...(options.originCa ? { originCa: options.originCa } : {}),
         allow: parseAllowRules(options.allow),
         drainMs: 500,
         onStateChange: ({ tunnels }) => {

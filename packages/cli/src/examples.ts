@@ -36,6 +36,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'sallyport app create hr --external-url https://hr.access.example.com/ --internal-url http://hr.internal:8080/',
     'sallyport app create wiki --external-url https://wiki.access.example.com/ --internal-url https://wiki.internal/ --header X-User=userName --header X-Groups=groups',
     `sallyport app create crm --external-url https://crm.access.example.com/ --internal-url http://crm.internal/ --header 'X-User=mail|extractMailPrefix|toUppercase' --jwt-assertion`,
+    'sallyport app create payroll --linked https://payroll.saas.example/ --display-name Payroll',
   ],
   'app list': ['sallyport app list', 'sallyport app list --json'],
   'app show': ['sallyport app show hr'],

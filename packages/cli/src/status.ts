@@ -61,6 +61,7 @@ export function describeConnector(status: ConnectorStatus): string {
       ],
     ],
     ['May reach', status.allow.length === 0 ? ['nothing'] : status.allow],
+    ['Shows', status.originClientCertificates.map(describeClientCertificate)],
     [
       'Origins',
       status.origins.map(
@@ -76,6 +77,18 @@ export function describeConnector(status: ConnectorStatus): string {
       ],
     ],
   ])
+}
+
+function describeClientCertificate(
+  certificate: ConnectorStatus['originClientCertificates'][number],
+): string {
+  const { origins, applications, certificateFile, subject, notAfterAt, problem } = certificate
+  const shown =
+    subject === undefined || notAfterAt === undefined
+      ? 'none can be shown'
+      : `${subject}, until ${toDay(notAfterAt)}`
+  const why = problem ? `; ${problem.message} (${problem.code})` : ''
+  return `${shown}, to ${origins.join(', ')} for ${applications.join(', ')} (${certificateFile})${why}`
 }
 
 function describeTunnel(tunnel: ConnectorStatus['tunnels'][number]): string {

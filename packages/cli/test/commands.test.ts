@@ -89,6 +89,17 @@ const table: [args: string[], name: string, input: unknown][] = [
   ],
   [['group', 'delete', 'staff'], 'group.delete', { name: 'staff' }],
   [
+    ['app', 'create', 'payroll', '--linked', 'https://payroll.example/', '--set', 'visible=false'],
+    'app.create-linked',
+    {
+      name: 'payroll',
+      displayName: 'payroll',
+      linkedUrl: 'https://payroll.example/',
+      assignmentRequired: true,
+      visible: false,
+    },
+  ],
+  [
     [
       ...['app', 'create', 'hr', '--external-url', 'https://hr.example/'],
       ...['--internal-url', 'http://hr/', '--passthrough', '--no-assignment-required'],
@@ -389,6 +400,14 @@ test('wrong arguments are one line and where the help is, with status 64', async
     [['user', 'create'], /sallyport user create: missing required argument 'userName'/],
     [['user', 'create', 'ana', '--password', 'x'], /unknown option '--password'/],
     [['app', 'create', 'hr'], /required option '--external-url <url>' not specified/],
+    [
+      ['app', 'create', 'hr', '--external-url', 'https://hr.example/'],
+      /required option '--internal-url <url>' not specified/,
+    ],
+    [
+      ['app', 'create', 'hr', '--linked', 'https://x/', '--external-url', 'https://hr.example/'],
+      /'--linked <url>' cannot be used with option '--external-url <url>'/,
+    ],
     [['app', 'update', 'hr', 'displayName'], /must be written as FIELD=VALUE/],
     [['app', 'update', 'hr'], /missing required argument/],
     [['token', 'create', '--minutes', '0'], /--minutes.* must be a whole number from 1 to 1440/],

@@ -141,6 +141,7 @@ const status: ConnectorStatus = {
   name: 'one',
   service: 'https://connect.example.com',
   sealingKey: { fingerprint: 'x'.repeat(43), announced: true },
+  originClientCertificates: [],
   instanceId: 'instance',
   processId: 1,
   startedAt: 1_795_000_000_000,

@@ -89,7 +89,7 @@ test('files are planned, applied, found equal, and drift is shown: with and with
   expect(
     pruning,
     2,
-    /\n- group other\nNot pruned, because the files have none: connectorGroup\nPlan/,
+    /\n- group other\nNot pruned, because the files have none: connectorGroup, linkedApplication\nPlan/,
   )
   const { stdout } = await sallyport(['apply', '-f', conf, '--plan', '--json'])
   const { id, changes } = JSON.parse(stdout) as { id: string; changes: { name: string }[] }
@@ -115,13 +115,22 @@ test('files are planned, applied, found equal, and drift is shown: with and with
 test('an export is applied without a change, here and by standard input elsewhere', async (t) => {
   const { sallyport, conf, dir } = await place(t)
   await sallyport(['apply', '-f', conf])
+  const link = ['app', 'create', 'payroll', '--linked', 'https://payroll.example/']
+  expect(await sallyport([...link, '--display-name', 'Payroll']), 0, /^application payroll created/)
+  assert.equal((await sallyport([...link, '--internal-url', 'http://x/'])).status, 64)
+  const bad = await sallyport(['app', 'create', 'bad', '--linked', 'javascript:alert(1)'])
+  assert.match(bad.stderr, /linkedUrl: must be an absolute URL/)
+  const neither = await sallyport(['app', 'create', 'bad'])
+  assert.equal(neither.status, 64)
+  expect(await sallyport(['app', 'list']), 0, /payroll .*https:\/\/payroll\.example\//)
   const out = join(dir, 'out')
-  expect(await sallyport(['export', '-o', out]), 0, /^4 objects written to .*\n$/)
+  expect(await sallyport(['export', '-o', out]), 0, /^5 objects written to .*\n$/)
   assert.deepEqual(readdirSync(out, { recursive: true }).sort(), [
     'applications',
     'applications/hr.yaml',
     'connector-groups.yaml',
     'groups.yaml',
+    'linked-applications.yaml',
     'sallyport.schema.json',
     'users.yaml',
   ])

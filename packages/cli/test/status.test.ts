@@ -59,6 +59,7 @@ const connector: ConnectorStatus = {
   name: 'edge-1',
   service: 'https://connect.access.example.com',
   sealingKey: { fingerprint: 'x'.repeat(43), announced: true },
+  originClientCertificates: [],
   instanceId: 'fcda6e9e-c382-451a-a9c6-724e618975fa',
   processId: 71,
   startedAt: at,
@@ -108,6 +109,27 @@ test('a connector that may reach nothing, or could not renew its certificate, sa
   assert.match(text, /^Service .* through http:\/\/proxy\.internal:3128$/m)
   assert.match(text, /^ {13}not renewed: the connector was revoked \(CONNECTOR_REVOKED\)$/m)
   assert.doesNotMatch(text, /^Origins/m)
+})
+
+test('a connector says which origins are shown which certificate, until when, and what is wrong', () => {
+  const entry = {
+    applications: ['4b0c6f3e-6a0e-4a43-9d1e-0d5b9a3c2f11'],
+    origins: ['hr.internal:8443'],
+    certificateFile: '/etc/c.pem',
+  }
+  const problem = { code: 'ORIGIN_CLIENT_KEY_MISMATCH', message: 'another key' }
+  const text = describeConnector({
+    ...connector,
+    originClientCertificates: [
+      { ...entry, subject: 'CN=edge-1', serial: '01', notAfterAt: at },
+      { ...entry, problem },
+    ],
+  })
+  assert.match(
+    text,
+    /^Shows {8}CN=edge-1, until 2026-11-24, to hr\.internal:8443 for 4b0c6f3e-\S+ \(\/etc\/c\.pem\)$/m,
+  )
+  assert.match(text, /^ +none can be shown, .*; another key \(ORIGIN_CLIENT_KEY_MISMATCH\)$/m)
 })
 
 test('what another machine wrote does not reach the terminal as control characters', () => {

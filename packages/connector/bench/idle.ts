@@ -3,10 +3,12 @@ import { createServer, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { TunnelSession } from '@sallyport/protocol'
 import { AllowList, parseAllowRules } from '../src/allow-list.ts'
+import { ClientCertificates } from '../src/client-certificate.ts'
 import { Deadlines } from '../src/deadlines.ts'
 import { Exchange, type ExchangeHost } from '../src/exchange.ts'
 import { Instructions } from '../src/instruction.ts'
 import { defaultOriginLimits, Origins, originNetwork } from '../src/origin.ts'
+import { OriginRequests } from '../src/origin-request.ts'
 import { OriginTls } from '../src/origin-tls.ts'
 
 /**
@@ -32,19 +34,22 @@ const origin = createServer((socket) => {
 await once(origin, 'listening')
 const { port } = origin.address() as { port: number }
 const log = { debug: () => {}, info: () => {}, warn: console.error, error: console.error }
-const host: ExchangeHost = {
-  instructions: new Instructions(
-    new Origins(
-      originNetwork({
-        onSocket: () => undefined,
-        allowList: new AllowList(parseAllowRules([`127.0.0.1:${port}`])),
-        resolve: async () => [],
-        tls: new OriginTls(undefined),
-        proxy: undefined,
-        limits: defaultOriginLimits,
-      }),
-    ),
-  ),
+const origins = new Origins(
+  originNetwork({
+    onSocket: () => undefined,
+    allowList: new AllowList(parseAllowRules([`127.0.0.1:${port}`])),
+    resolve: async () => [],
+    tls: new OriginTls(undefined),
+    certificates: new ClientCertificates([], { clock: Date.now, log }),
+    proxy: undefined,
+    limits: defaultOriginLimits,
+  }),
+)
+// Nobody is signed on.
+const host: Omit<ExchangeHost, 'assertions' | 'signOn'> = {
+  instructions: new Instructions(origins),
+  origins,
+  requests: new OriginRequests(),
   deadlines: new Deadlines(),
   log,
   counters: { started: 0, active: 0, failed: 0, cancelled: 0, retried: 0 },
@@ -54,7 +59,7 @@ const [one, other] = pair()
 new TunnelSession(one, {
   side: 'connector',
   onStream: (stream) => {
-    stream.handler = new Exchange(host, stream)
+    stream.handler = new Exchange(host as ExchangeHost, stream)
   },
   onClose: () => {},
 })

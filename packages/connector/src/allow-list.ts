@@ -193,7 +193,8 @@ export class AllowList {
   }
 }
 
-function matchesName(rule: AllowRule, name: string): boolean {
+/** @param name lower case, no trailing dot */
+export function matchesName(rule: AllowRule, name: string): boolean {
   return rule.kind === 'name'
     ? rule.name === name
     : rule.kind === 'suffix' && name.endsWith(rule.suffix) && name.length > rule.suffix.length

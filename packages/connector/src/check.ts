@@ -1,9 +1,13 @@
 import { openOrigins } from './connector.ts'
 import { parseDestination } from './destination.ts'
 import { resolveName } from './dial.ts'
+import type { Log } from './log.ts'
 import { requestHead } from './origin-check.ts'
 import { checkKerberos, type KerberosCheck, type KerberosStep } from './sign-on/kerberos-check.ts'
 import { readState } from './state.ts'
+
+/** Says nothing of files that the check has no use for. */
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /**
  * Walks the chain of a sign-on by Kerberos, with the settings of the connector in `stateDir`.
@@ -21,7 +25,12 @@ export async function* checkKerberosSignOn(
 ): AsyncGenerator<KerberosStep> {
   const { stateDir, url, validate = true, ...check } = options
   const { settings } = readState(stateDir)
-  const { origins } = openOrigins(settings, { resolve: resolveName, onSocket: () => undefined })
+  const { origins, certificates } = openOrigins(settings, {
+    resolve: resolveName,
+    onSocket: () => undefined,
+    clock: Date.now,
+    log: silent,
+  })
   try {
     yield* checkKerberos({
       ...check,
@@ -29,7 +38,7 @@ export async function* checkKerberosSignOn(
       askOrigin: url
         ? (token) =>
             requestHead(
-              origins.find(parseDestination(`${url.origin}`), validate),
+              origins.find(parseDestination(`${url.origin}`), validate, undefined),
               url.pathname + url.search,
               ['Authorization', `Negotiate ${token}`],
             )
@@ -37,5 +46,6 @@ export async function* checkKerberosSignOn(
     })
   } finally {
     origins.close()
+    certificates.close()
   }
 }

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { TunnelLimits } from '@sallyport/protocol'
 import { readSealingKey } from '@sallyport/sso/password'
 import { AllowList, type AllowRule, parseAllowRules } from './allow-list.ts'
+import { type ClientCertificateSettings, ClientCertificates } from './client-certificate.ts'
 import { describeProxy, parseProxyUrl } from './connect-proxy.ts'
 import { Deadlines } from './deadlines.ts'
 import { parseDestination } from './destination.ts'
@@ -45,6 +46,8 @@ export interface ConnectorOptions {
   originProxy?: URL
   /** Accounts by which people are signed on by Kerberos. */
   kerberos?: readonly KerberosSettings[]
+  /** What is shown to origins that ask for a certificate. */
+  originClientCertificates?: readonly ClientCertificateSettings[]
   /** PEM of a private CA that origins' certificates may come from, beside the system's. */
   originCa?: string
   log: Log
@@ -81,9 +84,19 @@ export function openOrigins(
   settings: ConnectorSettings,
   options: Pick<
     ConnectorOptions,
-    'allow' | 'ownAddresses' | 'originCa' | 'originProxy' | 'originLimits'
-  > & { resolve: Resolve; onSocket(socket: Duplex): void },
-): { origins: Origins; allowList: AllowList } {
+    | 'allow'
+    | 'ownAddresses'
+    | 'originCa'
+    | 'originClientCertificates'
+    | 'originProxy'
+    | 'originLimits'
+    | 'log'
+  > & { resolve: Resolve; clock: () => number; onSocket(socket: Duplex): void },
+): { origins: Origins; allowList: AllowList; certificates: ClientCertificates } {
+  const certificates = new ClientCertificates(
+    options.originClientCertificates ?? settings.originClientCertificates ?? [],
+    options,
+  )
   const allowList = new AllowList(
     options.allow ?? parseAllowRules(settings.allow),
     options.ownAddresses,
@@ -92,6 +105,7 @@ export function openOrigins(
     originNetwork({
       allowList,
       resolve: options.resolve,
+      certificates,
       tls: new OriginTls(
         options.originCa ??
           (settings.originCaFile ? readAuthorities(settings.originCaFile) : undefined),
@@ -103,7 +117,7 @@ export function openOrigins(
       onSocket: options.onSocket,
     }),
   )
-  return { origins, allowList }
+  return { origins, allowList, certificates }
 }
 
 /**
@@ -126,10 +140,16 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     proxy: options.proxy ?? (settings.proxy ? parseProxyUrl(settings.proxy) : undefined),
     resolve,
   }
-  const { origins, allowList } = openOrigins(settings, { ...options, resolve, onSocket })
+  const { origins, allowList, certificates } = openOrigins(settings, {
+    ...options,
+    resolve,
+    clock,
+    onSocket,
+  })
   const sealingKey = readSealingKey(readSealingKeyPem(stateDir))
   const host: ExchangeHost = {
     instructions: new Instructions(origins),
+    origins,
     requests: new OriginRequests(),
     assertions: new Assertions({
       caPem: () => identity.caPem,
@@ -140,7 +160,8 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     signOn: new SignOn({
       password: new PasswordSignOn({
         key: sealingKey,
-        findOrigin: (url, validate) => origins.find(parseDestination(url), validate),
+        findOrigin: (url, validate, applicationId) =>
+          origins.find(parseDestination(url), validate, applicationId),
         clock,
       }),
       kerberos: new KerberosSignOn(
@@ -213,6 +234,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
         : {}),
     },
     sealingKey: { fingerprint: sealingKey.fingerprint, announced: announcement.isDone },
+    originClientCertificates: certificates.status(),
     allow: [...new Set(allowList.rules.map((rule) => rule.text))],
     origins: [...origins.list()].map((origin) => ({
       url: origin.destination.url,
@@ -266,6 +288,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     await announcement.settled
     clearTimeout(timer)
     origins.close()
+    certificates.close()
     host.signOn.close()
     host.deadlines.close()
     await statusServer.close()

@@ -23,6 +23,12 @@
  * - `PROXY_REFUSED` the proxy answered CONNECT with another status; `statusCode` has it
  * - `PROXY_RESPONSE_INVALID` what answered CONNECT is no HTTP proxy
  * - `PROXY_INVALID` the proxy URL cannot be used
+ * - `ORIGIN_CLIENT_CERTIFICATE_MISSING` a file of a client certificate cannot be read
+ * - `ORIGIN_CLIENT_CERTIFICATE_INVALID` it holds no certificate that can be used
+ * - `ORIGIN_CLIENT_CERTIFICATE_EXPIRED`, `ORIGIN_CLIENT_CERTIFICATE_NOT_YET_VALID` by this machine's clock
+ * - `ORIGIN_CLIENT_KEY_INVALID` its key cannot be read, or opens by another passphrase
+ * - `ORIGIN_CLIENT_KEY_MISMATCH` its key is another one's
+ * - `ORIGIN_CLIENT_KEY_EXPOSED` its key can be read by others
  */
 export type ConnectorErrorCode =
   | 'TOKEN_INVALID'
@@ -45,6 +51,13 @@ export type ConnectorErrorCode =
   | 'PROXY_REFUSED'
   | 'PROXY_RESPONSE_INVALID'
   | 'PROXY_INVALID'
+  | 'ORIGIN_CLIENT_CERTIFICATE_MISSING'
+  | 'ORIGIN_CLIENT_CERTIFICATE_INVALID'
+  | 'ORIGIN_CLIENT_CERTIFICATE_EXPIRED'
+  | 'ORIGIN_CLIENT_CERTIFICATE_NOT_YET_VALID'
+  | 'ORIGIN_CLIENT_KEY_INVALID'
+  | 'ORIGIN_CLIENT_KEY_MISMATCH'
+  | 'ORIGIN_CLIENT_KEY_EXPOSED'
 
 export interface ConnectorErrorFacts {
   cause?: unknown

@@ -25,7 +25,13 @@ import {
   readCorrelationId,
 } from './instruction.ts'
 import type { Log } from './log.ts'
-import type { OriginConnection } from './origin.ts'
+import {
+  type ConnectionOwner,
+  nobody,
+  type OriginConnection,
+  type Origins,
+  toClientOwner,
+} from './origin.ts'
 import type { OriginRequest, OriginRequests } from './origin-request.ts'
 import type { Assertion, Assertions } from './sign-on/assertion.ts'
 import type { Authorization, SignOn } from './sign-on/sign-on.ts'
@@ -33,6 +39,7 @@ import type { Authorization, SignOn } from './sign-on/sign-on.ts'
 /** What all exchanges of a connector share. */
 export interface ExchangeHost {
   readonly instructions: Instructions
+  readonly origins: Origins
   readonly requests: OriginRequests
   readonly assertions: Assertions
   readonly signOn: SignOn
@@ -131,6 +138,7 @@ export class Exchange implements StreamHandler, Timed {
       const instruction = this.#host.instructions.read(openText)
       if ('forget' in instruction) {
         this.#host.signOn.forget(instruction.forget)
+        this.#host.origins.closePinned(instruction.forget.connections ?? [])
         this.#release()
         this.#stream.reset(ResetCode.NO_ERROR)
         return
@@ -292,9 +300,16 @@ export class Exchange implements StreamHandler, Timed {
       return
     }
     const { origin } = this.#instruction!
-    const pooled = origin.take(this.#assertion?.person ?? '', nowAt, this.#isRepeatable())
+    const pooled = origin.take(this.#owner(), nowAt, this.#isRepeatable())
     if (pooled) this.#send(pooled, nowAt)
     else this.#dial()
+  }
+
+  /** To whom a connection for the request must belong. */
+  #owner(): ConnectionOwner {
+    if (this.#assertion) return { key: this.#assertion.person }
+    const { connection, applicationId } = this.#instruction!
+    return connection === '' ? nobody : toClientOwner(applicationId, connection)
   }
 
   #isRepeatable(): boolean {
@@ -305,7 +320,7 @@ export class Exchange implements StreamHandler, Timed {
     const dialling = new AbortController()
     this.#dialling = dialling
     const fromAt = performance.now()
-    this.#instruction!.origin.open(this.#assertion?.person ?? '', dialling.signal).then(
+    this.#instruction!.origin.open(this.#owner(), dialling.signal).then(
       (connection) => {
         if (this.#over) return connection.http.destroy()
         this.#dialling = undefined
@@ -546,7 +561,7 @@ export class Exchange implements StreamHandler, Timed {
   fail(error: unknown): void {
     if (this.#over) return
     this.#release()
-    const failure = toOriginFailure(error)
+    const failure = toOriginFailure(error, this.#instruction?.origin.certificate?.current?.subject)
     this.#host.counters.failed += 1
     this.#host.log.warn(
       {

@@ -15,6 +15,7 @@ export {
   type Verdict,
 } from './allow-list.ts'
 export { checkKerberosSignOn } from './check.ts'
+export type { ClientCertificateSettings, ClientCertificateStatus } from './client-certificate.ts'
 export { describeProxy, parseProxyUrl } from './connect-proxy.ts'
 export { type Connector, type ConnectorOptions, startConnector } from './connector.ts'
 export type { Resolve } from './dial.ts'

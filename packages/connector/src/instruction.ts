@@ -13,11 +13,21 @@ export interface Instruction {
   /** Until the response head, in milliseconds. */
   readonly timeoutMs: number
   readonly upgrade: boolean
+  /**
+   * The client's connection, which has a connection of its own to the origin: the origin may authenticate it. '' for
+   * requests that share connections.
+   */
+  readonly connection: string
 }
 
 /** Of whom nothing is to be kept any more: the JSON part of OPEN of a stream that asks for nothing else. */
 export interface Forgetting {
-  readonly forget: { readonly users: readonly string[]; readonly sessions: readonly string[] }
+  readonly forget: {
+    readonly users: readonly string[]
+    readonly sessions: readonly string[]
+    /** Connections of clients that are closed. */
+    readonly connections?: readonly string[]
+  }
 }
 
 const maxKept = 1_024
@@ -46,7 +56,8 @@ export class Instructions {
     const known = this.#known.get(text)
     if (known) return known
     const instruction = this.#parse(Buffer.from(text, 'latin1').toString('utf8'))
-    if ('forget' in instruction) return instruction
+    // What names a connection is the same for its requests only.
+    if ('forget' in instruction || instruction.connection !== '') return instruction
     if (this.#known.size >= maxKept) {
       const [oldest] = this.#known.keys()
       this.#known.delete(oldest!)
@@ -67,9 +78,10 @@ export class Instructions {
       throw new OriginFailure(ResetCode.PROTOCOL_ERROR, 'the instruction has an unknown form')
     return {
       applicationId: value.app,
-      origin: this.#origins.find(parseDestination(value.url), value.validate),
+      origin: this.#origins.find(parseDestination(value.url), value.validate, value.app),
       timeoutMs: value.timeoutMs,
       upgrade: value.upgrade === true,
+      connection: value.connection ?? '',
     }
   }
 }
@@ -81,11 +93,12 @@ interface WireInstruction {
   validate: boolean
   timeoutMs: number
   upgrade?: boolean
+  connection?: string
 }
 
 function isInstruction(value: unknown): value is WireInstruction {
   if (typeof value !== 'object' || value === null) return false
-  const { v, app, url, validate, timeoutMs, upgrade } = value as Record<string, unknown>
+  const { v, app, url, validate, timeoutMs, upgrade, connection } = value as Record<string, unknown>
   return (
     v === 1 &&
     typeof app === 'string' &&
@@ -95,14 +108,16 @@ function isInstruction(value: unknown): value is WireInstruction {
     Number.isInteger(timeoutMs) &&
     timeoutMs >= 1 &&
     timeoutMs <= maxTimeoutMs &&
-    (upgrade === undefined || typeof upgrade === 'boolean')
+    (upgrade === undefined || typeof upgrade === 'boolean') &&
+    (connection === undefined ||
+      (typeof connection === 'string' && /^[\w-]{16,64}$/.test(connection)))
   )
 }
 
 function isForgetting(value: unknown): value is Forgetting {
   if (typeof value !== 'object' || value === null || !('forget' in value)) return false
-  const { users, sessions } = (value.forget ?? {}) as Record<string, unknown>
-  return [users, sessions].every(
+  const { users, sessions, connections = [] } = (value.forget ?? {}) as Record<string, unknown>
+  return [users, sessions, connections].every(
     (list) => Array.isArray(list) && list.every((id) => typeof id === 'string'),
   )
 }

@@ -1,5 +1,5 @@
 import type { ResponseHead } from '@sallyport/http1'
-import type { Origin } from './origin.ts'
+import { nobody, type Origin } from './origin.ts'
 
 const timeoutMs = 10_000
 
@@ -15,7 +15,7 @@ export async function requestHead(
   target: string,
   fields: readonly string[],
 ): Promise<ResponseHead> {
-  const { http } = await origin.open('', AbortSignal.timeout(timeoutMs))
+  const { http } = await origin.open(nobody, AbortSignal.timeout(timeoutMs))
   try {
     return await new Promise<ResponseHead>((resolve, reject) => {
       const all = ['Host', new URL(origin.destination.url).host, ...fields]

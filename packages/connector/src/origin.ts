@@ -4,6 +4,11 @@ import type { TLSSocket } from 'node:tls'
 import { ClientConnection, type ClientOptions, type FieldList } from '@sallyport/http1'
 import { ResetCode } from '@sallyport/protocol'
 import type { AllowList } from './allow-list.ts'
+import type {
+  ClientCertificate,
+  ClientCertificates,
+  WatchedClientCertificate,
+} from './client-certificate.ts'
 import { connectThroughProxy, describeProxy } from './connect-proxy.ts'
 import { type Destination, resolveDestination } from './destination.ts'
 import { dialTcp, type Resolve } from './dial.ts'
@@ -17,6 +22,8 @@ export interface OriginNetwork {
   allowList: AllowList
   resolve: Resolve
   tls: OriginTls
+  /** What this connector shows to origins that ask for a certificate. */
+  certificates: ClientCertificates
   /** HTTP proxy towards origins. */
   proxy: URL | undefined
   limits: OriginLimits
@@ -60,18 +67,34 @@ export function originNetwork(network: Omit<OriginNetwork, 'clientOptions'>): Or
   }
 }
 
+/** To whom a connection to an origin belongs; it serves nobody else. */
+export interface ConnectionOwner {
+  /** '' for connections that carry nobody's credentials, and are shared. */
+  readonly key: string
+  /** The client's connection that it belongs to, and lives and dies with. */
+  readonly connection?: string
+}
+
+export const nobody: ConnectionOwner = { key: '' }
+
+/** Keys of persons begin with a bracket. */
+export function toClientOwner(applicationId: string, connection: string): ConnectionOwner {
+  return { key: `connection ${applicationId} ${connection}`, connection }
+}
+
 /** One connection to an origin. It belongs to one exchange at a time, or to the origin's pool. */
 export class OriginConnection {
   readonly http: ClientConnection
   readonly openedAt: number
   idleSince = 0
-  /** Whose credentials it carries; '' when nobody's. It serves nobody else. */
-  readonly person: string
+  readonly owner: ConnectionOwner
+  /** What the origin was shown if it asked; undefined: nothing. */
+  readonly certificate: ClientCertificate | undefined
   /** It has carried a request before the current one. */
   reused = false
   /**
    * It must not serve anybody else: the origin may have tied a user to the connection (NTLM,
-   * Negotiate), or was asked to speak another protocol on it.
+   * Negotiate), or was asked to speak another protocol on it. One that is a client's own serves it on.
    */
   exclusive = false
   /** For who uses it as a raw pipe: the codec says no more once the origin has ended its half. */
@@ -81,9 +104,15 @@ export class OriginConnection {
   #answerFields: FieldList | undefined
   #answer: ResponseFacts | undefined
 
-  constructor(http: ClientConnection, openedAt: number, person: string) {
+  constructor(
+    http: ClientConnection,
+    openedAt: number,
+    owner: ConnectionOwner,
+    certificate: ClientCertificate | undefined,
+  ) {
     this.http = http
-    this.person = person
+    this.owner = owner
+    this.certificate = certificate
     this.openedAt = openedAt
   }
 
@@ -106,21 +135,37 @@ export class OriginConnection {
   }
 }
 
-/** One origin (scheme, host, port, validation) with its unused connections, last used first. */
+/**
+ * One origin (scheme, host, port, validation; for an application with a client certificate, one of its own) with its
+ * unused connections, last used first.
+ */
 export class Origin {
   readonly destination: Destination
   readonly validate: boolean
+  /** Shown to it if it asks; then all requests are of the same application. */
+  readonly certificate: WatchedClientCertificate | undefined
   readonly #network: OriginNetwork
+  readonly #pinned: PinnedConnections
   readonly #idle: OriginConnection[] = []
   readonly #all = new Set<OriginConnection>()
   #resolving: Promise<readonly string[]> | undefined
   #session: Buffer | undefined
+  /** What the origin was shown when `#session` began: a session that is resumed says the same again. */
+  #sessionCertificate: ClientCertificate | undefined
   #closed = false
 
-  constructor(destination: Destination, validate: boolean, network: OriginNetwork) {
+  constructor(
+    destination: Destination,
+    validate: boolean,
+    certificate: WatchedClientCertificate | undefined,
+    network: OriginNetwork,
+    pinned: PinnedConnections,
+  ) {
     this.destination = destination
     this.validate = validate
+    this.certificate = certificate
     this.#network = network
+    this.#pinned = pinned
   }
 
   get connectionCount(): number {
@@ -132,22 +177,27 @@ export class Origin {
   }
 
   /**
-   * Takes the connection that was used last.
+   * Takes the connection that was used last. A client's own is taken however old it is: what the origin knows of it would
+   * be lost with it.
    *
-   * @param person whose credentials it shall carry; '' for nobody's
    * @param nowAt as `performance.now()`
    * @param repeatable whether the request may be sent again if the connection turns out to be dead
    */
-  take(person: string, nowAt: number, repeatable: boolean): OriginConnection | undefined {
+  take(owner: ConnectionOwner, nowAt: number, repeatable: boolean): OriginConnection | undefined {
+    const isPinned = owner.connection !== undefined
     const { freshMs, maxAgeMs } = this.#network.limits
     for (;;) {
       let index = this.#idle.length - 1
-      while (index >= 0 && this.#idle[index]!.person !== person) index -= 1
+      while (index >= 0 && this.#idle[index]!.owner.key !== owner.key) index -= 1
       const connection = this.#idle[index]
       if (!connection) return undefined
-      if (!repeatable && nowAt - connection.idleSince > freshMs) return undefined
+      if (!isPinned && !repeatable && nowAt - connection.idleSince > freshMs) return undefined
       this.#idle.splice(index, 1)
-      if (connection.http.reusable && nowAt - connection.openedAt <= maxAgeMs) {
+      if (
+        connection.http.reusable &&
+        (isPinned || nowAt - connection.openedAt <= maxAgeMs) &&
+        connection.certificate === this.certificate?.current
+      ) {
         connection.reused = true
         return connection
       }
@@ -158,10 +208,10 @@ export class Origin {
   /**
    * Opens a connection to an address that the allow-list permits.
    *
-   * @param person as for `take`
    * @throws OriginFailure, or the error of the network or of TLS; the signal's reason
    */
-  async open(person: string, signal: AbortSignal): Promise<OriginConnection> {
+  async open(owner: ConnectionOwner, signal: AbortSignal): Promise<OriginConnection> {
+    const certificate = this.certificate?.get()
     const addresses = await this.#resolve()
     const socket = await this.#dial(addresses, signal)
     let stream: Socket | TLSSocket = socket
@@ -171,11 +221,13 @@ export class Origin {
         socket,
         this.destination,
         this.validate,
-        this.#session,
+        certificate,
+        this.#sessionCertificate === certificate ? this.#session : undefined,
         signal,
       )
       secure.on('session', (session) => {
         this.#session = session
+        this.#sessionCertificate = certificate
       })
       stream = secure
     }
@@ -183,7 +235,7 @@ export class Origin {
       stream.destroy()
       throw signal.reason ?? new OriginFailure(ResetCode.CANCELLED, 'the connector is stopping')
     }
-    return this.#adopt(stream, person)
+    return this.#adopt(stream, owner, certificate)
   }
 
   /** Destroys what is unused; connections in use end with their exchange. */
@@ -230,11 +282,16 @@ export class Origin {
     throw failure
   }
 
-  #adopt(stream: Socket | TLSSocket, person: string): OriginConnection {
+  #adopt(
+    stream: Socket | TLSSocket,
+    owner: ConnectionOwner,
+    certificate: ClientCertificate | undefined,
+  ): OriginConnection {
     const http = new ClientConnection(stream, this.#network.clientOptions)
     this.#network.onSocket(stream)
-    const connection = new OriginConnection(http, performance.now(), person)
+    const connection = new OriginConnection(http, performance.now(), owner, certificate)
     this.#all.add(connection)
+    this.#pinned.add(connection)
     http.onIdle = () => this.#keep(connection)
     http.onClose = () => this.#forget(connection)
     return connection
@@ -242,7 +299,8 @@ export class Origin {
 
   #keep(connection: OriginConnection): void {
     const { maxIdle } = this.#network.limits
-    if (connection.exclusive || this.#closed || maxIdle === 0) {
+    const isSpent = connection.exclusive && connection.owner.connection === undefined
+    if (isSpent || this.#closed || maxIdle === 0) {
       connection.http.destroy()
       return
     }
@@ -254,36 +312,74 @@ export class Origin {
 
   #forget(connection: OriginConnection): void {
     this.#all.delete(connection)
+    this.#pinned.delete(connection)
     const index = this.#idle.lastIndexOf(connection)
     if (index >= 0) this.#idle.splice(index, 1)
     connection.onClosed?.()
   }
 }
 
+/** Connections that belong to connections of clients, by those. */
+class PinnedConnections {
+  readonly #byClient = new Map<string, Set<OriginConnection>>()
+
+  add(connection: OriginConnection): void {
+    const client = connection.owner.connection
+    if (client === undefined) return
+    const known = this.#byClient.get(client)
+    if (known) known.add(connection)
+    else this.#byClient.set(client, new Set([connection]))
+  }
+
+  delete(connection: OriginConnection): void {
+    const client = connection.owner.connection
+    if (client === undefined) return
+    const known = this.#byClient.get(client)
+    known?.delete(connection)
+    if (known?.size === 0) this.#byClient.delete(client)
+  }
+
+  close(clients: readonly string[]): void {
+    for (const client of clients)
+      for (const connection of [...(this.#byClient.get(client) ?? [])]) connection.http.destroy()
+  }
+}
+
 const maxOrigins = 4_096
 
 /**
- * All origins by URL and validation. Those that nobody uses are forgotten when there are too many.
+ * All origins by URL and validation, and by application where that has a client certificate. Those that nobody uses are forgotten when there are too many.
  */
 export class Origins {
   readonly #network: OriginNetwork
   readonly #origins = new Map<string, Origin>()
+  readonly #pinned = new PinnedConnections()
   #closed = false
 
   constructor(network: OriginNetwork) {
     this.#network = network
   }
 
-  find(destination: Destination, validate: boolean): Origin {
-    const key = `${validate} ${destination.url}`
+  /** @param applicationId for whose requests; undefined: for none, and then no client certificate is shown */
+  find(destination: Destination, validate: boolean, applicationId: string | undefined): Origin {
+    const certificate =
+      applicationId === undefined
+        ? undefined
+        : this.#network.certificates.find(applicationId, destination)
+    const key = `${validate} ${destination.url}${certificate ? ` ${applicationId}` : ''}`
     let origin = this.#origins.get(key)
     if (!origin) {
       if (this.#origins.size >= maxOrigins) this.#dropUnused()
-      origin = new Origin(destination, validate, this.#network)
+      origin = new Origin(destination, validate, certificate, this.#network, this.#pinned)
       if (this.#closed) origin.close()
       this.#origins.set(key, origin)
     }
     return origin
+  }
+
+  /** Closes what belongs to connections of clients that are no more. */
+  closePinned(clients: readonly string[]): void {
+    this.#pinned.close(clients)
   }
 
   list(): Iterable<Origin> {

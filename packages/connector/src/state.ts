@@ -12,6 +12,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { checkAuthorities } from './certificate.ts'
+import {
+  type ClientCertificateSettings,
+  findClientCertificateProblems,
+} from './client-certificate.ts'
 import { ConnectorError, findErrorCode } from './errors.ts'
 import { findKerberosProblems, type KerberosSettings } from './sign-on/kerberos-settings.ts'
 
@@ -30,6 +34,8 @@ export interface ConnectorSettings {
   originProxy?: string
   /** Absolute path of a PEM file: a private CA that origins' certificates come from. */
   originCaFile?: string
+  /** What is shown to origins that ask for a certificate. */
+  originClientCertificates?: readonly ClientCertificateSettings[]
   /** Accounts by which people are signed on by Kerberos; an SPN goes to the first that is for it. */
   kerberos?: readonly KerberosSettings[]
 }
@@ -221,8 +227,16 @@ function findProblems(value: unknown): string[] {
   const { allow } = settings
   if (!Array.isArray(allow) || !allow.every((rule) => typeof rule === 'string'))
     problems.push('allow: must be a list of rules')
+  if (settings.originClientCertificates !== undefined)
+    problems.push(...findClientCertificateProblems(settings.originClientCertificates))
   if (settings.kerberos !== undefined) problems.push(...findKerberosProblems(settings.kerberos))
-  const known = new Set<string>([...required, ...optional, 'allow', 'kerberos'])
+  const known = new Set<string>([
+    ...required,
+    ...optional,
+    'allow',
+    'originClientCertificates',
+    'kerberos',
+  ])
   for (const key of Object.keys(settings)) if (!known.has(key)) problems.push(`${key}: is unknown`)
   return problems
 }

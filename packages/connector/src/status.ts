@@ -1,5 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
+import type { ClientCertificateStatus } from './client-certificate.ts'
 import { ConnectorError, findErrorCode, toError } from './errors.ts'
 import type { ExchangeCounters } from './exchange.ts'
 import { statusSocketPath } from './state.ts'
@@ -25,6 +26,8 @@ export interface ConnectorStatus {
   }
   /** What passwords are sealed to. `announced`: the service knows it. */
   sealingKey: { fingerprint: string; announced: boolean }
+  /** What is shown to origins that ask for a certificate. */
+  originClientCertificates: ClientCertificateStatus[]
   allow: string[]
   origins: { url: string; validate: boolean; connections: number; idle: number }[]
   exchanges: ExchangeCounters

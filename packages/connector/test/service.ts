@@ -214,6 +214,7 @@ export interface Opening {
   validate?: boolean
   timeoutMs?: number
   upgrade?: boolean
+  connection?: string
   correlationId?: string
 }
 

@@ -3,6 +3,7 @@ import {
   type AssignedApplication,
   ConfigurationError,
   compileSnapshot,
+  isLinked,
   type Problem,
   type Snapshot,
   type SnapshotInput,
@@ -214,7 +215,7 @@ function check(input: SnapshotInput, groups: ReadonlySet<string>): Compiled {
   const { version } = input
   const problems: Problem[] = []
   for (const { application } of input.applications)
-    if (!groups.has(application.connectorGroup))
+    if (!isLinked(application) && !groups.has(application.connectorGroup))
       problems.push({
         path: `applications.${application.name}.connectorGroup`,
         message: `there is no connector group "${application.connectorGroup}"; create it, or use one of: ${[...groups].join(', ')}`,

@@ -1,4 +1,4 @@
-import type { Problem } from '@sallyport/domain'
+import { isLinked, type Problem } from '@sallyport/domain'
 import { applications, credentials } from '@sallyport/store'
 import type { Configuration, Db } from './configuration.ts'
 import { deleteCredential, setCredential } from './credential-vault.ts'
@@ -26,7 +26,7 @@ export function ownPasswords({
       try {
         await configuration.change(`user:${userId}`, async (change) => {
           const found = await applications.findApplicationById(change.db, applicationId)
-          if (!found)
+          if (!found || isLinked(found.application))
             throw new ControlError('NOT_FOUND', `there is no application ${applicationId}`)
           await setCredential(change, sealingKeys, {
             application: found.application,
@@ -46,7 +46,12 @@ export function ownPasswords({
       await configuration.change(`user:${userId}`, async (change) => {
         const found = await applications.findApplicationById(change.db, applicationId)
         const subject = { id: userId, kind: 'user' } as const
-        if (!found || !(await credentials.findCredential(change.db, applicationId, subject))) return
+        if (
+          !found ||
+          isLinked(found.application) ||
+          !(await credentials.findCredential(change.db, applicationId, subject))
+        )
+          return
         await deleteCredential(change, found.application, subject)
       })
     },

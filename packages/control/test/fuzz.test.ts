@@ -220,6 +220,15 @@ const objectSamples: Record<string, Record<string, unknown>> = {
     applicationServerTimeout: '20s',
     assignments: { users: ['ana'], groups: ['staff'] },
   },
+  linkedApplication: {
+    kind: 'linkedApplication',
+    name: 'payroll',
+    displayName: 'Payroll',
+    linkedUrl: 'https://payroll.example/',
+    appRoleAssignmentRequired: true,
+    visible: true,
+    assignments: { users: ['ana'], groups: ['staff'] },
+  },
 }
 
 type Place = readonly (string | number)[]

@@ -53,6 +53,20 @@ const all = [
     isHttpOnlyCookieEnabled: true,
     isPersistentCookieEnabled: false,
   },
+  {
+    kind: 'linkedApplication',
+    name: 'payroll',
+    displayName: 'Payroll',
+    linkedUrl: 'https://payroll.saas.example/start',
+    assignments: { users: ['ana'], groups: ['staff'] },
+  },
+  {
+    kind: 'linkedApplication',
+    name: 'canteen',
+    linkedUrl: 'http://canteen.example/',
+    appRoleAssignmentRequired: false,
+    visible: false,
+  },
   { kind: 'group', name: 'staff', members: { users: ['ana'], groups: ['inner'] } },
   { kind: 'group', name: 'inner', members: { users: ['ANA', 'ben'] } },
   { kind: 'user', userName: 'ana', displayName: 'Ana', mail: 'ana@example.com' },
@@ -126,6 +140,7 @@ test('objects are applied in any order, seen in the snapshot, and applied again 
       forwardedFor: 'append',
       backendTimeoutMs: 20_000,
       validateBackendCertificate: false,
+      connectionAuthentication: false,
       allowMixedPreAuthentication: false,
       visible: true,
     },
@@ -152,7 +167,7 @@ test('what is exported is applied again without a change, here and in an empty s
   assert.deepEqual(await other.exported(), objects)
 })
 
-const kinds = ['connectorGroup', 'user', 'group', 'application']
+const kinds = ['connectorGroup', 'user', 'group', 'application', 'linkedApplication']
 
 test('a change by hand is seen as drift, field by field, and taken back', async (t) => {
   const { service, plan, apply } = await start(t)
@@ -251,6 +266,8 @@ test('prune deletes what the objects do not have, of the kinds asked for, and sa
   assert.deepEqual(deleted(await plan(some, { prune: ['user'] })), ['user eve'])
   // The group `default` stays: commands take it when nobody says another.
   assert.deepEqual(deleted(await plan(some, { prune: kinds })), [
+    'linkedApplication canteen',
+    'linkedApplication payroll',
     'application hr',
     'application open',
     'group inner',
@@ -446,4 +463,78 @@ test('more changes than others can wait for are refused, and made where nobody w
   const alone = await shared.restart({ isAlone: true })
   assert.equal((await tools(alone).apply(many)).changes.length, 5_001)
   assert.equal(await names(alone), 5_002)
+})
+
+test('a link is changed field by field, and never becomes a published application', async (t) => {
+  const { service, plan, apply } = await start(t)
+  await apply(all)
+  const links = () =>
+    service.control.snapshot().links.map(({ application: { id: _, ...facts }, assigned }) => ({
+      ...facts,
+      assigned: assigned.size,
+    }))
+  const canteen = {
+    name: 'canteen',
+    displayName: 'canteen',
+    linkedUrl: 'http://canteen.example/',
+    assignmentRequired: false,
+    visible: false,
+    assigned: 0,
+  }
+  assert.deepEqual(links()[0], canteen)
+  assert.equal(links()[1]!.assigned, 2)
+  await service.execute('app.update', { name: 'canteen', set: { visible: true } })
+  assert.deepEqual((await plan(all)).changes, [
+    {
+      action: 'update',
+      kind: 'linkedApplication',
+      name: 'canteen',
+      fields: [{ field: 'visible', before: true, after: false }],
+    },
+  ])
+  await apply(all)
+  assert.deepEqual(links()[0], canteen)
+  for (const set of [
+    { externalUrl: url('canteen') },
+    { linkedUrl: 'javascript:alert(1)' },
+    { linkedUrl: null },
+  ])
+    assert.equal(
+      (await refusal(service.execute('app.update', { name: 'canteen', set }))).code,
+      'INPUT_INVALID',
+    )
+  assert.equal(
+    (
+      await refusal(
+        service.execute('app.update', { name: 'hr', set: { linkedUrl: 'https://x.example/' } }),
+      )
+    ).code,
+    'INPUT_INVALID',
+  )
+  assert.equal(
+    (await refusal(service.execute('app.certificate.list', { name: 'canteen' }))).code,
+    'CONFLICT',
+  )
+  assert.equal(
+    (await refusal(service.execute('credential.list', { application: 'canteen' }))).code,
+    'CONFLICT',
+  )
+})
+
+test('one name is not both published and linked', async (t) => {
+  const { service, apply } = await start(t)
+  await apply(all)
+  const link = { kind: 'linkedApplication', name: 'hr', linkedUrl: 'https://x.example/' }
+  assert.deepEqual(await pathsOf(apply([link])), ['objects.0.name'])
+  assert.deepEqual(
+    await pathsOf(
+      apply([
+        { ...link, name: 'new' },
+        { ...all[1], name: 'new', externalUrl: url('new') },
+      ]),
+    ),
+    ['objects.1.name'],
+  )
+  const creation = { name: 'hr', linkedUrl: 'https://x.example/' }
+  assert.equal((await refusal(service.execute('app.create-linked', creation))).code, 'CONFLICT')
 })

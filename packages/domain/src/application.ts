@@ -57,6 +57,18 @@ function logoutUrlProblem(value: string): string | undefined {
   return undefined
 }
 
+function linkProblem(value: string): string | undefined {
+  // Before URL() quietly takes white space and backslashes away: what was checked is what is shown.
+  const url =
+    /^https?:\/\/[^/\\?#]/i.test(value) && !/[\s\\\p{C}]/u.test(value) && URL.canParse(value)
+      ? new URL(value)
+      : undefined
+  if (!url) return 'must be an absolute URL such as https://wiki.example.org/start, http or https'
+  if (url.username || url.password) return 'must not hold a user name or password'
+  if (value.length > 2_048) return 'must have at most 2048 characters'
+  return undefined
+}
+
 function pathProblem(url: URL, value: string): string | undefined {
   if (!url.pathname.endsWith('/')) return 'must end with /'
   // What URL() quietly rewrites (dot segments, backslashes, spaces) would be matched differently
@@ -161,6 +173,12 @@ export const applicationSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe("Whether the connector checks the origin's TLS certificate."),
+  connectionAuthentication: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether people sign in to the origin by NTLM or Negotiate themselves: then each connection of a client has one of its own to the origin, which nobody else's requests ever take.",
+    ),
   allowMixedPreAuthentication: z
     .boolean()
     .default(false)
@@ -179,12 +197,40 @@ export const applicationSchema = z.strictObject({
 export type Application = z.output<typeof applicationSchema>
 /** An application as it may be written: what has a default may be left out. */
 export type ApplicationInput = z.input<typeof applicationSchema>
+
+/**
+ * An application that is not published: a tile that leads elsewhere, such as to a service on the internet. It has no host,
+ * no origin and no connector group, so that no request can ever be for it.
+ */
+export const linkedApplicationSchema = z.strictObject({
+  id: applicationSchema.shape.id.describe('Application ID.'),
+  name: applicationSchema.shape.name,
+  displayName: applicationSchema.shape.displayName.describe('What people see: the tile.'),
+  linkedUrl: checked(linkProblem).describe(
+    'Where the tile leads: any https:// or http:// URL. Nothing on the way there passes through Sallyport.',
+  ),
+  assignmentRequired: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Only assigned users, and members of assigned groups at any depth, see the tile. false: everybody who can sign in. Who may use the application is for the application to say.',
+    ),
+  visible: applicationSchema.shape.visible,
+})
+
+export type LinkedApplication = z.output<typeof linkedApplicationSchema>
+
+export function isLinked(
+  application: Application | LinkedApplication,
+): application is LinkedApplication {
+  return 'linkedUrl' in application
+}
 export type SignOn = z.output<typeof signOnSchema>
 export type SignOnMethod = SignOn['method']
 
 /** An application together with the users and groups assigned to it. */
 export interface AssignedApplication {
-  application: Application
+  application: Application | LinkedApplication
   /** User and group IDs. */
   principalIds: readonly string[]
 }

@@ -1,5 +1,5 @@
 import type { Session } from './session.ts'
-import type { CompiledApplication } from './snapshot.ts'
+import type { CompiledApplication, CompiledLink } from './snapshot.ts'
 
 /** Why a request was refused. Page, log, audit and tests all use these words. */
 export type Reason =
@@ -68,9 +68,8 @@ export function decide(
 
 /** @param principalIds of the user and of all groups the user is in */
 export function isAssigned(
-  compiled: CompiledApplication,
+  { application, assigned }: CompiledApplication | CompiledLink,
   principalIds: readonly string[],
 ): boolean {
-  const { application, assigned } = compiled
   return !application.assignmentRequired || principalIds.some((id) => assigned.has(id))
 }

@@ -1,4 +1,9 @@
-import type { Application, AssignedApplication } from './application.ts'
+import {
+  type Application,
+  type AssignedApplication,
+  isLinked,
+  type LinkedApplication,
+} from './application.ts'
 import type { SignOnHeader } from './sign-on/headers.ts'
 import { toServicePrincipalName } from './sign-on/kerberos.ts'
 import { indexEntityIds, samlProblems } from './sign-on/saml-endpoints.ts'
@@ -40,6 +45,13 @@ export interface CompiledApplication {
   readonly internalPath: string
   /** What sign-on by headers sends; none with another method. */
   readonly headers: readonly SignOnHeader[]
+}
+
+/** A tile that leads elsewhere. It is none of the applications that requests are matched with. */
+export interface CompiledLink {
+  readonly application: LinkedApplication
+  /** IDs of the users and groups assigned. */
+  readonly assigned: ReadonlySet<string>
 }
 
 /** What one request found: the application and, under a wildcard, the label that filled it. */
@@ -95,7 +107,10 @@ export class Snapshot {
   readonly baseDomain: string
   readonly port: number
   readonly hosts: SystemHosts
+  /** Those that are published. */
   readonly applications: ReadonlyMap<string, CompiledApplication>
+  /** Tiles of the portal beside those. */
+  readonly links: readonly CompiledLink[]
   /** Names of all identity headers of all applications, as `canonicalFieldName` gives them. */
   readonly identityHeaders: ReadonlySet<string>
   readonly #routes: ReadonlyMap<string, HostRoutes>
@@ -105,12 +120,14 @@ export class Snapshot {
     input: SnapshotInput,
     applications: ReadonlyMap<string, CompiledApplication>,
     routes: ReadonlyMap<string, HostRoutes>,
+    links: readonly CompiledLink[],
   ) {
     this.version = input.version
     this.baseDomain = input.baseDomain
     this.port = input.port
     this.hosts = systemHosts(input.baseDomain)
     this.applications = applications
+    this.links = links
     this.#routes = routes
     this.#byEntityId = indexEntityIds(applications.values())
     const names = new Set<string>()
@@ -248,7 +265,7 @@ function allHeadersOf({ signOn }: Application): readonly SignOnHeader[] {
   return [signOn, ...(signOn.paths ?? [])].flatMap(({ headers }) => headers)
 }
 
-function compile({ application, principalIds }: AssignedApplication): CompiledApplication {
+function compile(application: Application, principalIds: readonly string[]): CompiledApplication {
   const external = new URL(application.externalUrl)
   const internal = new URL(application.internalUrl)
   return {
@@ -302,6 +319,9 @@ function addHeaderPaths(host: HostRoutes, compiled: CompiledApplication, say: Sa
   }
 }
 
+/** The connector says to the origin who the person is. */
+const connectorMethods: ReadonlySet<string> = new Set(['kerberos', 'password'])
+
 function findSignOnProblem({ application, internalHost }: CompiledApplication): string | undefined {
   const { signOn } = application
   if (signOn.method !== 'kerberos' && signOn.method !== 'password') return undefined
@@ -332,15 +352,21 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
   const mixed = new Map<string, CompiledApplication[]>()
   const withPaths: { host: HostRoutes; compiled: CompiledApplication; say: Say }[] = []
   const entityIds = new Map<string, string>()
-  for (const assigned of input.applications) {
-    const compiled = compile(assigned)
-    const { application, externalHost, externalPath } = compiled
+  const ids = new Set([PORTAL_APPLICATION_ID])
+  const links: CompiledLink[] = []
+  for (const { application, principalIds } of input.applications) {
     const path = `applications.${application.name}`
     const say: Say = (field, message) => problems.push({ path: `${path}.${field}`, message })
     if (names.has(application.name)) say('name', 'is used by another application')
     names.add(application.name)
-    if (applications.has(application.id) || application.id === PORTAL_APPLICATION_ID)
-      say('id', 'is used by another application')
+    if (ids.has(application.id)) say('id', 'is used by another application')
+    ids.add(application.id)
+    if (isLinked(application)) {
+      links.push({ application, assigned: new Set(principalIds) })
+      continue
+    }
+    const compiled = compile(application, principalIds)
+    const { externalHost, externalPath } = compiled
     applications.set(application.id, compiled)
     if (hosts.includes(externalHost))
       say('externalUrl', `${externalHost} is a host of Sallyport itself; choose another`)
@@ -348,6 +374,11 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
       say('externalUrl', `must use port ${input.port}, on which the service is reached`)
     if (compiled.internalHost.startsWith('*.') && !externalHost.startsWith('*.'))
       say('internalUrl', 'may be a wildcard only if the external URL is one')
+    if (application.connectionAuthentication && connectorMethods.has(application.signOn.method))
+      say(
+        'connectionAuthentication',
+        `is for people who sign in to the application themselves, and ${application.signOn.method} does that for them`,
+      )
     const signOnProblem = findSignOnProblem(compiled)
     if (signOnProblem) say('signOn', signOnProblem)
     for (const { field, message } of samlProblems(compiled, entityIds)) say(field, message)
@@ -379,7 +410,7 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
         })
   }
   if (problems.length > 0) throw new ConfigurationError(problems)
-  return new Snapshot(input, applications, routes)
+  return new Snapshot(input, applications, routes, links)
 }
 
 /** For callers that hold a target as text. */

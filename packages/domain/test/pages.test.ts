@@ -168,6 +168,23 @@ test('a template escapes what it is given, in lists too, and leaves out what is 
   )
 })
 
+test('a tile that leads elsewhere takes nothing along, and never runs a script', () => {
+  const tile = (externalUrl: string) =>
+    portalPage({
+      displayName: 'x',
+      userName: 'x',
+      sessionsUrl: '/',
+      signOutUrl: '/',
+      applications: [{ name: 'a', displayName: 'A', externalUrl, leadsElsewhere: true }],
+    })
+  assert.match(
+    tile('http://a.example/?x="&y'),
+    /<a class="tile" href="http:\/\/a\.example\/\?x=&quot;&amp;y" rel="noopener noreferrer" referrerpolicy="no-referrer">/,
+  )
+  for (const url of ['javascript:alert(1)', 'data:text/html,x', '//a.example/'])
+    assert.throws(() => tile(url), TypeError)
+})
+
 test('a monogram is made of letters and digits of any script', () => {
   const shown = (displayName: string) =>
     /aria-hidden="true">([^<]*)<\/span>/.exec(

@@ -7,6 +7,7 @@ import {
   compileSnapshot,
   findApplicationAt,
   isReservedTarget,
+  linkedApplicationSchema,
   parseTarget,
   type Snapshot,
   toInternalPath,
@@ -331,4 +332,110 @@ test('the names of identity headers of all applications are known in one spellin
     app('b', 'https://b.example.test/', { preAuthentication: 'passthrough', ...headers('B-Id') }),
   )
   assert.deepEqual([...snapshot.identityHeaders].sort(), ['b-id', 'x-mail', 'x-user'])
+})
+
+test('no request can be for a linked application, whatever it asks for', () => {
+  const { application } = app('hr', 'https://hr.example.test/')
+  const linked = linkedApplicationSchema.parse({
+    id: '00000000-0000-4000-8000-00000000aaaa',
+    name: 'payroll',
+    displayName: 'Payroll',
+    linkedUrl: 'https://payroll.example.test/start?a=b#c',
+  })
+  const snapshot = compileSnapshot({
+    applications: [
+      { application, principalIds: [] },
+      { application: linked, principalIds: ['ana'] },
+    ],
+    baseDomain: 'example.test',
+    port: 443,
+    version: 1,
+  })
+  assert.deepEqual(
+    snapshot.links.map(({ application: { name }, assigned }) => [name, [...assigned]]),
+    [['payroll', ['ana']]],
+  )
+  assert.deepEqual([...snapshot.applications.keys()], [application.id])
+  assert.equal(snapshot.isPublishedHost('payroll.example.test'), false)
+  for (const target of ['/', '/start', '/start?a=b', '/.sallyport/callback'])
+    assert.equal(nameAt(snapshot, 'payroll.example.test', target), undefined)
+  assert.equal(snapshot.findApplicationById(linked.id), undefined)
+  assert.equal(
+    snapshot.redirectUriAllowed(linked.id, 'https://payroll.example.test/.sallyport/callback'),
+    false,
+  )
+})
+
+test('names and IDs are unique over published and linked applications', () => {
+  const { application } = app('hr', 'https://hr.example.test/')
+  const linked = { id: application.id, name: 'hr', displayName: 'x', linkedUrl: 'https://x.test' }
+  assert.throws(
+    () =>
+      compileSnapshot({
+        applications: [
+          { application, principalIds: [] },
+          { application: linkedApplicationSchema.parse(linked), principalIds: [] },
+        ],
+        baseDomain: 'example.test',
+        port: 443,
+        version: 1,
+      }),
+    (error: ConfigurationError) =>
+      error.problems.map(({ path }) => path).join() === 'applications.hr.name,applications.hr.id',
+  )
+})
+
+test('a link leads to http or https and nowhere else', () => {
+  const { linkedUrl } = linkedApplicationSchema.shape
+  for (const good of [
+    'https://a.example/',
+    'http://intranet:8080/x?y=z#w',
+    'HTTPS://a.example',
+    'https://[2001:db8::1]/',
+  ])
+    assert.equal(linkedUrl.safeParse(good).success, true, good)
+  for (const bad of [
+    '',
+    'javascript:alert(1)',
+    ' javascript:alert(1)',
+    'java\nscript:alert(1)',
+    'data:text/html,x',
+    'ftp://a.example/',
+    '//a.example/',
+    '/path',
+    'https:a.example',
+    'https:///a.example',
+    'https:\\\\a.example',
+    'https://user@a.example/',
+    'https://user:secret@a.example/',
+    'https://a.example/\u202e',
+    ' https://a.example/',
+    'https://a b/',
+    `https://a.example/${'x'.repeat(2_048)}`,
+  ])
+    assert.equal(linkedUrl.safeParse(bad).success, false, bad)
+})
+
+test('people do not sign in by their connection where the connector signs them on', () => {
+  const signOns: Record<string, ApplicationInput['signOn']> = {
+    kerberos: { method: 'kerberos', kerberosServicePrincipalName: 'HTTP/hr.internal' },
+    password: { method: 'password', kind: 'basic' },
+    none: { method: 'none' },
+    headers: { method: 'headers', headers: [{ name: 'X-User', claim: 'userName' }] },
+  }
+  const problemsOf = (signOn: ApplicationInput['signOn']) => {
+    try {
+      const more = { signOn, connectionAuthentication: true }
+      snapshotOf(app('hr', 'https://hr.example.test/', more))
+      return []
+    } catch (error) {
+      return (error as ConfigurationError).problems.map(({ path }) => path)
+    }
+  }
+  for (const [method, signOn] of Object.entries(signOns))
+    assert.deepEqual(
+      problemsOf(signOn),
+      ['kerberos', 'password'].includes(method) ? ['applications.hr.connectionAuthentication'] : [],
+      method,
+    )
 })

@@ -18,6 +18,7 @@ import { Exchange } from './exchange.ts'
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { parseHost, toExternalHost } from './host.ts'
+import { ClientPins } from './pinned-connections.ts'
 import { toForwardedLines } from './to-origin.ts'
 import type { Destination } from './view.ts'
 
@@ -40,6 +41,7 @@ export class Client implements ServerHandler {
   readonly peerAddress: string
   /** It is a proxy whose `X-Forwarded-For` counts. */
   readonly isTrusted: boolean
+  #pins: ClientPins | undefined
   readonly #gateway: Gateway
   readonly #connection: ServerConnection
   // Of the latest request and answer: the next ones of a connection are much like them.
@@ -70,6 +72,7 @@ export class Client implements ServerHandler {
   }
 
   onClose(): void {
+    this.#pins?.close()
     this.#gateway.clientGone(this)
   }
 
@@ -101,6 +104,16 @@ export class Client implements ServerHandler {
       forwarded,
       cookieName: cookieNames.session,
     })
+  }
+
+  /**
+   * Connections to origins that belong to this one. Undefined where a proxy may send requests of several people over it: only
+   * its TLS with us says that it is one client's, and only as far as nobody in front is known.
+   */
+  get pins(): ClientPins | undefined {
+    if (this.serverName === undefined || this.isTrusted) return undefined
+    this.#pins ??= new ClientPins(this.#gateway.pinned)
+    return this.#pins
   }
 
   /** Reads the heads of answers. */

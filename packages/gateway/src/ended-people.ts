@@ -1,9 +1,6 @@
 import type { AccessEvent } from '@sallyport/domain'
-import { type StreamHandler, TunnelError } from '@sallyport/protocol'
+import { limitForgotten, sendForgotten } from './forgetting.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
-
-/** IDs in one OPEN, which holds 64 KiB; an ID is a UUID. */
-const limitIds = 500
 
 /**
  * Whose access has ended or changed: connectors are told, so that nothing is kept there by which the person could still be
@@ -25,34 +22,13 @@ export class EndedPeople {
     const sessions = [...this.#sessions]
     this.#users.clear()
     this.#sessions.clear()
-    for (let start = 0; start < Math.max(users.length, sessions.length); start += limitIds) {
-      const forget = {
-        users: users.slice(start, start + limitIds),
-        sessions: sessions.slice(start, start + limitIds),
+    const count = Math.max(users.length, sessions.length)
+    for (let start = 0; start < count; start += limitForgotten) {
+      const forgotten = {
+        users: users.slice(start, start + limitForgotten),
+        sessions: sessions.slice(start, start + limitForgotten),
       }
-      const openText = `\0${JSON.stringify({ v: 1, forget })}`
-      for (const { session } of tunnels) {
-        // One that is full or closing has its own end in sight, and tickets there live for minutes.
-        if (!session.draining)
-          trySend(() => session.openStream(openText, nobody).sendHead('FORGET', true))
-      }
+      for (const { session } of tunnels) sendForgotten(session, forgotten)
     }
   }
-}
-
-function trySend(send: () => void): void {
-  try {
-    send()
-  } catch (error) {
-    if (!(error instanceof TunnelError)) throw error
-  }
-}
-
-/** Nothing of the answer matters. */
-const nobody: StreamHandler = {
-  onHead: () => undefined,
-  onData: () => undefined,
-  onEnd: () => undefined,
-  onWritable: () => undefined,
-  onReset: () => undefined,
 }

@@ -39,6 +39,7 @@ import {
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
+import type { Pin } from './pinned-connections.ts'
 import { RequestSignOn } from './request-sign-on.ts'
 import { handleReserved } from './reserved.ts'
 import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
@@ -464,16 +465,28 @@ export class Exchange implements StreamHandler, Translation {
     const { connectorGroup } = this.compiled.application
     const { upgradeInstruction, instruction: plainInstruction } = this.#destination!
     const instruction = this.#upgrade ? upgradeInstruction : plainInstruction
-    const openText = toOpenText(this.id, instruction, assertion?.token ?? '')
     this.#credential = assertion?.credential
+    let pin = this.#findPin()
     for (;;) {
-      const tunnel = gateway.tunnels.pick(connectorGroup, this.#refused, assertion?.connectorIds)
+      const connectorIds = pin?.connectorId ? [pin.connectorId] : assertion?.connectorIds
+      const tunnel = gateway.tunnels.pick(connectorGroup, this.#refused, connectorIds)
+      if (!tunnel && pin?.connectorId) {
+        // What the origin knew of the connection is gone with the connector: it will ask again.
+        pin = this.client.pins!.replace(this.#pinKey(), pin)
+        continue
+      }
       if (!tunnel)
         throw new RequestError(
           this.#refused ? 'CONNECTOR_OVERLOADED' : 'NO_CONNECTOR',
           `no connector of group ${connectorGroup} takes the request`,
         )
       this.#tunnel = tunnel
+      if (pin) pin.connectorId = tunnel.connectorId
+      const openText = toOpenText(
+        this.id,
+        pin ? withConnection(instruction, pin.id) : instruction,
+        assertion?.token ?? '',
+      )
       try {
         this.#stream = tunnel.session.openStream(openText, this)
         break
@@ -485,6 +498,17 @@ export class Exchange implements StreamHandler, Translation {
     }
     this.#unaccepted = { head, assertion }
     this.#stream.sendHead(head, this.#requestEnded)
+  }
+
+  /** The connection to the origin that is this client's own, where the origin may authenticate it. */
+  #findPin(): Pin | undefined {
+    return this.compiled.application.connectionAuthentication
+      ? this.client.pins?.find(this.#pinKey(), this.session)
+      : undefined
+  }
+
+  #pinKey(): string {
+    return `${this.compiled.application.id} ${this.#destination!.origin}`
   }
 
   #noteRefused(tunnel: ConnectedTunnel): void {
@@ -853,6 +877,11 @@ function checkMethod(method: string): void {
 function toOpenText(id: string, instruction: string, assertion: string): string {
   const text = String.fromCharCode(id.length) + id + instruction
   return assertion === '' ? text : `${text}\n${assertion}`
+}
+
+/** @param instruction the JSON of an object */
+function withConnection(instruction: string, id: string): string {
+  return `${instruction.slice(0, -1)},"connection":"${id}"}`
 }
 
 function isCredentialRefused({ resetCode, detail }: TunnelError): boolean {

@@ -29,6 +29,7 @@ export type FailureCode =
   | 'ORIGIN_CONNECTION_RESET'
   | 'ORIGIN_UNREACHABLE'
   | 'ORIGIN_TLS_INVALID'
+  | 'ORIGIN_CLIENT_CERTIFICATE'
   | 'ORIGIN_TIMEOUT'
   | 'ORIGIN_RESPONSE_INVALID'
   | 'INTERNAL'
@@ -200,6 +201,14 @@ export const failures: Record<FailureCode, Failure> = {
       'The server that it runs on could not prove that it is the right one, so nothing was sent to it.',
     remedy: askAdministrator,
   },
+  ORIGIN_CLIENT_CERTIFICATE: {
+    statusCode: 502,
+    title: 'The application turned the connection down',
+    explanation:
+      'The server that it runs on asks who connects to it, and did not accept the answer. It is not about you.',
+    remedy:
+      'Your administrator can put this right: give them the code and the correlation ID below.',
+  },
   ORIGIN_TIMEOUT: {
     statusCode: 504,
     title: 'The application takes too long',
@@ -228,6 +237,7 @@ export const resetFailures: Partial<Record<ResetCode, FailureCode>> = {
   [ResetCode.CONNECTION_RESET]: 'ORIGIN_CONNECTION_RESET',
   [ResetCode.ORIGIN_UNREACHABLE]: 'ORIGIN_UNREACHABLE',
   [ResetCode.ORIGIN_TLS_INVALID]: 'ORIGIN_TLS_INVALID',
+  [ResetCode.ORIGIN_CLIENT_CERTIFICATE]: 'ORIGIN_CLIENT_CERTIFICATE',
   [ResetCode.ORIGIN_TIMEOUT]: 'ORIGIN_TIMEOUT',
   [ResetCode.ORIGIN_RESPONSE_INVALID]: 'ORIGIN_RESPONSE_INVALID',
   [ResetCode.SIGN_ON_FAILED]: 'SIGN_ON_FAILED',

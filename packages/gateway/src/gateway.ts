@@ -20,6 +20,7 @@ import type { Exchange } from './exchange.ts'
 import { type AccessFeed, FeedWatch } from './feed-watch.ts'
 import { HeaderSignOn } from './header-sign-on.ts'
 import { OpenExchanges } from './open-exchanges.ts'
+import { PinnedConnections } from './pinned-connections.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
@@ -101,6 +102,7 @@ const ticksPerReport = 60
 export class Gateway {
   readonly options: GatewayOptions
   readonly tunnels = new TunnelPool()
+  readonly pinned = new PinnedConnections(this.tunnels)
   readonly sessions: Sessions
   readonly feed: FeedWatch
   readonly sessionCookies: SessionCookies
@@ -263,6 +265,7 @@ export class Gateway {
       this.#look = undefined
       const nowAt = this.options.clock()
       this.#endedPeople.tell(this.tunnels.all())
+      this.pinned.releaseEnded((session) => this.sessions.hasEnded(session))
       const changed = this.#changedUsers
       this.#changedUsers = new Set()
       for (const exchange of this.open) {
@@ -347,6 +350,9 @@ export class Gateway {
       this.connectorAssertions.prune(claims, nowAt)
     }
     this.#cannotRead = false
+    this.pinned.releaseEnded(
+      (session) => this.sessions.hasEnded(session) || nowAt >= session.absoluteExpiresAt,
+    )
     for (const exchange of this.open) {
       const { session } = exchange
       if (!session) continue
@@ -462,6 +468,7 @@ export class Gateway {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     this.feed.close()
+    this.pinned.close()
     clearImmediate(this.#look)
     for (const exchange of this.open) exchange.abandon()
     for (const tunnel of this.tunnels.all()) tunnel.session.close()

@@ -43,12 +43,22 @@ export function answerPortal(
           ? `${new URL(externalUrl).origin}/.sallyport/saml?app=${id}`
           : externalUrl,
     }))
-    .sort((a, b) => a.displayName.localeCompare(b.displayName, 'en'))
+  const links = snapshot.links
+    .filter((link) => link.application.visible && isAssigned(link, session.principalIds))
+    .map(({ application: { name, displayName, linkedUrl } }) => ({
+      name,
+      displayName,
+      externalUrl: linkedUrl,
+      leadsElsewhere: true,
+    }))
+  const tiles = [...applications, ...links].sort((a, b) =>
+    a.displayName.localeCompare(b.displayName, 'en'),
+  )
   const { displayName, userName } = session.claims
   const body = portalPage({
     displayName,
     userName,
-    applications,
+    applications: tiles,
     notice,
     sessionsUrl: `${loginOrigin}/sessions`,
     passwordsUrl: mayUse.some(({ application }) => application.signOn.method === 'password')

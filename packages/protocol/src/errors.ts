@@ -22,6 +22,7 @@ export const ResetCode = {
   INTERNAL: 13,
   PROTOCOL_ERROR: 14,
   FLOW_VIOLATION: 15,
+  ORIGIN_CLIENT_CERTIFICATE: 16,
 } as const
 export type ResetCode = (typeof ResetCode)[keyof typeof ResetCode]
 

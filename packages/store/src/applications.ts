@@ -1,11 +1,17 @@
-import { type Application, type AssignedApplication, applicationSchema } from '@sallyport/domain'
+import {
+  type Application,
+  type AssignedApplication,
+  applicationSchema,
+  type LinkedApplication,
+  linkedApplicationSchema,
+} from '@sallyport/domain'
 import type { Kysely, Selectable } from 'kysely'
 import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
 
 /** An application as it is kept. Instants are epoch milliseconds. */
 export interface StoredApplication {
-  application: Application
+  application: Application | LinkedApplication
   createdAt: number
   updatedAt: number
 }
@@ -19,7 +25,7 @@ export interface Principal {
 /** @returns false when the ID or the name is taken */
 export async function createApplication(
   db: Kysely<Database>,
-  application: Application,
+  application: Application | LinkedApplication,
   nowAt: number,
 ): Promise<boolean> {
   const row = await db
@@ -40,7 +46,7 @@ export async function createApplication(
 /** Replaces the definition of the application with the same ID. */
 export async function updateApplication(
   db: Kysely<Database>,
-  application: Application,
+  application: Application | LinkedApplication,
   nowAt: number,
 ): Promise<'updated' | 'not-found' | 'name-taken'> {
   return atomically(db, async (db) => {
@@ -179,9 +185,13 @@ export async function listAssignments(
 }
 
 function toStored(row: Selectable<Database['application']>): StoredApplication {
+  const definition = JSON.parse(row.definition) as object
   return {
     // Parsed, not cast: a field that is new since it was written gets its default here.
-    application: applicationSchema.parse(JSON.parse(row.definition)),
+    application:
+      'linkedUrl' in definition
+        ? linkedApplicationSchema.parse(definition)
+        : applicationSchema.parse(definition),
     createdAt: row.createdAt,
     updatedAt: row.updatedAt,
   }

@@ -24,7 +24,7 @@ export interface Database {
   }
   group: { id: string; name: string; createdAt: number }
   groupMember: { groupId: string; memberId: string; memberKind: 'user' | 'group' }
-  /** `definition` is the JSON of domain's `Application`. */
+  /** `definition` is the JSON of domain's `Application` or `LinkedApplication`. */
   application: {
     id: string
     name: string

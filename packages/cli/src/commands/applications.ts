@@ -1,5 +1,5 @@
-import { applicationSchema, loginMappings } from '@sallyport/domain'
-import type { Command } from 'commander'
+import { applicationSchema, linkedApplicationSchema, loginMappings } from '@sallyport/domain'
+import { type Command, Option } from 'commander'
 import type { Administration } from '../administration.ts'
 import { each, toHeader, toInteger, toSetting } from '../arguments.ts'
 import { CommandError } from '../failure.ts'
@@ -8,8 +8,9 @@ import { addSamlCommands } from './saml.ts'
 const dayMs = 86_400_000
 
 interface CreationOptions {
-  externalUrl: string
-  internalUrl: string
+  externalUrl?: string
+  internalUrl?: string
+  linked?: string
   displayName?: string
   connectorGroup: string
   passthrough?: boolean
@@ -29,8 +30,23 @@ export function addApplicationCommands(program: Command, administration: Adminis
   app
     .command('create <name>')
     .description('publish an application')
-    .requiredOption('--external-url <url>', 'what people open, https://.../')
-    .requiredOption('--internal-url <url>', 'what the connector requests')
+    .option('--external-url <url>', 'what people open, https://.../')
+    .option('--internal-url <url>', 'what the connector requests')
+    .addOption(
+      new Option(
+        '--linked <url>',
+        'publish nothing: a tile that leads to an application elsewhere, by any https or http URL',
+      ).conflicts([
+        'externalUrl',
+        'internalUrl',
+        'passthrough',
+        'backendTimeout',
+        'header',
+        'kerberos',
+        'kerberosLogin',
+        'jwtAssertion',
+      ]),
+    )
     .option('--display-name <name>', 'what people read (default: the name)')
     .option('--connector-group <name>', 'connectors that reach it', 'default')
     .option('--passthrough', 'no sign-in: everybody may reach it')
@@ -58,13 +74,16 @@ export function addApplicationCommands(program: Command, administration: Adminis
       'any other field, as in "app update"; repeatable',
       each(toSetting),
     )
-    .action((name: string, options: CreationOptions) =>
-      administration.change<{ id: string }>(
-        'app.create',
-        toApplicationInput(name, options),
+    .action((name: string, options: CreationOptions, command: Command) => {
+      checkUrls(options, command)
+      return administration.change<{ id: string }>(
+        options.linked === undefined ? 'app.create' : 'app.create-linked',
+        options.linked === undefined
+          ? toApplicationInput(name, options)
+          : toLinkInput(name, options.linked, options),
         ({ id }) => `application ${name} created (${id})`,
-      ),
-    )
+      )
+    })
   app
     .command('list')
     .description('all applications by name')
@@ -77,6 +96,7 @@ export function addApplicationCommands(program: Command, administration: Adminis
           'displayName',
           'externalUrl',
           'internalUrl',
+          'linkedUrl',
           'preAuthentication',
           'connectorGroup',
           'users',
@@ -130,12 +150,34 @@ export function addApplicationCommands(program: Command, administration: Adminis
   addSamlCommands(app, administration)
 }
 
-/** Every field that can be set, by the schema that checks it. */
+/** Every field that can be set, by the schemas that check them. */
 function describeFields(): string {
-  const fields = Object.entries(applicationSchema.shape).filter(([name]) => name !== 'id')
+  const { linkedUrl } = linkedApplicationSchema.shape
+  const fields = Object.entries({ ...applicationSchema.shape, linkedUrl }).filter(
+    ([name]) => name !== 'id',
+  )
   const width = Math.max(...fields.map(([name]) => name.length))
   const lines = fields.map(([name, schema]) => `  ${name.padEnd(width)}  ${schema.description}`)
-  return `\nFields:\n${lines.join('\n')}`
+  return `\nFields:\n${lines.join('\n')}\n\nA linked application has name, displayName, linkedUrl, assignmentRequired and visible.`
+}
+
+/** As commander says it of options that are always required. */
+function checkUrls({ linked, externalUrl, internalUrl }: CreationOptions, command: Command): void {
+  if (linked !== undefined) return
+  for (const [flags, value] of [
+    ['--external-url <url>', externalUrl],
+    ['--internal-url <url>', internalUrl],
+  ])
+    if (value === undefined)
+      command.error(`error: required option '${flags}' not specified, nor --linked <url>`)
+}
+
+function toLinkInput(
+  name: string,
+  linkedUrl: string,
+  { displayName = name, assignmentRequired, set = [] }: CreationOptions,
+): Record<string, unknown> {
+  return { name, displayName, linkedUrl, assignmentRequired, ...Object.fromEntries(set) }
 }
 
 function toApplicationInput(name: string, options: CreationOptions): Record<string, unknown> {

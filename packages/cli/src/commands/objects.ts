@@ -13,7 +13,13 @@ interface ApplyOptions {
   expect?: string
 }
 
-const kinds: readonly ObjectKind[] = ['connectorGroup', 'user', 'group', 'application']
+const kinds: readonly ObjectKind[] = [
+  'connectorGroup',
+  'user',
+  'group',
+  'application',
+  'linkedApplication',
+]
 
 export function addObjectCommands(program: Command, administration: Administration): void {
   program

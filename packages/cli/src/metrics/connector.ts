@@ -42,6 +42,15 @@ export function toConnectorMetrics(status: ConnectorStatus): Promise<string> {
   new Gauge(named('certificate_not_after_seconds', 'When the certificate ends, Unix time')).set(
     certificate.notAfterAt / 1000,
   )
+  const shown = new Gauge(
+    named(
+      'client_certificate_not_after_seconds',
+      'When a certificate that is shown to applications ends, Unix time; 0: none can be shown',
+      'file',
+    ),
+  )
+  for (const { certificateFile, notAfterAt = 0 } of status.originClientCertificates)
+    shown.set({ file: certificateFile }, notAfterAt / 1000)
   new Gauge(named('start_time_seconds', 'When the connector was started, Unix time')).set(
     status.startedAt / 1000,
   )

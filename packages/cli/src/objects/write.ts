@@ -25,6 +25,7 @@ const filesOfKinds: Readonly<Record<string, string>> = {
   connectorGroup: 'connector-groups.yaml',
   user: 'users.yaml',
   group: 'groups.yaml',
+  linkedApplication: 'linked-applications.yaml',
 }
 
 /** Objects as the text of one file. */

@@ -4,7 +4,7 @@ import {
   objectSchemas,
   toObjectJsonSchema,
 } from '@sallyport/control/objects'
-import { applicationSchema } from '@sallyport/domain'
+import { applicationSchema, linkedApplicationSchema } from '@sallyport/domain'
 import type { Command } from 'commander'
 import { z } from 'zod'
 import { serviceConfigSchema, toServiceJsonSchema } from '../config.ts'
@@ -22,6 +22,7 @@ const titles: Readonly<Record<ObjectKind, string>> = {
   user: 'User',
   group: 'Group',
   application: 'Application',
+  linkedApplication: 'Linked application',
 }
 
 export function renderConfigurationReference(): string {
@@ -43,6 +44,9 @@ export function renderConfigurationReference(): string {
     '## Fields of an application',
     'What `sallyport app show` prints and `sallyport app update` sets. What they mean in practice: [publishing applications](../publishing-applications.md).',
     toTable(jsonSchemaOf(applicationSchema)),
+    '## Fields of a linked application',
+    'What `sallyport app show` prints of a tile that leads elsewhere, and `sallyport app update` sets.',
+    toTable(jsonSchemaOf(linkedApplicationSchema)),
   )
 }
 

@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { type Application, applicationSchema } from '@sallyport/domain'
+import {
+  type Application,
+  applicationSchema,
+  isLinked,
+  type LinkedApplication,
+  linkedApplicationSchema,
+} from '@sallyport/domain'
 import { applications } from '@sallyport/store'
 import { z } from 'zod'
 import {
@@ -28,6 +34,12 @@ const creation = z.strictObject({
   displayName: displayText.optional(),
 })
 
+const linkCreation = z.strictObject({
+  ...linkedApplicationSchema.shape,
+  id: z.uuid().optional(),
+  displayName: displayText.optional(),
+})
+
 export const applicationCommands: Record<string, CommandDefinition> = {
   'app.create': change('Publishes an application.', creation, async (change, input) => {
     const created: Application = {
@@ -35,15 +47,23 @@ export const applicationCommands: Record<string, CommandDefinition> = {
       id: input.id ?? randomUUID(),
       displayName: input.displayName ?? input.name,
     }
-    change.about(created.name)
-    if (await applications.findApplicationById(change.db, created.id))
-      throw refuse('CONFLICT', { path: 'id', message: 'is used by another application' })
-    if (!(await applications.createApplication(change.db, created, change.nowAt)))
-      throw nameTaken(created.name)
-    publish(change)
-    await change.audit('application-created', created.id, { name: created.name })
+    await create(change, created)
     return created
   }),
+
+  'app.create-linked': change(
+    'Makes a tile that leads to an application that is not published.',
+    linkCreation,
+    async (change, input) => {
+      const created: LinkedApplication = {
+        ...input,
+        id: input.id ?? randomUUID(),
+        displayName: input.displayName ?? input.name,
+      }
+      await create(change, created)
+      return created
+    },
+  ),
 
   'app.update': change(
     'Changes fields of an application; null sets one back to its default.',
@@ -53,7 +73,10 @@ export const applicationCommands: Record<string, CommandDefinition> = {
       if ('id' in input.set && input.set.id !== old.id)
         throw refuse('INPUT_INVALID', { path: 'id', message: 'cannot be changed' })
       const merged = Object.entries({ ...old, ...input.set }).filter(([, value]) => value !== null)
-      const updated = parseInput(applicationSchema, Object.fromEntries(merged))
+      const wanted = Object.fromEntries(merged)
+      const updated = isLinked(old)
+        ? parseInput(linkedApplicationSchema, wanted)
+        : parseInput(applicationSchema, wanted)
       parseInput(z.object({ displayName: displayText }), updated)
       change.about(updated.name)
       if ((await applications.updateApplication(change.db, updated, change.nowAt)) !== 'updated')
@@ -75,10 +98,14 @@ export const applicationCommands: Record<string, CommandDefinition> = {
     return (await applications.listApplications(db)).map(({ application }) => ({
       name: application.name,
       displayName: application.displayName,
-      externalUrl: application.externalUrl,
-      internalUrl: application.internalUrl,
-      preAuthentication: application.preAuthentication,
-      connectorGroup: application.connectorGroup,
+      ...(isLinked(application)
+        ? { linkedUrl: application.linkedUrl }
+        : {
+            externalUrl: application.externalUrl,
+            internalUrl: application.internalUrl,
+            preAuthentication: application.preAuthentication,
+            connectorGroup: application.connectorGroup,
+          }),
       ...namesOf(assignments.get(application.id) ?? []),
       id: application.id,
     }))
@@ -142,6 +169,16 @@ export const applicationCommands: Record<string, CommandDefinition> = {
       })
     },
   ),
+}
+
+async function create(change: Change, created: Application | LinkedApplication): Promise<void> {
+  change.about(created.name)
+  if (await applications.findApplicationById(change.db, created.id))
+    throw refuse('CONFLICT', { path: 'id', message: 'is used by another application' })
+  if (!(await applications.createApplication(change.db, created, change.nowAt)))
+    throw nameTaken(created.name)
+  publish(change)
+  await change.audit('application-created', created.id, { name: created.name })
 }
 
 function publish(change: Change): void {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { isLinked } from '@sallyport/domain'
 import { fingerprintOf } from '@sallyport/sso/password'
 import {
   applications,
@@ -61,7 +62,7 @@ export const connectorCommands: Record<string, CommandDefinition> = {
       const { id, name } = await findConnectorGroup(db, input.name, 'name')
       const inUse = (message: string) => refuse('CONFLICT', { path: 'name', message })
       const used = (await applications.listApplications(db))
-        .filter(({ application }) => application.connectorGroup === name)
+        .filter(({ application }) => !isLinked(application) && application.connectorGroup === name)
         .map(({ application }) => application.name)
       if (used.length > 0)
         throw inUse(`is used by the applications ${used.join(', ')}; move them to another first`)

@@ -2,7 +2,7 @@ import { credentials, groups, users } from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, query, reference } from '../command.ts'
 import { deleteCredential, setCredential } from '../credential-vault.ts'
-import { findApplication, findPrincipal } from './references.ts'
+import { findPrincipal, findPublished } from './references.ts'
 
 const subject = {
   application: reference,
@@ -15,7 +15,7 @@ export const credentialCommands: Record<string, CommandDefinition> = {
     'Keeps a password for an application, for a user or shared by a group. Nobody can read it again.',
     z.strictObject({ ...subject, userName: z.string(), password: z.string() }),
     async (change, { userName, password, ...input }, { sealingKeys }) => {
-      const { application } = await findApplication(change.db, input.application, 'application')
+      const application = await findPublished(change.db, input.application, 'application')
       const principal = await findPrincipal(change.db, input.user, input.group, 'group')
       const connectors = await setCredential(change, sealingKeys, {
         application,
@@ -34,12 +34,11 @@ export const credentialCommands: Record<string, CommandDefinition> = {
       const only =
         input.application === undefined
           ? undefined
-          : (await findApplication(db, input.application, 'application')).application
+          : await findPublished(db, input.application, 'application')
       const rows = await credentials.listCredentials(db, only ? { applicationId: only.id } : {})
       return Promise.all(
         rows.map(async (row) => ({
-          application: (await findApplication(db, row.applicationId, 'application')).application
-            .name,
+          application: (await findPublished(db, row.applicationId, 'application')).name,
           kind: row.subjectKind,
           name:
             row.subjectKind === 'user'
@@ -58,7 +57,7 @@ export const credentialCommands: Record<string, CommandDefinition> = {
     'Forgets the password that is kept for a user or a group.',
     z.strictObject(subject),
     async (change, input) => {
-      const { application } = await findApplication(change.db, input.application, 'application')
+      const application = await findPublished(change.db, input.application, 'application')
       const principal = await findPrincipal(change.db, input.user, input.group, 'group')
       await deleteCredential(change, application, principal)
     },

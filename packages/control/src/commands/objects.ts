@@ -1,4 +1,9 @@
-import type { Application, AssignedApplication, Problem } from '@sallyport/domain'
+import {
+  type Application,
+  type AssignedApplication,
+  isLinked,
+  type Problem,
+} from '@sallyport/domain'
 import { z } from 'zod'
 import {
   type CommandContext,
@@ -13,6 +18,7 @@ import { toApplicationInput, toObjectField } from '../objects/application.ts'
 import { type CheckedObjects, checkObjects } from '../objects/check.ts'
 import { exportObjects } from '../objects/export.ts'
 import { checkIds } from '../objects/ids.ts'
+import { toLinkedApplication } from '../objects/linked-application.ts'
 import { makePlan, type Plan } from '../objects/plan.ts'
 import { checkReferences } from '../objects/references.ts'
 import { nameOf, type ObjectKind, objectKinds } from '../objects/schema.ts'
@@ -137,19 +143,31 @@ function checkTogether(
 ): Problem[] {
   const applications: AssignedApplication[] = []
   // Those that are stored first: of two that exclude each other, the later is blamed.
-  if (!prune.includes('application'))
-    for (const [name, { application }] of state.applications)
-      if (!names.get('application')!.has(name)) applications.push({ application, principalIds: [] })
+  for (const [kind, stored] of [
+    ['application', state.applications],
+    ['linkedApplication', state.linkedApplications],
+  ] as const)
+    if (!prune.includes(kind))
+      for (const [name, { application }] of stored)
+        if (!names.get(kind)!.has(name)) applications.push({ application, principalIds: [] })
   const indexes = new Map<string, number>()
   for (const { index, object } of objects) {
-    if (object.kind !== 'application') continue
-    const id = state.applications.get(object.name)?.application.id ?? `new ${index}`
-    const application: Application = { ...toApplicationInput(object), id }
-    applications.push({ application, principalIds: [] })
+    const id = `new ${index}`
+    if (object.kind === 'application') {
+      const known = state.applications.get(object.name)?.application.id
+      const application: Application = { ...toApplicationInput(object), id: known ?? id }
+      applications.push({ application, principalIds: [] })
+    } else if (object.kind === 'linkedApplication')
+      applications.push({ application: { ...toLinkedApplication(object), id }, principalIds: [] })
+    else continue
     indexes.set(nameOf(object), index)
   }
   // That connector groups are there was checked with the other references.
-  const groups = new Set(applications.map(({ application }) => application.connectorGroup))
+  const groups = new Set(
+    applications.flatMap(({ application }) =>
+      isLinked(application) ? [] : application.connectorGroup,
+    ),
+  )
   return configuration.problemsOf(applications, groups).map(({ path, message }) => {
     const [, name = '', field = ''] = /^applications\.([^.]+)\.(.+)$/.exec(path) ?? []
     const index = indexes.get(name)

@@ -1,3 +1,4 @@
+import { type Application, isLinked } from '@sallyport/domain'
 import { applications, connectorGroups, connectors, groups, users } from '@sallyport/store'
 import { z } from 'zod'
 import { found } from '../command.ts'
@@ -36,6 +37,17 @@ export async function findApplication(
     path,
     `there is no application "${text}"; see: sallyport app list`,
   )
+}
+
+/** @throws ControlError `NOT_FOUND`; `CONFLICT` when nothing is published by it */
+export async function findPublished(db: Db, text: string, path: string): Promise<Application> {
+  const { application } = await findApplication(db, text, path)
+  if (isLinked(application))
+    throw refuse('CONFLICT', {
+      path,
+      message: `${application.name} is a link to ${application.linkedUrl}, and not published by Sallyport`,
+    })
+  return application
 }
 
 export async function findConnectorGroup(

@@ -1,10 +1,11 @@
-import { type applications, saml } from '@sallyport/store'
+import type { Application } from '@sallyport/domain'
+import { saml } from '@sallyport/store'
 import { z } from 'zod'
 import { type CommandDefinition, change, prepared, query, reference } from '../command.ts'
 import type { Db } from '../configuration.ts'
 import { refuse } from '../errors.ts'
 import { makeSamlCertificate, toCertificateFacts } from '../saml-certificates.ts'
-import { findApplication } from './references.ts'
+import { findPublished } from './references.ts'
 
 const application = z.strictObject({ name: reference })
 const certificate = z.strictObject({ name: reference, id: reference })
@@ -74,11 +75,8 @@ export const samlCommands: Record<string, CommandDefinition> = {
   ),
 }
 
-async function findSaml(
-  db: Db,
-  name: string,
-): Promise<applications.StoredApplication['application']> {
-  const { application } = await findApplication(db, name, 'name')
+async function findSaml(db: Db, name: string): Promise<Application> {
+  const application = await findPublished(db, name, 'name')
   if (application.signOn.method !== 'saml')
     throw refuse('CONFLICT', {
       path: 'name',

@@ -103,6 +103,12 @@ function roughNameOf(kind: ObjectKind, value: Record<string, unknown>): string |
   return kind === 'user' ? users.toUserName(name) : name.trim()
 }
 
+const peopleFields: Readonly<Partial<Record<ObjectKind, string>>> = {
+  group: 'members',
+  application: 'assignments',
+  linkedApplication: 'assignments',
+}
+
 /** From the object as it was written, so that it may be wrong otherwise. */
 function referencesOf(kind: ObjectKind, value: Record<string, unknown>, path: string): Reference[] {
   const found: Reference[] = []
@@ -110,7 +116,7 @@ function referencesOf(kind: ObjectKind, value: Record<string, unknown>, path: st
     if (typeof name !== 'string') return
     found.push({ path, kind: of, name: of === 'user' ? users.toUserName(name) : name.trim() })
   }
-  const field = kind === 'group' ? 'members' : kind === 'application' ? 'assignments' : undefined
+  const field = peopleFields[kind]
   const people = field && Object.hasOwn(value, field) ? value[field] : undefined
   if (typeof people === 'object' && people !== null)
     for (const [list, of] of [

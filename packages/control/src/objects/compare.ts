@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type Application, onPremisesAttributes } from '@sallyport/domain'
+import { type Application, type LinkedApplication, onPremisesAttributes } from '@sallyport/domain'
 import type { users } from '@sallyport/store'
 import {
   fromObjectField,
@@ -7,6 +7,11 @@ import {
   toApplicationObject,
   withoutDefaults,
 } from './application.ts'
+import {
+  toLinkedApplication,
+  toLinkedApplicationObject,
+  withoutLinkDefaults,
+} from './linked-application.ts'
 import type { Comparison, FieldChange, Step } from './plan.ts'
 import type { DeclaredObject, NamedPeople } from './schema.ts'
 
@@ -86,14 +91,58 @@ export function compareApplication(
   object: Declared<'application'>,
   stored: { application: Application; assigned: NamedPeople } | undefined,
 ): Comparison {
-  const { name } = object
   const input = toApplicationInput(object)
-  // Both as files write them, with every default.
   const wanted = toApplicationObject({ ...input, id: '' })
+  return compareAssigned(object, stored?.assigned, {
+    create: { command: 'app.create', input },
+    wanted,
+    stored: stored && toApplicationObject(stored.application),
+    toPlan: withoutDefaults(wanted),
+    toField: fromObjectField,
+  })
+}
+
+export function compareLinkedApplication(
+  object: Declared<'linkedApplication'>,
+  stored: { application: LinkedApplication; assigned: NamedPeople } | undefined,
+): Comparison {
+  const input = toLinkedApplication(object)
+  const wanted = toLinkedApplicationObject({ ...input, id: '' })
+  return compareAssigned(object, stored?.assigned, {
+    create: { command: 'app.create-linked', input },
+    wanted: { ...wanted },
+    stored: stored && { ...toLinkedApplicationObject(stored.application) },
+    toPlan: withoutLinkDefaults(wanted),
+    toField: (name) => (name === 'appRoleAssignmentRequired' ? 'assignmentRequired' : name),
+  })
+}
+
+/** `wanted` and `stored` as files write them, with every default. */
+function compareAssigned(
+  object: Declared<'application' | 'linkedApplication'>,
+  assigned: NamedPeople | undefined,
+  {
+    create,
+    wanted,
+    stored,
+    toPlan,
+    toField,
+  }: {
+    create: { command: string; input: object }
+    wanted: Record<string, unknown>
+    stored: Record<string, unknown> | undefined
+    /** What a plan says of a new one. */
+    toPlan: Record<string, unknown>
+    /** The name that commands have for a field of files. */
+    toField(name: string): string
+  },
+): Comparison {
+  const { kind, name } = object
+  const ours = create.input as Record<string, unknown>
   const people = comparePeople(
     'assignments',
     object.assignments,
-    stored?.assigned,
+    assigned,
     (kind, principal, adds) => ({
       command: adds ? 'app.assign' : 'app.unassign',
       input: { name, [kind]: principal },
@@ -103,22 +152,20 @@ export function compareApplication(
     return {
       change: {
         action: 'create',
-        kind: 'application',
+        kind,
         name,
-        fields: [...toFields(withoutName(withoutDefaults(wanted))), ...people.fields],
+        fields: [...toFields(withoutName(toPlan)), ...people.fields],
       },
-      steps: [{ command: 'app.create', input }],
+      steps: [{ command: create.command, input: ours }],
       references: people.references,
     }
-  const changed = changesOf(toApplicationObject(stored.application), wanted)
-  const ours = input as unknown as Record<string, unknown>
+  const changed = changesOf(stored, wanted)
   const set = Object.fromEntries(
-    changed.map(({ field }) => [fromObjectField(field), ours[fromObjectField(field)] ?? null]),
+    changed.map(({ field }) => [toField(field), ours[toField(field)] ?? null]),
   )
   const fields = [...changed, ...people.fields]
   return {
-    change:
-      fields.length === 0 ? undefined : { action: 'update', kind: 'application', name, fields },
+    change: fields.length === 0 ? undefined : { action: 'update', kind, name, fields },
     steps: changed.length === 0 ? [] : [{ command: 'app.update', input: { name, set } }],
     references: people.references,
   }

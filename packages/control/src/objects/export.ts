@@ -1,5 +1,6 @@
 import { onPremisesAttributes } from '@sallyport/domain'
 import { toApplicationObject, withoutDefaults } from './application.ts'
+import { toLinkedApplicationObject, withoutLinkDefaults } from './linked-application.ts'
 import type { NamedPeople } from './schema.ts'
 import type { StoredState } from './state.ts'
 
@@ -26,6 +27,11 @@ export function exportObjects(state: StoredState): Record<string, unknown>[] {
     ...[...state.applications.values()].map(({ application, assigned }) => ({
       kind: 'application',
       ...withoutDefaults(toApplicationObject(application)),
+      assignments: toPeople(assigned),
+    })),
+    ...[...state.linkedApplications.values()].map(({ application, assigned }) => ({
+      kind: 'linkedApplication',
+      ...withoutLinkDefaults(toLinkedApplicationObject(application)),
       assignments: toPeople(assigned),
     })),
   ]

@@ -39,6 +39,7 @@ async function ownerOf(db: Db, kind: ObjectKind, id: string): Promise<string | u
     case 'group':
       return (await groups.findGroupById(db, id))?.name
     case 'application':
+    case 'linkedApplication':
       return (await applications.findApplicationById(db, id))?.application.name
     case 'connectorGroup':
       return undefined

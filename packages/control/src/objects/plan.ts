@@ -1,7 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { Problem } from '@sallyport/domain'
 import type { PlacedObject } from './check.ts'
-import { compareApplication, compareGroup, compareUser } from './compare.ts'
+import {
+  compareApplication,
+  compareGroup,
+  compareLinkedApplication,
+  compareUser,
+} from './compare.ts'
 import { type DeclaredObject, nameOf, type ObjectKind, objectKinds } from './schema.ts'
 import { type StoredState, storedNames } from './state.ts'
 
@@ -44,6 +49,7 @@ export interface Comparison {
 
 /** Deleting goes from what refers to others to what others refer to. */
 const deletions: Readonly<Record<ObjectKind, (name: string) => Step>> = {
+  linkedApplication: (name) => ({ command: 'app.delete', input: { name } }),
   application: (name) => ({ command: 'app.delete', input: { name } }),
   group: (name) => ({ command: 'group.delete', input: { name } }),
   user: (userName) => ({ command: 'user.delete', input: { userName } }),
@@ -111,6 +117,8 @@ function compare(object: DeclaredObject, state: StoredState): Comparison {
       )
     case 'application':
       return compareApplication(object, state.applications.get(object.name))
+    case 'linkedApplication':
+      return compareLinkedApplication(object, state.linkedApplications.get(object.name))
   }
 }
 

@@ -4,9 +4,16 @@ import { connectorGroupName } from '../commands/connectors.ts'
 import { displayText } from '../commands/references.ts'
 import { mailAddress, userName } from '../commands/users.ts'
 import { type ApplicationObject, applicationFields } from './application.ts'
+import { type LinkedApplicationObject, linkedApplicationFields } from './linked-application.ts'
 
 /** The kinds of objects, in the order in which they need each other. */
-export const objectKinds = ['connectorGroup', 'user', 'group', 'application'] as const
+export const objectKinds = [
+  'connectorGroup',
+  'user',
+  'group',
+  'application',
+  'linkedApplication',
+] as const
 
 export type ObjectKind = (typeof objectKinds)[number]
 
@@ -16,6 +23,7 @@ export const nameFields: Readonly<Record<ObjectKind, 'name' | 'userName'>> = {
   user: 'userName',
   group: 'name',
   application: 'name',
+  linkedApplication: 'name',
 }
 
 const limitNames = 100_000
@@ -81,6 +89,16 @@ export const objectSchemas = {
         .describe('Who may use it, and nobody else. Left out: assignments stay as they are.'),
     })
     .describe("A published web application. Settings that Entra has too have Entra's names."),
+  linkedApplication: z
+    .strictObject({
+      kind: z.literal('linkedApplication'),
+      ...linkedApplicationFields,
+      assignments: z
+        .strictObject(people)
+        .optional()
+        .describe('Who sees it, and nobody else. Left out: assignments stay as they are.'),
+    })
+    .describe('A tile of the portal that leads to an application that is not published.'),
 } as const
 
 export interface NamedPeople {
@@ -100,6 +118,10 @@ export type DeclaredObject =
     } & OnPremises)
   | { kind: 'group'; name: string; members?: NamedPeople | undefined }
   | (ApplicationObject & { kind: 'application'; assignments?: NamedPeople | undefined })
+  | (LinkedApplicationObject & {
+      kind: 'linkedApplication'
+      assignments?: NamedPeople | undefined
+    })
 
 export function nameOf(object: DeclaredObject): string {
   return object.kind === 'user' ? object.userName : object.name

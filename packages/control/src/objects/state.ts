@@ -1,4 +1,4 @@
-import type { Application } from '@sallyport/domain'
+import { type Application, isLinked, type LinkedApplication } from '@sallyport/domain'
 import { applications, connectorGroups, connectors, groups, users } from '@sallyport/store'
 import type { Db } from '../configuration.ts'
 import type { NamedPeople, ObjectKind } from './schema.ts'
@@ -11,6 +11,10 @@ export interface StoredState {
   readonly groups: ReadonlySet<string>
   readonly members: ReadonlyMap<string, NamedPeople>
   readonly applications: ReadonlyMap<string, { application: Application; assigned: NamedPeople }>
+  readonly linkedApplications: ReadonlyMap<
+    string,
+    { application: LinkedApplication; assigned: NamedPeople }
+  >
   /** How many users could sign in: enabled, and with a password. */
   readonly signInCount: number
 }
@@ -32,6 +36,13 @@ export async function readState(
     await applications.listAssignments(db),
     ({ applicationId }) => applicationId,
   )
+  const published: [string, { application: Application; assigned: NamedPeople }][] = []
+  const linked: [string, { application: LinkedApplication; assigned: NamedPeople }][] = []
+  for (const { application } of await applications.listApplications(db)) {
+    const assigned = toPeople(assignments.get(application.id) ?? [])
+    if (isLinked(application)) linked.push([application.name, { application, assigned }])
+    else published.push([application.name, { application, assigned }])
+  }
   const wantedGroups = new Set(wanted.groups)
   const members = Map.groupBy(
     await groups.listNamedMembers(
@@ -55,12 +66,8 @@ export async function readState(
     ),
     groups: new Set(groupRows.map(({ name }) => name)),
     members: new Map(groupRows.map(({ id, name }) => [name, toPeople(members.get(id) ?? [])])),
-    applications: new Map(
-      (await applications.listApplications(db)).map(({ application }) => [
-        application.name,
-        { application, assigned: toPeople(assignments.get(application.id) ?? []) },
-      ]),
-    ),
+    applications: new Map(published),
+    linkedApplications: new Map(linked),
     signInCount: await users.countSignIns(db),
   }
 }
@@ -82,5 +89,7 @@ export function storedNames(state: StoredState, kind: ObjectKind): Iterable<stri
       return state.groups
     case 'application':
       return state.applications.keys()
+    case 'linkedApplication':
+      return state.linkedApplications.keys()
   }
 }

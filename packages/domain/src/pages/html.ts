@@ -28,6 +28,16 @@ export function html(parts: TemplateStringsArray, ...values: readonly HtmlValue[
 }
 
 /**
+ * A URL of another site for `href`, that an administrator has chosen.
+ *
+ * @throws TypeError unless it is an absolute http or https URL
+ */
+export function outwardUrl(url: string): string {
+  if (!/^https?:\/\/[^/\\]/i.test(url)) throw new TypeError(`not a link: ${url}`)
+  return url
+}
+
+/**
  * A URL for `href`.
  *
  * @throws TypeError unless it is an absolute https URL or a path on this host; escaping does not

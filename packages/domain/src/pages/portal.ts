@@ -1,13 +1,21 @@
-import { html, linkUrl } from './html.ts'
+import { Html, html, linkUrl, outwardUrl } from './html.ts'
 import { personBar } from './person-bar.ts'
 import { page, script } from './shell.ts'
+
+export interface PortalTile {
+  name: string
+  displayName: string
+  externalUrl: string
+  /** To another site, which need not know whence. */
+  leadsElsewhere?: boolean
+}
 
 export interface PortalPage {
   language?: string | undefined
   displayName: string
   userName: string
   /** Those assigned and visible, in the order to show. */
-  applications: readonly { name: string; displayName: string; externalUrl: string }[]
+  applications: readonly PortalTile[]
   /** A sentence above the tiles. */
   notice?: string | undefined
   /** Where the person sees where else they are signed in. */
@@ -16,6 +24,9 @@ export interface PortalPage {
   passwordsUrl?: string | undefined
   signOutUrl: string
 }
+
+// Neither the address of the portal nor a handle on its window goes there.
+const elsewhere = new Html(' rel="noopener noreferrer" referrerpolicy="no-referrer"')
 
 export function portalPage(facts: PortalPage): string {
   return page({
@@ -34,7 +45,12 @@ ${
     ? html`<div class="empty"><h2>No applications yet</h2><p>When an administrator assigns you one, it appears here.</p></div>`
     : html`<ul class="tiles">
 ${facts.applications.map(
-  ({ name, displayName, externalUrl }) => html`<li><a class="tile" href="${linkUrl(externalUrl)}">
+  ({
+    name,
+    displayName,
+    externalUrl,
+    leadsElsewhere = false,
+  }) => html`<li><a class="tile" href="${leadsElsewhere ? outwardUrl(externalUrl) : linkUrl(externalUrl)}"${leadsElsewhere && elsewhere}>
 <span class="monogram tint${tint(name)}" aria-hidden="true">${monogram(displayName)}</span>
 <span><b>${displayName}</b><span class="host">${new URL(externalUrl).hostname}</span></span>
 </a></li>`,

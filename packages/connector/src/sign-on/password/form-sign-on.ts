@@ -11,7 +11,7 @@ import { Visit } from './visit.ts'
 export interface FormSignOnOptions {
   vault: Vault
   /** Another origin that a redirect of the sign-in leads to. */
-  findOrigin(url: string, validate: boolean): Origin
+  findOrigin(url: string, validate: boolean, applicationId: string): Origin
   /** Epoch milliseconds. */
   clock(): number
 }
@@ -121,15 +121,15 @@ export class FormSignOn {
   ): Promise<Cookies> {
     const { vault, findOrigin, clock } = this.#options
     const { origin } = request
-    const person = assertion.person
+    const owner = { key: assertion.person }
     const connect = async (to: Origin, signal: AbortSignal): Promise<OriginConnection> =>
-      to.take(person, performance.now(), false) ?? (await to.open(person, signal))
+      to.take(owner, performance.now(), false) ?? (await to.open(owner, signal))
     const visit = new Visit({
       origin,
       host: findField(request.fields, 'host') ?? new URL(origin.destination.url).host,
       fields: visitFields(request.fields),
       connect,
-      findOrigin: (url) => findOrigin(url, origin.validate),
+      findOrigin: (url) => findOrigin(url, origin.validate, assertion.applicationId),
       signal: AbortSignal.timeout(attemptMs),
       clock,
     })

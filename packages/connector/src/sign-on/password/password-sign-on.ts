@@ -15,7 +15,7 @@ export class PasswordSignOn implements SignOnMethod {
   constructor(options: {
     key: SealingKey
     /** @throws OriginFailure `DESTINATION_FORBIDDEN` */
-    findOrigin(url: string, validate: boolean): Origin
+    findOrigin(url: string, validate: boolean, applicationId: string): Origin
     clock(): number
   }) {
     this.#vault = new Vault(options.key)
