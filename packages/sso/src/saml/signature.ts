@@ -100,10 +100,10 @@ function checkShape(root: Element, signature: Element): void {
     throw unsigned(`the digest algorithm ${digest.slice(0, 100)} is not accepted`)
   const method = childNamed(info, ds, 'CanonicalizationMethod')?.getAttribute('Algorithm') ?? ''
   const chain = childNamed(reference, ds, 'Transforms')
-  for (const used of [
-    method,
-    ...(chain ? children(chain) : []).map((one) => one.getAttribute('Algorithm') ?? ''),
-  ])
+  const steps = (chain ? children(chain) : []).map((one) => one.getAttribute('Algorithm') ?? '')
+  // Each is done for each key that may have signed, before it is known whether one has.
+  if (steps.length > 2) throw unsigned('a signature must have at most two transforms')
+  for (const used of [method, ...steps])
     if (!transforms.has(used)) throw unsigned(`the transform ${used.slice(0, 100)} is not accepted`)
 }
 
