@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { sign } from 'node:crypto'
 import { test } from 'node:test'
 import {
   findAuthnContext,
@@ -225,6 +226,26 @@ for (const [name, xml] of wrapped)
       ({ code }: { code: string }) => /^SAML_(SIGNATURE|MESSAGE)_INVALID$/.test(code),
     )
   })
+
+test('attack 35: nothing of another namespace, or another place, stands for a part of the signature', () => {
+  const info = /<ds:SignedInfo>[\s\S]*<\/ds:SignedInfo>/.exec(signature)![0]
+  const canonical = info
+    .replace('<ds:SignedInfo', '<ds:SignedInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#"')
+    .replace(/<([\w:]+)([^>]*)\/>/g, '<$1$2></$1>')
+  const resigned = (algorithm: string, decoy: string) =>
+    genuine
+      .replace(
+        /(?<=<ds:SignatureValue>)[^<]*/,
+        sign(algorithm, Buffer.from(canonical), sp.keyPem).toString('base64'),
+      )
+      .replace(info, decoy + info)
+  assert.ok(accept(readPost(form(resigned('sha256', '')))))
+  for (const decoy of [
+    '<x:SignatureMethod xmlns:x="urn:x" Algorithm="http://www.w3.org/2000/09/xmldsig#rsa-sha1"/>',
+    '<ds:KeyInfo><ds:SignatureMethod Algorithm="http://www.w3.org/2000/09/xmldsig#rsa-sha1"/></ds:KeyInfo>',
+  ])
+    assert.throws(() => accept(readPost(form(resigned('sha1', decoy)))), untrusted)
+})
 
 test('attack 35: a signature in the XML counts for nothing in a URL', () => {
   assert.throws(() => readRedirect(query(genuine, { unsigned: true })), malformed)
