@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely, Selectable } from 'kysely'
+import { limitParameters } from './parameters.ts'
 import type { Database } from './schema.ts'
 
 /** Whose a credential is: one person's, or shared by a group. */
@@ -85,7 +86,7 @@ export async function findCredential(
   return row && toRow(row)
 }
 
-/** Those of an application, or of all; of these subjects, or of all. By application and subject. */
+/** Those of an application, or of all; of these subjects, in no order, or of all, by application and subject. */
 export async function listCredentials(
   db: Kysely<Database>,
   filter: { applicationId?: string; subjects?: readonly CredentialSubject[] } = {},
@@ -93,21 +94,24 @@ export async function listCredentials(
   let query = db.selectFrom('credential').selectAll()
   if (filter.applicationId !== undefined)
     query = query.where('applicationId', '=', filter.applicationId)
+  const ordered = query.orderBy('applicationId').orderBy('subjectKind').orderBy('subjectId')
   const { subjects } = filter
-  if (subjects)
-    query = query.where((eb) =>
-      eb.or(
-        subjects.map(({ id, kind }) =>
-          eb.and([eb('subjectId', '=', id), eb('subjectKind', '=', kind)]),
-        ),
-      ),
-    )
-  const rows = await query
-    .orderBy('applicationId')
-    .orderBy('subjectKind')
-    .orderBy('subjectId')
-    .execute()
-  return rows.map(toRow)
+  if (!subjects) return (await ordered.execute()).map(toRow)
+  const wanted = new Set(subjects.map(toKey))
+  const found: CredentialRow[] = []
+  // A person may be in thousands of groups.
+  for (let start = 0; start < subjects.length; start += limitParameters) {
+    const ids = subjects.slice(start, start + limitParameters).map(({ id }) => id)
+    const rows = await ordered.where('subjectId', 'in', ids).execute()
+    found.push(...rows.map(toRow))
+  }
+  return found.filter(({ subjectId, subjectKind }) =>
+    wanted.has(toKey({ id: subjectId, kind: subjectKind })),
+  )
+}
+
+function toKey({ id, kind }: CredentialSubject): string {
+  return `${kind} ${id}`
 }
 
 export async function listCopies(

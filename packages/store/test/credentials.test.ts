@@ -115,6 +115,26 @@ testBoth('a copy is added for the version that it was made of, once', async (_, 
   assert.deepEqual(await credentials.countCopies(store.db, 'c1'), { all: 2, onlyHere: 0 })
 })
 
+testBoth('attack 22: who is in thousands of groups has a password too', async (_, database) => {
+  const store = await database.open()
+  const { user, group, set } = await fill(store)
+  await set(group, 5, ['c1'])
+  await set({ id: 'somebody', kind: 'user' }, 5, ['c1'])
+  const others = Array.from({ length: 3_000 }, (_, index) => `group ${index}`)
+  const subjects: credentials.CredentialSubject[] = [
+    user,
+    // Of the other kind: another subject.
+    { id: 'somebody', kind: 'group' },
+    ...others.map((id) => ({ id, kind: 'group' }) as const),
+    group,
+  ]
+  const found = await credentials.listCredentials(store.db, { applicationId, subjects })
+  assert.deepEqual(
+    found.map(({ subjectId }) => subjectId),
+    [group.id],
+  )
+})
+
 testBoth('credentials go with the person, the group and the application', async (_, database) => {
   const store = await database.open()
   const { user, group, set } = await fill(store)
