@@ -54,6 +54,8 @@ export interface Fixture {
   hr: Published
   wiki: Published
   publish(name: string, more?: Partial<ApplicationInput> & { principalIds?: string[] }): Published
+  /** Puts other settings in the place of those of an application. */
+  change(id: string, more: Partial<ApplicationInput>): void
   /** The keys of assertions; tests put another ring in its place. */
   assertionKeys: { ring: AssertionRing }
   /** The configuration in force. */
@@ -163,6 +165,11 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     hr,
     wiki,
     publish,
+    change(id, more) {
+      const published = applications.find(({ application }) => application.id === id)!
+      published.application = applicationSchema.parse({ ...published.application, ...more })
+      compile()
+    },
     assertionKeys,
     snapshot: () => snapshot,
     logout,

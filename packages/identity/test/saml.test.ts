@@ -264,6 +264,34 @@ test('a response goes where the request wants, of the places that are known; an 
   }
 })
 
+for (const [what, more] of [
+  ['its consumers', { assertionConsumerServices: [{ url: `${acs}/new` }] }],
+  ['its entity ID', { entityId: `${entityId}/new` }],
+] as const)
+  test(`a sign-on that was asked for before an application lost ${what} goes nowhere`, async (t) => {
+    const { fixture, payroll, browser } = await start(t)
+    const first = await browser.get(redirectUrl(authnRequest(fixture)))
+    const { signOn } = fixture.snapshot().findApplicationById(payroll.id)!.application
+    fixture.change(payroll.id, { signOn: { ...signOn, ...more } as ApplicationInput['signOn'] })
+    const answer = await walk(browser, first.headers.location!)
+    assert.doesNotMatch(answer.body, /SAMLResponse/)
+    assert.match(answer.body, /SIGN_IN_EXPIRED/)
+    assert.deepEqual(await events(fixture, 'saml-signed-on'), [])
+  })
+
+test('a request that nobody has signed is kept in a few kilobytes', async (t) => {
+  const { fixture, browser } = await start(t)
+  const long = 'x'.repeat(20_000)
+  for (const [attributes, content] of [
+    ['', `<samlp:NameIDPolicy Format="urn:${long}"/>`],
+    [` AssertionConsumerServiceURL="http://payroll.internal/${'./'.repeat(10_000)}second"`, ''],
+  ] as const) {
+    const SAMLRequest = Buffer.from(authnRequest(fixture, attributes, content)).toString('base64')
+    const headers = { origin: 'https://payroll.example.test', 'sec-fetch-site': 'cross-site' }
+    assert.equal((await browser.post(service, { SAMLRequest }, headers)).status, 400)
+  }
+})
+
 const refused: [name: string, url: (fixture: Fixture) => string][] = [
   [
     'another consumer',
