@@ -421,6 +421,11 @@ test('who signs out takes all SAML applications along, one after the other', asy
   const answer = (id: string, issuer = entityId, status = 'Success') =>
     `<samlp:LogoutResponse ${names} ID="_a" Version="2.0" IssueInstant="${new Date(fixture.time.nowAt).toISOString()}" Destination="${service}" InResponseTo="${id}"><saml:Issuer>${issuer}</saml:Issuer><samlp:Status><samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:${status}"/></samlp:Status></samlp:LogoutResponse>`
   const id = / ID="([^"]+)"/.exec(asked)![1]!
+  // The application learns the ID of the round with that, and nothing by it of what others call the person.
+  const [, state] = /^_([\w-]{43})\./.exec(id)!
+  const stranger = await fixture.browser().get(`${service}/logout?state=${state}`)
+  assert.equal(stranger.headers.location, undefined)
+  assert.doesNotMatch(stranger.body, /SAMLRequest/)
   // An answer to something else, or by somebody else, moves nothing on.
   for (const wrong of [
     answer('_other'),
