@@ -391,6 +391,28 @@ test('a connector that joins opens what is kept only after both sides have appro
   assert.match((await ana.open(system.url('forms'))).body, /It is lost/)
 })
 
+test('attack 65: a connector that was moved gives nothing of its former group to one of its new group', async (t) => {
+  const { system } = await startForm(t)
+  const ana = await system.signIn('ana', 'forms')
+  await enterPassword(ana, system, 'forms', 'ana.inside', right)
+  const second = await system.startConnector({ name: 'connector-2', allow: ['127.0.0.1:1'] })
+  await announced(second)
+  await system.execute('connector-group.create', { name: 'branch' })
+  for (const connector of [system.connectors[0]!, second])
+    await system.execute('connector.move', {
+      connector: connector.status().connectorId,
+      connectorGroup: 'branch',
+    })
+  await trustKey(system, second)
+  const given = await resealFor({
+    stateDir: join(system.dir, 'connector-1'),
+    fingerprint: second.status().sealingKey.fingerprint,
+    log: pino({ level: 'silent' }),
+    resolve: async () => ['127.0.0.1'],
+  })
+  assert.deepEqual(given, { name: 'connector-2', added: 0 })
+})
+
 test('in a browser without script a person enters a password, by keyboard and in light and dark', async (t) => {
   const { system, scope } = await startForm(t)
   const browser = await launchBrowser(scope, { domain: system.domain })
