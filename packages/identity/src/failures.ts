@@ -64,8 +64,8 @@ const failures = {
   'too-many-requests': [
     429,
     'Too many requests',
-    'More sign-ins were begun from your network than is usual.',
-    'Wait a moment, then open the application again.',
+    'More was asked for, by you or from your network, than is usual.',
+    'Wait a moment, then try again.',
   ],
   'request-too-large': [
     413,
