@@ -61,6 +61,12 @@ const failures = {
     'It wants a name of you that you do not have, such as a mail address.',
     'Give your administrator the correlation ID below.',
   ],
+  'saml-attributes-too-many': [
+    403,
+    'The application cannot be told who you are',
+    'You are in more groups than it can be told of at once.',
+    'Give your administrator the correlation ID below.',
+  ],
   'too-many-requests': [
     429,
     'Too many requests',

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { ApplicationInput } from '@sallyport/domain'
-import { applications, audit, saml } from '@sallyport/store'
+import { applications, audit, groups, saml, users } from '@sallyport/store'
 import {
   type Answer,
   type Browser,
@@ -236,6 +236,22 @@ test('somebody who is not assigned gets a page, no response, and an audit event'
   assert.doesNotMatch(answer.body, /SAMLResponse/)
   const [event] = await events(fixture, 'saml-sign-on-refused')
   assert.equal(event?.detail.reason, 'user-not-assigned')
+})
+
+test('attack 22: somebody in more groups than an assertion can hold gets a page, no response, and an audit event', async (t) => {
+  const { fixture, browser } = await start(t, { attributes: [{ name: 'g', claim: 'groups' }] })
+  const { db } = fixture.store
+  const ana = (await users.findUserByName(db, 'ana'))!
+  for (let count = 0; count <= 1_000; count += 1) {
+    const group = (await groups.createGroup(db, { name: `group ${count}` }, 1))!
+    await groups.addMember(db, group.id, { id: ana.id, kind: 'user' }, 1)
+  }
+  const answer = await walk(browser, redirectUrl(authnRequest(fixture)))
+  assert.equal(answer.status, 403)
+  assert.match(answer.body, /SAML_ATTRIBUTES_TOO_MANY/)
+  assert.doesNotMatch(answer.body, /SAMLResponse/)
+  const [event] = await events(fixture, 'saml-sign-on-refused')
+  assert.equal(event?.detail.reason, 'saml-attributes-too-many')
 })
 
 test('a session that has ended gives no response', async (t) => {

@@ -175,7 +175,7 @@ export class SamlSingleSignOn {
     const { application } = compiled
     const { claims, sessionId, userId } = session
     const failure = async (
-      code: 'user-not-assigned' | 'saml-name-missing',
+      code: 'user-not-assigned' | 'saml-name-missing' | 'saml-attributes-too-many',
     ): Promise<SamlAnswer> => {
       await this.#record(request, session, compiled, 'saml-sign-on-refused', { reason: code })
       return {
@@ -194,13 +194,15 @@ export class SamlSingleSignOn {
       return this.#refuse(compiled, pending, id, ['requester', 'invalidNameIdPolicy'])
     const nameId = toNameId(application.signOn, format, claims, pairwiseKey)
     if (!nameId) return failure('saml-name-missing')
+    const attributes = toAttributes(application.signOn, claims)
+    if (!attributes) return failure('saml-attributes-too-many')
     const nowAt = clock()
     const sessionIndex = `_${randomBytes(16).toString('hex')}`
     const body = buildResponse(
       this.#addressing(pending, nowAt),
       {
         nameId,
-        attributes: toAttributes(application.signOn, claims),
+        attributes,
         sessionIndex,
         signedInAt: session.signedInAt,
         sessionExpiresAt: session.absoluteExpiresAt,
