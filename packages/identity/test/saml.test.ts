@@ -242,10 +242,12 @@ test('attack 22: somebody in more groups than an assertion can hold gets a page,
   const { fixture, browser } = await start(t, { attributes: [{ name: 'g', claim: 'groups' }] })
   const { db } = fixture.store
   const ana = (await users.findUserByName(db, 'ana'))!
-  for (let count = 0; count <= 1_000; count += 1) {
-    const group = (await groups.createGroup(db, { name: `group ${count}` }, 1))!
-    await groups.addMember(db, group.id, { id: ana.id, kind: 'user' }, 1)
-  }
+  await db.transaction().execute(async (db) => {
+    for (let count = 0; count <= 1_000; count += 1) {
+      const group = (await groups.createGroup(db, { name: `group ${count}` }, 1))!
+      await groups.addMember(db, group.id, { id: ana.id, kind: 'user' }, 1)
+    }
+  })
   const answer = await walk(browser, redirectUrl(authnRequest(fixture)))
   assert.equal(answer.status, 403)
   assert.match(answer.body, /SAML_ATTRIBUTES_TOO_MANY/)

@@ -86,7 +86,7 @@ for (const sign of ['assertion', 'response', 'both'] as const)
     const response = decode(
       buildResponse(
         addressing,
-        statement({ attributes: toAttributes(signOn(everything), claims) }),
+        statement({ attributes: toAttributes(signOn(everything), claims)! }),
         signOn({ sign }),
         idp,
       ),
@@ -117,7 +117,7 @@ for (const sign of ['assertion', 'response', 'both'] as const)
       })
       const response = buildResponse(
         addressing,
-        statement({ attributes: toAttributes(signOn(everything), claims) }),
+        statement({ attributes: toAttributes(signOn(everything), claims)! }),
         settings,
         idp,
       )
