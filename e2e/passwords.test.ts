@@ -15,7 +15,7 @@ import {
   signInOnPage,
   startSystem,
 } from '@sallyport/testkit'
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import { FormApplication } from './support/form-application.ts'
 import { findViolations, sidewaysScroll } from './support/look.ts'
 import { announced, enterPassword, trustKey } from './support/passwords.ts'
@@ -25,13 +25,14 @@ const right = 'p&ss wörd = right'
 
 async function startForm(
   t: TestContext,
-  options: { connectors?: number; set?: Record<string, unknown> } = {},
+  options: { connectors?: number; set?: Record<string, unknown>; log?: Logger } = {},
 ): Promise<{ system: System; application: FormApplication; scope: Scope }> {
   const scope = lastFirst(t)
   const application = await FormApplication.start(scope)
   application.accounts.set('ana.inside', right)
   const system = await startSystem(scope, {
     connectors: options.connectors ?? 1,
+    ...(options.log ? { log: options.log } : {}),
     allow: [`127.0.0.1:${application.port}`],
     applications: [
       {
@@ -190,11 +191,22 @@ test('attack 64: redirects of the sign-in are dialled only where the allow-list 
 })
 
 test('attack 64: no command, page or database gives a password back, and none stands in a log', async (t) => {
-  const { system } = await startForm(t)
+  const lines: string[] = []
+  const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(line) })
+  const { system, application } = await startForm(t, { log })
   const ana = await system.signIn('ana')
-  await enterPassword(ana, system, 'forms', 'ana.inside', right)
+  await enterPassword(ana, system, 'forms', 'ana.inside', wrong)
   await ana.open(system.url('forms'))
+  await enterPassword(ana, system, 'forms', 'ana.inside', right)
+  assert.match((await ana.open(system.url('forms'))).body, /Hello ana\.inside/)
+  // What fails is logged most.
+  application.endSessions()
+  application.form = () =>
+    `<form method="post" action="/other"><input name="login"><input type="password" name="pass"></form>`
+  assert.equal((await ana.open(system.url('forms'))).status, 502)
+  assert.ok(lines.some((line) => line.includes('FORM_ACTION_DIFFERS')))
   const everything = [
+    lines.join(''),
     JSON.stringify(await system.execute('credential.list', {})),
     JSON.stringify(await system.execute('audit.list', {})),
     (await ana.open(`https://login.${system.domain}:${system.port}/passwords`)).body,
@@ -207,11 +219,11 @@ test('attack 64: no command, page or database gives a password back, and none st
   ]
   for (const text of everything) {
     assert.ok(!text.includes('ana.inside'), text.slice(0, 200))
-    for (const spelling of [
-      right,
-      encodeURIComponent(right),
-      Buffer.from(right).toString('base64'),
-    ])
+    for (const spelling of [right, wrong].flatMap((one) => [
+      one,
+      encodeURIComponent(one),
+      Buffer.from(one).toString('base64'),
+    ]))
       assert.ok(!text.includes(spelling), text.slice(0, 200))
   }
 })
@@ -389,6 +401,28 @@ test('a connector that joins opens what is kept only after both sides have appro
     { lostPasswords: 1 },
   )
   assert.match((await ana.open(system.url('forms'))).body, /It is lost/)
+})
+
+test('attack 65: a connector that was moved gives nothing of its former group to one of its new group', async (t) => {
+  const { system } = await startForm(t)
+  const ana = await system.signIn('ana', 'forms')
+  await enterPassword(ana, system, 'forms', 'ana.inside', right)
+  const second = await system.startConnector({ name: 'connector-2', allow: ['127.0.0.1:1'] })
+  await announced(second)
+  await system.execute('connector-group.create', { name: 'branch' })
+  for (const connector of [system.connectors[0]!, second])
+    await system.execute('connector.move', {
+      connector: connector.status().connectorId,
+      connectorGroup: 'branch',
+    })
+  await trustKey(system, second)
+  const given = await resealFor({
+    stateDir: join(system.dir, 'connector-1'),
+    fingerprint: second.status().sealingKey.fingerprint,
+    log: pino({ level: 'silent' }),
+    resolve: async () => ['127.0.0.1'],
+  })
+  assert.deepEqual(given, { name: 'connector-2', added: 0 })
 })
 
 test('in a browser without script a person enters a password, by keyboard and in light and dark', async (t) => {

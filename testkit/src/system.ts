@@ -12,7 +12,7 @@ import {
   startConnector,
 } from '@sallyport/connector'
 import type { AccessRecord } from '@sallyport/gateway'
-import { pino } from 'pino'
+import { type Logger, pino } from 'pino'
 import { Client } from './client.ts'
 import { Origin } from './origin.ts'
 import { findFreePort } from './ports.ts'
@@ -49,6 +49,8 @@ export interface SystemOptions {
   /** Further lines of the service's YAML. */
   config?: string
   logLevel?: string
+  /** Where service and connectors write what they do, in the place of `logLevel`. */
+  log?: Logger
 }
 
 /** Password of every user that the testkit makes. */
@@ -69,8 +71,10 @@ export class System {
     resolve(record: AccessRecord): void
   }[] = []
   readonly #scope: Scope
+  readonly #connectorLog: Logger
 
-  constructor(scope: Scope, dir: string, service: Service) {
+  constructor(scope: Scope, dir: string, service: Service, connectorLog: Logger) {
+    this.#connectorLog = connectorLog
     this.#scope = scope
     this.dir = dir
     this.service = service
@@ -181,7 +185,7 @@ export class System {
       void startConnector({
         stateDir,
         tunnels: wanted,
-        log: silent,
+        log: this.#connectorLog,
         resolve: async (name) => {
           const address = options.addresses?.[name]
           if (address !== undefined) return [address]
@@ -279,10 +283,10 @@ export async function startSystem(scope: Scope, options: SystemOptions = {}): Pr
     parseServiceConfig(
       `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${databaseYaml}${options.config ?? ''}`,
     ),
-    pino({ level: options.logLevel ?? 'silent' }),
+    options.log ?? pino({ level: options.logLevel ?? 'silent' }),
   )
   inner.after(() => service.close())
-  const system = new System(inner, dir, service)
+  const system = new System(inner, dir, service, options.log ?? silent)
   const users = options.users ?? ['ana', 'ben']
   for (const userName of users)
     await system.execute('user.create', {

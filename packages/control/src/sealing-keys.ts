@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { fingerprintOf, isSealingPublicKey } from '@sallyport/sso/password'
-import { connectors, credentials } from '@sallyport/store'
+import { applications, connectors, credentials } from '@sallyport/store'
 import { z } from 'zod'
 import type { Challenges } from './challenges.ts'
 import { proofInput } from './challenges.ts'
@@ -122,8 +122,15 @@ export class SealingRequests {
    */
   async list(input: z.output<typeof sealedInput>) {
     const { connector } = await this.#challenges.check(input)
-    const other = await this.#findOther(connector, input.fingerprint)
-    const rows = await credentials.listToReseal(this.#db, connector.id, other.id, limitPage)
+    const other = await this.#findOther(this.#db, connector, input.fingerprint)
+    const applicationIds = await listApplicationIds(this.#db, connector.groupName)
+    const rows = await credentials.listToReseal(
+      this.#db,
+      applicationIds,
+      connector.id,
+      other.id,
+      limitPage,
+    )
     return {
       publicKey: other.sealingKey,
       name: other.name,
@@ -142,11 +149,15 @@ export class SealingRequests {
   /** Takes the copies that a connector has made for another one. @throws ControlError as `list` */
   async add(input: z.output<typeof resealInput>): Promise<{ added: number }> {
     const { connector } = await this.#challenges.check(input)
-    const other = await this.#findOther(connector, input.fingerprint)
     const added = await this.#configuration.change(`connector:${connector.id}`, async (change) => {
+      // In the transaction: with another key of that connector all copies for it go.
+      const other = await this.#findOther(change.db, connector, input.fingerprint)
+      const applicationIds = new Set(await listApplicationIds(change.db, connector.groupName))
+      const between = { fromConnectorId: connector.id, connectorId: other.id }
       let count = 0
       for (const copy of input.copies)
-        if (await credentials.addCopy(change.db, { ...copy, connectorId: other.id })) count += 1
+        if (await credentials.addCopy(change.db, applicationIds, { ...copy, ...between }))
+          count += 1
       if (count > 0)
         await change.audit('credentials-resealed', other.id, {
           name: other.name,
@@ -159,10 +170,11 @@ export class SealingRequests {
   }
 
   async #findOther(
+    db: Db,
     connector: connectors.Connector,
     fingerprint: string,
   ): Promise<connectors.Connector> {
-    const other = (await connectors.listConnectorsOfGroup(this.#db, connector.groupName)).find(
+    const other = (await connectors.listConnectorsOfGroup(db, connector.groupName)).find(
       ({ id, sealingKey }) =>
         id !== connector.id &&
         sealingKey !== undefined &&
@@ -180,4 +192,11 @@ export class SealingRequests {
       )
     return other
   }
+}
+
+/** A connector that was moved can still open what was sealed to it in its former group, which is no business of the new one. */
+async function listApplicationIds(db: Db, groupName: string): Promise<string[]> {
+  return (await applications.listApplications(db))
+    .filter(({ application }) => application.connectorGroup === groupName)
+    .map(({ application }) => application.id)
 }

@@ -6,7 +6,9 @@ import {
   ConfigurationError,
   compileSnapshot,
   findApplicationAt,
+  kerberosSignOnSchema,
   type Snapshot,
+  toKerberosLogin,
   toProblems,
 } from '../src/index.ts'
 
@@ -84,6 +86,25 @@ test('a transform that cannot be used is refused under its own field', () => {
   assert.deepEqual(at(pattern), [])
   assert.deepEqual(at({ ...pattern, pattern: '(a)\\1' }), [`${path}.pattern`])
   assert.deepEqual(at({ ...pattern, replacement: '$2' }), [`${path}.replacement`])
+})
+
+test('attack 62: an expression makes no name of letters that only look like it in another case', () => {
+  const login = (operation: string, onPremisesSamAccountName: string) => {
+    const settings = {
+      kerberosServicePrincipalName: 'HTTP/hr.corp.example',
+      kerberosSignOnMappingAttributeType: 'expression',
+      kerberosSignOnExpression: `{onPremisesSamAccountName|${operation}}`,
+    }
+    const signOn = kerberosSignOnSchema.parse({ method: 'kerberos', ...settings })
+    return toKerberosLogin(signOn, { userName: 'somebody', onPremisesSamAccountName })
+  }
+  const named = (name: string) => ({ type: 'principal', name })
+  assert.deepEqual(login('lowercase', 'Kay'), named('kay'))
+  assert.deepEqual(login('uppercase', 'Zoë'), named('ZOË'))
+  // The connector refuses these two, which no case may make another name of first.
+  assert.deepEqual(login('lowercase', '\u212Aay'), named('\u212Aay'))
+  assert.deepEqual(login('uppercase', 'be\u017Fs'), named('BE\u017FS'))
+  assert.deepEqual(login('uppercase', 'adm\u0131n'), named('ADM\u0131N'))
 })
 
 test('a separator is punctuation that cannot be taken for a part of a name', () => {

@@ -61,11 +61,17 @@ const failures = {
     'It wants a name of you that you do not have, such as a mail address.',
     'Give your administrator the correlation ID below.',
   ],
+  'saml-attributes-too-many': [
+    403,
+    'The application cannot be told who you are',
+    'You are in more groups than it can be told of at once.',
+    'Give your administrator the correlation ID below.',
+  ],
   'too-many-requests': [
     429,
     'Too many requests',
-    'More sign-ins were begun from your network than is usual.',
-    'Wait a moment, then open the application again.',
+    'More was asked for, by you or from your network, than is usual.',
+    'Wait a moment, then try again.',
   ],
   'request-too-large': [
     413,

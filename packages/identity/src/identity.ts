@@ -198,6 +198,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     portalOrigin,
     snapshot,
     open: options.open,
+    binding,
     pairwiseKey: options.keys.pairwise,
     endSession,
     clock,

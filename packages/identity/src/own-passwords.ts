@@ -12,6 +12,7 @@ import { credentials, type Store, sessions } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import { findUsableCredential } from './credential-state.ts'
 import { mayUse } from './may-use.ts'
+import { RateLimit } from './rate-limit.ts'
 
 /** Where passwords for applications are sealed and kept. */
 export interface PasswordVault {
@@ -50,6 +51,8 @@ export interface PasswordOutcome {
 /** The page on which people enter the passwords that applications of their own sign-in want. Nobody reads them there. */
 export class OwnPasswords {
   readonly #parts: OwnPasswordsParts
+  /** By person. Each new password is one try at an application, of whatever user name was typed. */
+  readonly #changes = new RateLimit({ burst: 20, intervalMs: 30_000 })
 
   constructor(parts: OwnPasswordsParts) {
     this.#parts = parts
@@ -80,13 +83,14 @@ export class OwnPasswords {
     request: IncomingMessage,
     response: ServerResponse,
     form: URLSearchParams,
-  ): Promise<PasswordOutcome | undefined> {
-    const { vault } = this.#parts
+  ): Promise<PasswordOutcome | 'too-many-requests' | undefined> {
+    const { vault, clock } = this.#parts
     const session = await this.#find(request, response)
     const name = form.get('application')
     const compiled =
       session && this.#applicationsOf(session).find(({ application }) => application.name === name)
     if (!compiled) return undefined
+    if (this.#changes.take(session.userId, clock()) > 0) return 'too-many-requests'
     const { application } = compiled
     const subject = { applicationId: application.id, userId: session.userId }
     if (form.get('action') === 'forget') {

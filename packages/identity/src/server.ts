@@ -105,6 +105,7 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
       if (!(request.body instanceof URLSearchParams)) return answerFailure(reply, 'bad-request')
       const outcome = await parts.ownPasswords.change(request.raw, reply.raw, request.body)
       if (!outcome) return answerFailure(reply, 'bad-request')
+      if (outcome === 'too-many-requests') return refuse(reply, outcome)
       if (outcome.kind === 'invalid')
         return reply
           .code(400)

@@ -54,6 +54,10 @@ export interface Fixture {
   hr: Published
   wiki: Published
   publish(name: string, more?: Partial<ApplicationInput> & { principalIds?: string[] }): Published
+  /** Puts other settings in the place of those of an application. */
+  change(id: string, more: Partial<ApplicationInput>): void
+  /** What people have entered as their passwords for applications. */
+  kept: object[]
   /** The keys of assertions; tests put another ring in its place. */
   assertionKeys: { ring: AssertionRing }
   /** The configuration in force. */
@@ -119,6 +123,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
   const time = { nowAt: Date.now() }
   const events: AccessEvent[] = []
   const errors: unknown[] = []
+  const kept: object[] = []
   store.feed.subscribe((event) => events.push(event))
   const cookieKeys = [{ secret: randomBytes(32) }]
   const keys = {
@@ -142,7 +147,10 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
       open: (_, sealed) => Buffer.from(sealed, 'base64'),
       snapshot: () => snapshot,
       passwords: {
-        set: async () => [],
+        async set(input) {
+          kept.push(input)
+          return []
+        },
         remove: async () => undefined,
         countKeepers: async () => 0,
       },
@@ -163,6 +171,12 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     hr,
     wiki,
     publish,
+    kept,
+    change(id, more) {
+      const published = applications.find(({ application }) => application.id === id)!
+      published.application = applicationSchema.parse({ ...published.application, ...more })
+      compile()
+    },
     assertionKeys,
     snapshot: () => snapshot,
     logout,

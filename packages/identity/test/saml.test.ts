@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { ApplicationInput } from '@sallyport/domain'
-import { applications, audit, saml } from '@sallyport/store'
+import { applications, audit, groups, saml, users } from '@sallyport/store'
 import {
   type Answer,
   type Browser,
@@ -238,6 +238,24 @@ test('somebody who is not assigned gets a page, no response, and an audit event'
   assert.equal(event?.detail.reason, 'user-not-assigned')
 })
 
+test('attack 22: somebody in more groups than an assertion can hold gets a page, no response, and an audit event', async (t) => {
+  const { fixture, browser } = await start(t, { attributes: [{ name: 'g', claim: 'groups' }] })
+  const { db } = fixture.store
+  const ana = (await users.findUserByName(db, 'ana'))!
+  await db.transaction().execute(async (db) => {
+    for (let count = 0; count <= 1_000; count += 1) {
+      const group = (await groups.createGroup(db, { name: `group ${count}` }, 1))!
+      await groups.addMember(db, group.id, { id: ana.id, kind: 'user' }, 1)
+    }
+  })
+  const answer = await walk(browser, redirectUrl(authnRequest(fixture)))
+  assert.equal(answer.status, 403)
+  assert.match(answer.body, /SAML_ATTRIBUTES_TOO_MANY/)
+  assert.doesNotMatch(answer.body, /SAMLResponse/)
+  const [event] = await events(fixture, 'saml-sign-on-refused')
+  assert.equal(event?.detail.reason, 'saml-attributes-too-many')
+})
+
 test('a session that has ended gives no response', async (t) => {
   const { fixture, browser } = await start(t)
   const { sessionId } = await signIn(fixture, browser, fixture.hr, 'ana')
@@ -261,6 +279,34 @@ test('a response goes where the request wants, of the places that are known; an 
     assert.equal(action, 'https://payroll.example.test/second')
     // The application knows itself by the address that it wrote.
     assert.match(xml, /Recipient="http:\/\/payroll\.internal\/second"/)
+  }
+})
+
+for (const [what, more] of [
+  ['its consumers', { assertionConsumerServices: [{ url: `${acs}/new` }] }],
+  ['its entity ID', { entityId: `${entityId}/new` }],
+] as const)
+  test(`a sign-on that was asked for before an application lost ${what} goes nowhere`, async (t) => {
+    const { fixture, payroll, browser } = await start(t)
+    const first = await browser.get(redirectUrl(authnRequest(fixture)))
+    const { signOn } = fixture.snapshot().findApplicationById(payroll.id)!.application
+    fixture.change(payroll.id, { signOn: { ...signOn, ...more } as ApplicationInput['signOn'] })
+    const answer = await walk(browser, first.headers.location!)
+    assert.doesNotMatch(answer.body, /SAMLResponse/)
+    assert.match(answer.body, /SIGN_IN_EXPIRED/)
+    assert.deepEqual(await events(fixture, 'saml-signed-on'), [])
+  })
+
+test('a request that nobody has signed is kept in a few kilobytes', async (t) => {
+  const { fixture, browser } = await start(t)
+  const long = 'x'.repeat(20_000)
+  for (const [attributes, content] of [
+    ['', `<samlp:NameIDPolicy Format="urn:${long}"/>`],
+    [` AssertionConsumerServiceURL="http://payroll.internal/${'./'.repeat(10_000)}second"`, ''],
+  ] as const) {
+    const SAMLRequest = Buffer.from(authnRequest(fixture, attributes, content)).toString('base64')
+    const headers = { origin: 'https://payroll.example.test', 'sec-fetch-site': 'cross-site' }
+    assert.equal((await browser.post(service, { SAMLRequest }, headers)).status, 400)
   }
 })
 
@@ -393,6 +439,11 @@ test('who signs out takes all SAML applications along, one after the other', asy
   const answer = (id: string, issuer = entityId, status = 'Success') =>
     `<samlp:LogoutResponse ${names} ID="_a" Version="2.0" IssueInstant="${new Date(fixture.time.nowAt).toISOString()}" Destination="${service}" InResponseTo="${id}"><saml:Issuer>${issuer}</saml:Issuer><samlp:Status><samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:${status}"/></samlp:Status></samlp:LogoutResponse>`
   const id = / ID="([^"]+)"/.exec(asked)![1]!
+  // The application learns the ID of the round with that, and nothing by it of what others call the person.
+  const [, state] = /^_([\w-]{43})\./.exec(id)!
+  const stranger = await fixture.browser().get(`${service}/logout?state=${state}`)
+  assert.equal(stranger.headers.location, undefined)
+  assert.doesNotMatch(stranger.body, /SAMLRequest/)
   // An answer to something else, or by somebody else, moves nothing on.
   for (const wrong of [
     answer('_other'),

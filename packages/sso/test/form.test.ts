@@ -153,6 +153,25 @@ test('a form with multipart is sent as that, and names cannot break out of their
   )
 })
 
+test('attack 66: a page of a megabyte of fields is read in time that grows with its length', () => {
+  const page = (fields: number) =>
+    `<form method=post>${'<input name=u>'.repeat(fields)}<input type=password name=p></form>`
+  const [few, many] = [measure(page(4_000)), measure(page(64_000))]
+  // Sixteen times as much; each field compared with each other one would be 256 times as much.
+  assert.ok(many < few * 80, `${few} ms and ${many} ms`)
+  assert.equal(find(page(64_000))?.fields.length, 64_001)
+})
+
+/** The least of some runs, in milliseconds: what is beside this on the machine only adds to it. */
+function measure(html: string): number {
+  const runs = Array.from({ length: 3 }, () => {
+    const begunAt = performance.now()
+    find(html)
+    return performance.now() - begunAt
+  })
+  return Math.min(...runs)
+}
+
 test('any tags in any order are a form, none, or refused by a code', () => {
   let seed = 7
   const random = () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { sign } from 'node:crypto'
 import { test } from 'node:test'
 import {
   findAuthnContext,
@@ -226,6 +227,26 @@ for (const [name, xml] of wrapped)
     )
   })
 
+test('attack 35: nothing of another namespace, or another place, stands for a part of the signature', () => {
+  const info = /<ds:SignedInfo>[\s\S]*<\/ds:SignedInfo>/.exec(signature)![0]
+  const canonical = info
+    .replace('<ds:SignedInfo', '<ds:SignedInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#"')
+    .replace(/<([\w:]+)([^>]*)\/>/g, '<$1$2></$1>')
+  const resigned = (algorithm: string, decoy: string) =>
+    genuine
+      .replace(
+        /(?<=<ds:SignatureValue>)[^<]*/,
+        sign(algorithm, Buffer.from(canonical), sp.keyPem).toString('base64'),
+      )
+      .replace(info, decoy + info)
+  assert.ok(accept(readPost(form(resigned('sha256', '')))))
+  for (const decoy of [
+    '<x:SignatureMethod xmlns:x="urn:x" Algorithm="http://www.w3.org/2000/09/xmldsig#rsa-sha1"/>',
+    '<ds:KeyInfo><ds:SignatureMethod Algorithm="http://www.w3.org/2000/09/xmldsig#rsa-sha1"/></ds:KeyInfo>',
+  ])
+    assert.throws(() => accept(readPost(form(resigned('sha1', decoy)))), untrusted)
+})
+
 test('attack 35: a signature in the XML counts for nothing in a URL', () => {
   assert.throws(() => readRedirect(query(genuine, { unsigned: true })), malformed)
 })
@@ -291,9 +312,30 @@ test('attack 35: a message that inflates to more than a message can have is not 
   assert.throws(() => readPost(form(authnRequest('', ' '.repeat(70_000)))), malformed)
 })
 
-test('deeply nested elements are refused or read, and break nothing', () => {
-  const deep = authnRequest('', '<a>'.repeat(7_000) + '</a>'.repeat(7_000))
-  assert.equal(accept(readPost(form(deep)), false).id, '_one')
+test('attack 35: a message of more elements or attributes than any needs is refused before it is read', () => {
+  const fill = (count: number, piece: (index: number) => string) =>
+    Array.from({ length: count }, (_, index) => piece(index)).join('')
+  const bombs = {
+    nested: authnRequest('', '<a>'.repeat(7_000) + '</a>'.repeat(7_000)),
+    many: authnRequest('', `<samlp:Extensions>${'<a/>'.repeat(1_000)}</samlp:Extensions>`),
+    attributes: authnRequest(fill(1_000, (index) => ` a${index}=""`)),
+    quotes: authnRequest(fill(1_000, (index) => ` a${index}\n=\n''`)),
+    namespaces: authnRequest(fill(1_000, (index) => ` xmlns:a${index}="urn:a"`)),
+  }
+  for (const [name, xml] of Object.entries(bombs)) {
+    assert.throws(() => readPost(form(xml)), malformed, name)
+    assert.throws(() => readRedirect(query(xml)), malformed, name)
+  }
+})
+
+test('attack 35: a signature cannot ask for the same work again and again', () => {
+  const [enveloped, exclusive] = [
+    'http://www.w3.org/2000/09/xmldsig#enveloped-signature',
+    'http://www.w3.org/2001/10/xml-exc-c14n#',
+  ]
+  const transforms = [enveloped, exclusive, exclusive]
+  assert.throws(() => accept(readPost(form(signed(authnRequest(), { transforms })))), untrusted)
+  assert.ok(accept(readPost(form(signed(authnRequest(), { transforms: [enveloped] })))))
 })
 
 test('a parameter that is there twice, and a message that is none, are refused', () => {

@@ -65,9 +65,20 @@ test('attributes carry claims with all their values, and constants', () => {
 test('a claim that a person does not have gives no attribute', () => {
   const given = toAttributes(signOn(), { ...claims, mail: undefined })
   assert.deepEqual(
-    given.map(({ values }) => values),
+    given?.map(({ values }) => values),
     [['ana'], ['Ana Lindqvist'], [claims.objectId]],
   )
+})
+
+test('attack 22: of somebody in more groups than an assertion can hold there are no attributes', () => {
+  const groups = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ id: `${index}`, name: `group ${index}` }))
+  const valuesOf = (count: number) =>
+    toAttributes(signOn(everything), { ...claims, groups: groups(count) })?.flatMap(
+      ({ values }) => values,
+    ).length
+  assert.equal(valuesOf(998), 1_000)
+  assert.equal(valuesOf(999), undefined)
 })
 
 for (const sign of ['assertion', 'response', 'both'] as const)
@@ -75,7 +86,7 @@ for (const sign of ['assertion', 'response', 'both'] as const)
     const response = decode(
       buildResponse(
         addressing,
-        statement({ attributes: toAttributes(signOn(everything), claims) }),
+        statement({ attributes: toAttributes(signOn(everything), claims)! }),
         signOn({ sign }),
         idp,
       ),
@@ -106,7 +117,7 @@ for (const sign of ['assertion', 'response', 'both'] as const)
       })
       const response = buildResponse(
         addressing,
-        statement({ attributes: toAttributes(signOn(everything), claims) }),
+        statement({ attributes: toAttributes(signOn(everything), claims)! }),
         settings,
         idp,
       )

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely, Selectable } from 'kysely'
+import { limitParameters } from './parameters.ts'
 import type { Database } from './schema.ts'
 
 /** Whose a credential is: one person's, or shared by a group. */
@@ -85,7 +86,7 @@ export async function findCredential(
   return row && toRow(row)
 }
 
-/** Those of an application, or of all; of these subjects, or of all. By application and subject. */
+/** Those of an application, or of all; of these subjects, in no order, or of all, by application and subject. */
 export async function listCredentials(
   db: Kysely<Database>,
   filter: { applicationId?: string; subjects?: readonly CredentialSubject[] } = {},
@@ -93,21 +94,24 @@ export async function listCredentials(
   let query = db.selectFrom('credential').selectAll()
   if (filter.applicationId !== undefined)
     query = query.where('applicationId', '=', filter.applicationId)
+  const ordered = query.orderBy('applicationId').orderBy('subjectKind').orderBy('subjectId')
   const { subjects } = filter
-  if (subjects)
-    query = query.where((eb) =>
-      eb.or(
-        subjects.map(({ id, kind }) =>
-          eb.and([eb('subjectId', '=', id), eb('subjectKind', '=', kind)]),
-        ),
-      ),
-    )
-  const rows = await query
-    .orderBy('applicationId')
-    .orderBy('subjectKind')
-    .orderBy('subjectId')
-    .execute()
-  return rows.map(toRow)
+  if (!subjects) return (await ordered.execute()).map(toRow)
+  const wanted = new Set(subjects.map(toKey))
+  const found: CredentialRow[] = []
+  // A person may be in thousands of groups.
+  for (let start = 0; start < subjects.length; start += limitParameters) {
+    const ids = subjects.slice(start, start + limitParameters).map(({ id }) => id)
+    const rows = await ordered.where('subjectId', 'in', ids).execute()
+    found.push(...rows.map(toRow))
+  }
+  return found.filter(({ subjectId, subjectKind }) =>
+    wanted.has(toKey({ id: subjectId, kind: subjectKind })),
+  )
+}
+
+function toKey({ id, kind }: CredentialSubject): string {
+  return `${kind} ${id}`
 }
 
 export async function listCopies(
@@ -163,17 +167,18 @@ export async function markRefused(
 }
 
 /**
- * Credentials that one connector can open and another cannot.
+ * Credentials of these applications that one connector can open and another cannot.
  *
  * @param limit at most so many
  */
 export async function listToReseal(
   db: Kysely<Database>,
+  applicationIds: readonly string[],
   fromConnectorId: string,
   toConnectorId: string,
   limit: number,
 ): Promise<(CredentialRow & { sealed: string })[]> {
-  const rows = await db
+  const query = db
     .selectFrom('credential')
     .innerJoin('sealedCredential as own', 'own.credentialId', 'credential.id')
     .leftJoin('sealedCredential as other', (join) =>
@@ -186,28 +191,46 @@ export async function listToReseal(
     .where('own.connectorId', '=', fromConnectorId)
     .where('other.credentialId', 'is', null)
     .orderBy('credential.id')
-    .limit(limit)
-    .execute()
-  return rows.map(({ sealed, ...row }) => ({ ...toRow(row), sealed }))
+  const found: (CredentialRow & { sealed: string })[] = []
+  for (let start = 0; start < applicationIds.length; start += limitParameters) {
+    if (found.length >= limit) break
+    const rows = await query
+      .where('credential.applicationId', 'in', applicationIds.slice(start, start + limitParameters))
+      .limit(limit - found.length)
+      .execute()
+    found.push(...rows.map(({ sealed, ...row }) => ({ ...toRow(row), sealed })))
+  }
+  return found
 }
 
 /**
- * Adds a copy for another connector.
+ * Adds a copy that one connector has made for another one.
  *
- * @returns false when the credential has been changed since, or there is such a copy
+ * @param applicationIds of those that both may serve
+ * @returns false when the credential has been changed since, is for another application, the first connector
+ *   cannot open it, or there is such a copy
  */
 export async function addCopy(
   db: Kysely<Database>,
-  copy: { credentialId: string; version: number; connectorId: string; sealed: string },
+  applicationIds: ReadonlySet<string>,
+  copy: {
+    credentialId: string
+    version: number
+    fromConnectorId: string
+    connectorId: string
+    sealed: string
+  },
 ): Promise<boolean> {
-  const { credentialId, version, connectorId, sealed } = copy
+  const { credentialId, version, fromConnectorId, connectorId, sealed } = copy
   const current = await db
     .selectFrom('credential')
-    .select('id')
-    .where('id', '=', credentialId)
-    .where('version', '=', version)
+    .innerJoin('sealedCredential as own', 'own.credentialId', 'credential.id')
+    .select('credential.applicationId')
+    .where('credential.id', '=', credentialId)
+    .where('credential.version', '=', version)
+    .where('own.connectorId', '=', fromConnectorId)
     .executeTakeFirst()
-  if (!current) return false
+  if (!current || !applicationIds.has(current.applicationId)) return false
   const row = await db
     .insertInto('sealedCredential')
     .values({ credentialId, connectorId, sealed })

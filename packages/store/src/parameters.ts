@@ -1,3 +1,6 @@
+/** So many parameters fit into one statement of any database. */
+export const limitParameters = 500
+
 /**
  * A value as both databases store it, or a refusal. node:sqlite takes an object in first place for named
  * parameters and stores NaN as NULL; pg makes JSON of objects.

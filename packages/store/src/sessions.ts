@@ -1,6 +1,7 @@
 import type { IdentitySession } from '@sallyport/domain'
 import type { Kysely, Selectable } from 'kysely'
 import { transitiveGroups } from './groups.ts'
+import { limitParameters } from './parameters.ts'
 import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
 
@@ -139,9 +140,6 @@ export async function listAddresses(db: Kysely<Database>, userName: string): Pro
     .execute()
   return [...new Set(rows.map(({ clientAddress }) => clientAddress!))]
 }
-
-/** So many parameters fit into one statement of any database. */
-const limitParameters = 500
 
 /** Notes that the sessions were in use at the instant; one that says a later one is left as it is. */
 export async function noteUse(

@@ -101,18 +101,44 @@ testBoth('a copy is added for the version that it was made of, once', async (_, 
   const { user, group, set } = await fill(store)
   const id = await set(user, 5, ['c1'])
   await set(group, 5, ['c1', 'c2'])
-  const toReseal = await credentials.listToReseal(store.db, 'c1', 'c2', 10)
+  const toReseal = await credentials.listToReseal(store.db, [applicationId], 'c1', 'c2', 10)
   assert.deepEqual(
     toReseal.map((row) => [row.id, row.sealed]),
     [[id, 'c1.x']],
   )
   assert.deepEqual(await credentials.countCopies(store.db, 'c1'), { all: 2, onlyHere: 1 })
-  const copy = { credentialId: id, connectorId: 'c2', sealed: 'c2.y' }
-  assert.equal(await credentials.addCopy(store.db, { ...copy, version: 4 }), false)
-  assert.equal(await credentials.addCopy(store.db, { ...copy, version: 5 }), true)
-  assert.equal(await credentials.addCopy(store.db, { ...copy, version: 5 }), false)
-  assert.deepEqual(await credentials.listToReseal(store.db, 'c1', 'c2', 10), [])
+  const copy = { credentialId: id, fromConnectorId: 'c1', connectorId: 'c2', sealed: 'c2.y' }
+  const here = new Set([applicationId])
+  assert.deepEqual(await credentials.listToReseal(store.db, [], 'c1', 'c2', 10), [])
+  assert.equal(await credentials.addCopy(store.db, new Set(), { ...copy, version: 5 }), false)
+  // Who cannot open it has nothing to seal.
+  const invented = { ...copy, version: 5, fromConnectorId: 'c2' }
+  assert.equal(await credentials.addCopy(store.db, here, invented), false)
+  assert.equal(await credentials.addCopy(store.db, here, { ...copy, version: 4 }), false)
+  assert.equal(await credentials.addCopy(store.db, here, { ...copy, version: 5 }), true)
+  assert.equal(await credentials.addCopy(store.db, here, { ...copy, version: 5 }), false)
+  assert.deepEqual(await credentials.listToReseal(store.db, [applicationId], 'c1', 'c2', 10), [])
   assert.deepEqual(await credentials.countCopies(store.db, 'c1'), { all: 2, onlyHere: 0 })
+})
+
+testBoth('attack 22: who is in thousands of groups has a password too', async (_, database) => {
+  const store = await database.open()
+  const { user, group, set } = await fill(store)
+  await set(group, 5, ['c1'])
+  await set({ id: 'somebody', kind: 'user' }, 5, ['c1'])
+  const others = Array.from({ length: 3_000 }, (_, index) => `group ${index}`)
+  const subjects: credentials.CredentialSubject[] = [
+    user,
+    // Of the other kind: another subject.
+    { id: 'somebody', kind: 'group' },
+    ...others.map((id) => ({ id, kind: 'group' }) as const),
+    group,
+  ]
+  const found = await credentials.listCredentials(store.db, { applicationId, subjects })
+  assert.deepEqual(
+    found.map(({ subjectId }) => subjectId),
+    [group.id],
+  )
 })
 
 testBoth('credentials go with the person, the group and the application', async (_, database) => {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { toLowercase, toUppercase } from './letter-case.ts'
 import { type OnPremises, onPremisesAttributes } from './on-premises.ts'
 
 /**
@@ -149,8 +150,8 @@ function evaluate(expression: string, facts: LoginFacts): string | { missing: st
 }
 
 const operate: Record<Operation, (text: string) => string> = {
-  lowercase: (text) => text.toLowerCase(),
-  uppercase: (text) => text.toUpperCase(),
+  lowercase: toLowercase,
+  uppercase: toUppercase,
   username: (text) => text.split('@', 1)[0]!,
   domain: (text) => text.slice(text.indexOf('@') + 1),
 }

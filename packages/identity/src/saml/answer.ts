@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Snapshot } from '@sallyport/domain'
 import type { Store } from '@sallyport/store'
 import type Provider from 'oidc-provider'
+import type { BrowserBinding } from '../browser-binding.ts'
 import type { FailureCode } from '../failures.ts'
 import type { SamlUrls } from './urls.ts'
 
@@ -20,6 +21,7 @@ export interface SamlParts {
   portalOrigin: string
   snapshot(): Snapshot
   open(purpose: string, sealed: string): Buffer
+  binding: BrowserBinding
   /** What persistent names are derived with. */
   pairwiseKey: Buffer
   endSession(sessionId: string, reason: string): Promise<string | undefined>

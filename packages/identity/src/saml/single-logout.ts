@@ -125,15 +125,19 @@ export class SamlSingleLogout {
 
   /** Sends the browser to the next application, or to the end. */
   async next(id: string, request: IncomingMessage, response: ServerResponse): Promise<SamlAnswer> {
-    const { portalOrigin } = this.#parts
+    const { portalOrigin, binding, clock } = this.#parts
     const found = await this.#find(id)
-    if (!found) return { kind: 'page', body: signedOutPage({ signInUrl: `${portalOrigin}/` }) }
+    // Whoever was told knows the ID of the round; what the next one calls the person is for this browser only.
+    const isElsewhere = found && found.told > 0 && !(await binding.isBound(request, id))
+    if (!found || isElsewhere)
+      return { kind: 'page', body: signedOutPage({ signInUrl: `${portalOrigin}/` }) }
     const round = found.codes ? found : await this.#end(found, request, response)
     for (let told = round.told; told < round.participants.length; told += 1) {
       const participant = round.participants[told]!
       const compiled = this.#parts.snapshot().findApplicationById(participant.applicationId)
       // It may have been changed or removed meanwhile.
       if (!isSaml(compiled) || !compiled.application.signOn.singleLogoutService) continue
+      if (round.told === 0) await binding.bind(request, response, id, clock() + roundMs)
       await this.#keep({ ...round, told: told + 1 }, id)
       return this.#tell(compiled, participant, `_${id}.${told + 1}`)
     }

@@ -147,6 +147,10 @@ export class SamlSingleSignOn {
     const { db, clock, provider, snapshot } = this.#parts
     const compiled = snapshot().findApplicationById(pending.applicationId)
     if (!isSaml(compiled)) return { kind: 'failure', code: 'not-found' }
+    // The application may have been changed while the person signed in.
+    const named = snapshot().findApplicationByEntityId(pending.audience)
+    if (named !== compiled || !isConsumer(compiled, pending.action))
+      return { kind: 'failure', code: 'sign-in-expired' }
     const sessionId = await findSessionId(provider, request, response)
     const session =
       sessionId === undefined
@@ -171,7 +175,7 @@ export class SamlSingleSignOn {
     const { application } = compiled
     const { claims, sessionId, userId } = session
     const failure = async (
-      code: 'user-not-assigned' | 'saml-name-missing',
+      code: 'user-not-assigned' | 'saml-name-missing' | 'saml-attributes-too-many',
     ): Promise<SamlAnswer> => {
       await this.#record(request, session, compiled, 'saml-sign-on-refused', { reason: code })
       return {
@@ -190,13 +194,15 @@ export class SamlSingleSignOn {
       return this.#refuse(compiled, pending, id, ['requester', 'invalidNameIdPolicy'])
     const nameId = toNameId(application.signOn, format, claims, pairwiseKey)
     if (!nameId) return failure('saml-name-missing')
+    const attributes = toAttributes(application.signOn, claims)
+    if (!attributes) return failure('saml-attributes-too-many')
     const nowAt = clock()
     const sessionIndex = `_${randomBytes(16).toString('hex')}`
     const body = buildResponse(
       this.#addressing(pending, nowAt),
       {
         nameId,
-        attributes: toAttributes(application.signOn, claims),
+        attributes,
         sessionIndex,
         signedInAt: session.signedInAt,
         sessionExpiresAt: session.absoluteExpiresAt,
@@ -335,6 +341,13 @@ export function isSaml(compiled: CompiledApplication | undefined): compiled is S
   return compiled?.application.signOn.method === 'saml'
 }
 
+/** @param action an external URL */
+function isConsumer(compiled: SamlApplication, action: string): boolean {
+  return compiled.application.signOn.assertionConsumerServices.some(
+    ({ url }) => toExternalUrl(compiled, url) === action,
+  )
+}
+
 /**
  * Where a response goes: to one of the places that an administrator has named, and nowhere else, however the request is
  * signed (SAML profiles section 4.1.4.1).
@@ -347,7 +360,7 @@ function findConsumer(
   const { consumerUrl, consumerIndex } = asked
   if (consumerUrl !== undefined) {
     const action = toExternalUrl(compiled, consumerUrl)
-    if (!assertionConsumerServices.some(({ url }) => toExternalUrl(compiled, url) === action))
+    if (!isConsumer(compiled, action))
       throw new SamlError(
         'SAML_MESSAGE_INVALID',
         `the assertion consumer service ${consumerUrl.slice(0, 200)} is none of the application's`,

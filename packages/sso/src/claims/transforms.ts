@@ -4,6 +4,8 @@ import {
   parseReplacement,
   type Transform,
   type TransformSource,
+  toLowercase,
+  toUppercase,
 } from '@sallyport/domain'
 
 /** Characters that a value may have at each step. Without a bound, replacements in a chain would grow it without end. */
@@ -23,8 +25,8 @@ type Compilers = {
 }
 
 const compilers: Compilers = {
-  toLowercase: () => (value) => convertCase(value, 'toLowerCase', 'toUpperCase'),
-  toUppercase: () => (value) => convertCase(value, 'toUpperCase', 'toLowerCase'),
+  toLowercase: () => toLowercase,
+  toUppercase: () => toUppercase,
   // The last @ is the one in front of the domain: of `admin@x@corp.example` no part may read as `admin`.
   extractMailPrefix: () => (value) => (value.includes('@') ? before(value, '@', true) : value),
   extractAlphaPrefix: () => (value) => /^\p{L}+/u.exec(value)?.[0] ?? '',
@@ -124,21 +126,4 @@ function suffix(value: string, belongs: RegExp): string {
   let start = characters.length
   while (start > 0 && belongs.test(characters[start - 1]!)) start -= 1
   return characters.slice(start).join('')
-}
-
-/**
- * Only letters that come back the same way: a dotless i made `I`, or a Kelvin sign made `k`, would turn one person's name into
- * another's.
- */
-function convertCase(
-  value: string,
-  there: 'toLowerCase' | 'toUpperCase',
-  back: 'toLowerCase' | 'toUpperCase',
-): string {
-  let text = ''
-  for (const character of value) {
-    const converted = character[there]()
-    text += converted[back]() === character ? converted : character
-  }
-  return text
 }

@@ -10,9 +10,19 @@ export interface Attribute {
   values: readonly string[]
 }
 
-/** What assertions say of a person. An attribute of which the person has no value is left out. */
-export function toAttributes(signOn: Pick<SamlSignOn, 'attributes'>, claims: Claims): Attribute[] {
-  return signOn.attributes
+/** Signing takes time with each of them, and the browser carries them in a form. */
+const limitValues = 1_000
+
+/**
+ * What assertions say of a person. An attribute of which the person has no value is left out.
+ *
+ * @returns undefined when there are more than 1,000 values: not all of somebody's groups would be worse than no sign-on
+ */
+export function toAttributes(
+  signOn: Pick<SamlSignOn, 'attributes'>,
+  claims: Claims,
+): Attribute[] | undefined {
+  const attributes = signOn.attributes
     .map((attribute) => ({
       name: attribute.name,
       nameFormat: attributeNameFormats[attribute.nameFormat],
@@ -20,4 +30,6 @@ export function toAttributes(signOn: Pick<SamlSignOn, 'attributes'>, claims: Cla
         'claim' in attribute ? compileClaim({ claim: attribute.claim })(claims) : [attribute.value],
     }))
     .filter(({ values }) => values.length > 0)
+  const count = attributes.reduce((sum, { values }) => sum + values.length, 0)
+  return count > limitValues ? undefined : attributes
 }

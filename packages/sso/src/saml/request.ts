@@ -78,7 +78,7 @@ export function parseAuthnRequest(root: Element, destination: string): AuthnRequ
   if (binding !== undefined && binding !== bindings.post)
     throw invalid(`ProtocolBinding is ${binding.slice(0, 100)}, and responses go by HTTP-POST`)
   const index = attributeOf(root, 'AssertionConsumerServiceIndex')
-  const consumerUrl = attributeOf(root, 'AssertionConsumerServiceURL')
+  const consumerUrl = uriOf(root, 'AssertionConsumerServiceURL')
   if (index !== undefined && consumerUrl !== undefined)
     throw invalid(
       'AssertionConsumerServiceURL and AssertionConsumerServiceIndex exclude each other',
@@ -94,10 +94,20 @@ export function parseAuthnRequest(root: Element, destination: string): AuthnRequ
     consumerIndex: index === undefined ? undefined : Number(index),
     forceAuthn: booleanOf(root, 'ForceAuthn'),
     isPassive: booleanOf(root, 'IsPassive'),
-    nameIdFormat: policy && attributeOf(policy, 'Format'),
+    nameIdFormat: policy && uriOf(policy, 'Format'),
     requestedContext: readContext(childNamed(root, protocol, 'RequestedAuthnContext')),
     subject: expected && textOf(expected),
   }
+}
+
+/** A request is kept while the person signs in, and anybody can make one. */
+const limitUriCharacters = 2_048
+
+function uriOf(element: Element, name: string): string | undefined {
+  const uri = attributeOf(element, name)
+  if (uri !== undefined && uri.length > limitUriCharacters)
+    throw invalid(`${name} has more than ${limitUriCharacters} characters`)
+  return uri
 }
 
 function readContext(requested: Element | undefined): RequestedContext | undefined {

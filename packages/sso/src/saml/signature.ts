@@ -32,6 +32,18 @@ const digests: ReadonlySet<string> = new Set([
 
 const transforms: ReadonlySet<string> = new Set([enveloped, exclusive, `${exclusive}WithComments`])
 
+/** Of what a signature has one. */
+const parts = [
+  'SignedInfo',
+  'CanonicalizationMethod',
+  'SignatureMethod',
+  'Reference',
+  'Transforms',
+  'DigestMethod',
+  'DigestValue',
+  'SignatureValue',
+] as const
+
 /** Signs a document as a whole; the signature stands behind the Issuer (SAML core section 5.4). */
 export function signXml(document: Xml, { privateKey, certificatePem }: SigningKey): Xml {
   const signed = new SignedXml({
@@ -85,9 +97,10 @@ function checkShape(root: Element, signature: Element): void {
   const [reference] = references
   if (!info || !reference || references.length > 1)
     throw unsigned('a signature must be over one thing')
-  // Inside SignedInfo a second one would be taken by whoever looks for it by its path.
-  if (signature.getElementsByTagNameNS(ds, 'SignedInfo').length > 1)
-    throw unsigned('a signature has two SignedInfo')
+  // The library takes the first of a name, wherever it stands and whatever its namespace.
+  for (const name of parts)
+    if (signature.getElementsByTagNameNS('*', name).length > 1)
+      throw unsigned(`a signature has two ${name}`)
   if (signature.getElementsByTagNameNS(ds, 'Object').length > 0)
     throw unsigned('a signature must not hold an Object')
   if (reference.getAttribute('URI') !== `#${root.getAttribute('ID')}`)
@@ -100,10 +113,11 @@ function checkShape(root: Element, signature: Element): void {
     throw unsigned(`the digest algorithm ${digest.slice(0, 100)} is not accepted`)
   const method = childNamed(info, ds, 'CanonicalizationMethod')?.getAttribute('Algorithm') ?? ''
   const chain = childNamed(reference, ds, 'Transforms')
-  for (const used of [
-    method,
-    ...(chain ? children(chain) : []).map((one) => one.getAttribute('Algorithm') ?? ''),
-  ])
+  if (!chain) throw unsigned('a signature must have transforms')
+  const steps = children(chain).map((one) => one.getAttribute('Algorithm') ?? '')
+  // Each is done for each key that may have signed, before it is known whether one has.
+  if (steps.length > 2) throw unsigned('a signature must have at most two transforms')
+  for (const used of [method, ...steps])
     if (!transforms.has(used)) throw unsigned(`the transform ${used.slice(0, 100)} is not accepted`)
 }
 

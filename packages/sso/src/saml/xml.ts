@@ -68,8 +68,15 @@ export function parseInstant(text: string, name: string): number {
 }
 
 /**
+ * Of tags, and of attributes, in one message; the longest that service providers send have some fifty. Namespaces, depth and
+ * canonicalisation cost more than in proportion, and anybody may send a message.
+ */
+const limitPieces = 500
+
+/**
  * Parses one document without what no message needs: document types with their entities, processing instructions,
- * and, unless they are allowed, comments and CDATA, at which parsers disagree on what a text is.
+ * and, unless `comments` allows them, comments and CDATA, at which parsers disagree on what a text is, and more than 500
+ * tags or attributes.
  *
  * @throws SamlError `SAML_MESSAGE_INVALID`
  */
@@ -77,6 +84,11 @@ export function parseXml(text: string, options: { comments?: boolean } = {}): El
   const body = text.replace(/^\ufeff?\s*(?:<\?xml\s[^?<>]*\?>)?/, '')
   if (/<\?/.test(body)) throw invalid('processing instructions are not allowed')
   const declared = options.comments ? body.replace(/<!--|<!\[CDATA\[/g, '') : body
+  if (
+    !options.comments &&
+    (countOf(/</g, body) > limitPieces || countOf(/=\s*["']/g, body) > limitPieces)
+  )
+    throw invalid(`it has more than ${limitPieces} tags or attributes`)
   if (/<!/.test(declared))
     throw invalid(
       options.comments
@@ -97,6 +109,10 @@ export function parseXml(text: string, options: { comments?: boolean } = {}): El
   if (!root) throw invalid('is no well-formed XML')
   checkIds(root)
   return root
+}
+
+function countOf(pattern: RegExp, text: string): number {
+  return text.match(pattern)?.length ?? 0
 }
 
 /** Two elements of one ID: what a signature covers would be a matter of opinion. */

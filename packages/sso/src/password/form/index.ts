@@ -195,11 +195,10 @@ function findUser(
   named: string | undefined,
 ): Control {
   const texts = controls.filter(({ kind }) => textKinds.has(kind))
-  const before = texts.filter((control) => controls.indexOf(control) < controls.indexOf(password))
   const found =
     named === undefined
       ? (texts.find(({ autocomplete }) => /\b(?:username|email)\b/.test(autocomplete)) ??
-        before.at(-1))
+        controls.slice(0, controls.indexOf(password)).findLast(({ kind }) => textKinds.has(kind)))
       : controls.find(({ name }) => name === named)
   if (found) return found
   throw new FormError(
