@@ -270,7 +270,10 @@ export class Exchange implements StreamHandler, Timed {
     this.#dialling = working
     authorization.then(
       (made) => {
-        if (this.#over) return
+        if (this.#over) {
+          made.end?.()
+          return
+        }
         this.#dialling = undefined
         this.#authorization = made
         try {
@@ -425,7 +428,12 @@ export class Exchange implements StreamHandler, Timed {
     this.#authorization?.end?.()
     this.#authorization = undefined
     client.abort()
-    this.#signOn()
+    try {
+      this.#signOn()
+    } catch (error) {
+      // The relay that would have told of it is detached.
+      this.fail(error)
+    }
   }
 
   onResponseData(chunk: Buffer): void {
@@ -473,6 +481,8 @@ export class Exchange implements StreamHandler, Timed {
         return
       }
       this.#letGo(held)
+      // It had a length of 0: its head was all.
+      if (this.#over) return
     }
     const kept = trailers.length > 0 ? formatFields(filterTrailers(trailers)) : ''
     if (kept.length > maxTrailerBytes)

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type TestContext, test } from 'node:test'
+import { ResetCode, type TunnelError } from '@sallyport/protocol'
+import { readSealingKey, sealCredential } from '@sallyport/sso/password'
+import { readSealingKeyPem } from '../src/state.ts'
+import { Inbox } from './inbox.ts'
+import { startHttpOrigin } from './origins.ts'
+import { connected, GatewayStream, openText } from './service.ts'
+import { identityNames, toClaims, toToken } from './tokens.ts'
+
+const password = 'correct horse'
+const form = { signInPage: '/login', formAction: '/login', startPage: '/' }
+const formPage =
+  '<form action="/login" method="post"><input name="u"><input type="password" name="p"></form>'
+const html = { 'Content-Type': 'text/html' }
+
+interface Asked {
+  req: IncomingMessage
+  res: ServerResponse
+}
+
+/** A connector with one origin that signs people on with a password, and answers as the test says. */
+async function start(t: TestContext, kind: 'basic' | 'form') {
+  const asked = new Inbox<Asked>()
+  const origin = await startHttpOrigin(t, (req, res) => asked.put({ req, res }))
+  const running = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
+  const identity = await running.service.ca.issue(identityNames)
+  const { publicKey } = readSealingKey(readSealingKeyPem(running.stateDir))
+  const subject = 'user:ana'
+  const sealed = sealCredential(
+    publicKey,
+    { userName: 'ana', password },
+    {
+      applicationId: 'app-1',
+      subject,
+      origin: origin.url,
+      action: kind === 'form' ? 'form /login' : 'basic',
+      version: 1,
+    },
+  )
+  const claims = (more: object) => ({
+    method: 'password',
+    credential: { subject, version: 1, sealed: [sealed] },
+    ...(kind === 'form' ? { form } : {}),
+    ...more,
+  })
+  const ask = (fields: string[] = [], more: object = {}) => {
+    const token = toToken(identity, toClaims(origin.url, claims(more)))
+    const stream = new GatewayStream(running.session, `${openText({ url: origin.url })}\n${token}`)
+    stream.stream.sendHead(['GET / HTTP/1.1', 'Host: x', ...fields].join('\r\n'), true)
+    return stream
+  }
+  const open = (more: object = {}) => ask(['Accept: text/html', 'Cookie: session=old'], more)
+  return { ...running, origin, asked, ask, open }
+}
+
+function assertRefused({ resetCode, detail }: TunnelError): void {
+  assert.equal(resetCode, ResetCode.SIGN_ON_FAILED)
+  assert.match(String(detail), /^CREDENTIAL_REFUSED: /)
+}
+
+test('a page without content, looked at for a form, is answered once', async (t) => {
+  const { connector, asked, open } = await start(t, 'form')
+  const stream = open()
+  const { res } = await asked.take()
+  res.writeHead(200, { ...html, 'Content-Length': '0' }).end()
+  await stream.ended()
+  assert.match(stream.heads.last!, /^HTTP\/1\.1 200 /)
+  const { active, failed } = connector.status().exchanges
+  assert.deepEqual({ active, failed }, { active: 0, failed: 0 })
+})
+
+test('a page that shows the form after another request has found the password wrong ends at once, and nothing is sent', async (t) => {
+  const { asked, open } = await start(t, 'form')
+  const ends = [open().failed(), open({ sid: 's2' }).failed()]
+  const pages = [await asked.take(), await asked.take()]
+  pages[0]!.res.writeHead(200, html).end(formPage)
+  for (const method of ['GET', 'POST']) {
+    const { req, res } = await asked.take()
+    assert.equal(req.method, method)
+    res.writeHead(200, html).end(formPage)
+  }
+  assertRefused(await Promise.race(ends))
+  pages[1]!.res.writeHead(200, html).end(formPage)
+  for (const end of ends) assertRefused(await end)
+  assert.equal(asked.all.length, 4)
+})
+
+test('a person who leaves while another request tries the password stands in nobody’s way', async (t) => {
+  const { connector, asked, ask } = await start(t, 'basic')
+  const first = ask()
+  const { res } = await asked.take()
+  const second = ask()
+  const third = ask()
+  second.stream.reset(ResetCode.CANCELLED)
+  while (connector.status().exchanges.cancelled === 0)
+    await new Promise((resolve) => setImmediate(resolve))
+  res.writeHead(404).end()
+  await first.ended()
+  const next = await asked.take()
+  assert.equal(next.req.headers.authorization, `Basic ${btoa(`ana:${password}`)}`)
+  next.res.writeHead(200).end('hello')
+  await third.ended()
+  assert.equal(third.body, 'hello')
+})
