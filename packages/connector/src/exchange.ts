@@ -247,6 +247,11 @@ export class Exchange implements StreamHandler, Timed {
         ResetCode.SIGN_ON_FAILED,
         `ASSERTION_REFUSED: the sign-on assertion is for ${assertion.origin} of ${assertion.applicationId}, the request for ${origin.destination.url} of ${applicationId}`,
       )
+    if (assertion.claims.validate !== false && !origin.validate)
+      throw new OriginFailure(
+        ResetCode.SIGN_ON_FAILED,
+        'ASSERTION_REFUSED: the sign-on assertion is for an origin whose certificate is valid, the request for one that may have any',
+      )
     return assertion
   }
 
