@@ -22,9 +22,13 @@ interface Asked {
 
 /** A connector with one origin that signs people on with a password, and answers as the test says. */
 async function start(t: TestContext, kind: 'basic' | 'form') {
+  const time = { aheadMs: 0 }
   const asked = new Inbox<Asked>()
   const origin = await startHttpOrigin(t, (req, res) => asked.put({ req, res }))
-  const running = await connected(t, { allow: [`127.0.0.1:${origin.port}`] })
+  const running = await connected(t, {
+    allow: [`127.0.0.1:${origin.port}`],
+    clock: () => Date.now() + time.aheadMs,
+  })
   const identity = await running.service.ca.issue(identityNames)
   const { publicKey } = readSealingKey(readSealingKeyPem(running.stateDir))
   const subject = 'user:ana'
@@ -46,13 +50,13 @@ async function start(t: TestContext, kind: 'basic' | 'form') {
     ...more,
   })
   const ask = (fields: string[] = [], more: object = {}) => {
-    const token = toToken(identity, toClaims(origin.url, claims(more)))
+    const token = toToken(identity, toClaims(origin.url, claims(more), Date.now() + time.aheadMs))
     const stream = new GatewayStream(running.session, `${openText({ url: origin.url })}\n${token}`)
     stream.stream.sendHead(['GET / HTTP/1.1', 'Host: x', ...fields].join('\r\n'), true)
     return stream
   }
   const open = (more: object = {}) => ask(['Accept: text/html', 'Cookie: session=old'], more)
-  return { ...running, origin, asked, ask, open }
+  return { ...running, time, asked, ask, open }
 }
 
 function assertRefused({ resetCode, detail }: TunnelError): void {
@@ -103,4 +107,26 @@ test('a person who leaves while another request tries the password stands in nob
   next.res.writeHead(200).end('hello')
   await third.ended()
   assert.equal(third.body, 'hello')
+})
+
+test('a password that the application took long ago is tried by one request at a time again', async (t) => {
+  const { connector, time, asked, ask } = await start(t, 'basic')
+  const answer = async (statusCode: number) => {
+    const { res } = await asked.take()
+    res.writeHead(statusCode, { 'WWW-Authenticate': 'Basic realm="x"' }).end()
+  }
+  const first = ask()
+  await answer(200)
+  await first.ended()
+  const parallel = [ask(), ask()]
+  const both = [await asked.take(), await asked.take()]
+  for (const { res } of both) res.writeHead(200).end()
+  for (const one of parallel) await one.ended()
+  time.aheadMs = 11 * 60_000
+  const burst = Array.from({ length: 10 }, () => ask())
+  while (connector.status().exchanges.active < 10)
+    await new Promise((resolve) => setImmediate(resolve))
+  await answer(401)
+  for (const one of burst) assertRefused(await one.failed())
+  assert.equal(asked.all.length, 4)
 })

@@ -25,7 +25,6 @@ interface Attempt {
 
 const attemptMs = 60_000
 const maxAttempts = 1_000
-const maxProven = 10_000
 
 /**
  * Sign-on by the application's own form. Only the opening of a page leads to a sign-in: when it carries no cookie of the
@@ -34,8 +33,6 @@ const maxProven = 10_000
 export class FormSignOn {
   readonly #options: FormSignOnOptions
   readonly #attempts = new Map<string, Attempt>()
-  /** Credentials that an application has taken, by their keys. */
-  readonly #proven = new Set<string>()
   /** The latest attempt with a credential that is not proven. */
   readonly #trying = new Map<string, Promise<unknown>>()
 
@@ -93,10 +90,10 @@ export class FormSignOn {
     )
   }
 
-  /** Until it has been taken once, a credential is tried by one session at a time: a wrong one is sent once in all. */
+  /** Until it has been taken, a credential is tried by one session at a time: a wrong one is sent once in all. */
   #inTurn(opened: OpenedCredential, attempt: () => Promise<Cookies>): Promise<Cookies> {
     const { key } = opened
-    if (this.#proven.has(key)) return attempt()
+    if (this.#options.vault.isProven(opened)) return attempt()
     const before = this.#trying.get(key) ?? Promise.resolve()
     const turn = before.then(
       () => attempt(),
@@ -135,12 +132,10 @@ export class FormSignOn {
     })
     try {
       const cookies = await signInByForm(visit, opened.facts.form!, opened.credential)
-      if (this.#proven.size >= maxProven) this.#proven.clear()
-      this.#proven.add(opened.key)
+      vault.noteTaken(opened)
       return cookies
     } catch (error) {
       if (!(error instanceof CredentialRefused)) throw error
-      this.#proven.delete(opened.key)
       throw vault.refuse(opened, error.reason)
     }
   }
