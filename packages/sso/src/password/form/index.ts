@@ -194,12 +194,12 @@ function findUser(
   password: Control,
   named: string | undefined,
 ): Control {
-  const texts = controls.filter(({ kind }) => textKinds.has(kind))
-  const before = texts.filter((control) => controls.indexOf(control) < controls.indexOf(password))
+  const isText = ({ kind }: Control) => textKinds.has(kind)
   const found =
     named === undefined
-      ? (texts.find(({ autocomplete }) => /\b(?:username|email)\b/.test(autocomplete)) ??
-        before.at(-1))
+      ? (controls.find(
+          (control) => isText(control) && /\b(?:username|email)\b/.test(control.autocomplete),
+        ) ?? controls.slice(0, controls.indexOf(password)).findLast(isText))
       : controls.find(({ name }) => name === named)
   if (found) return found
   throw new FormError(
