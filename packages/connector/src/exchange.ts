@@ -63,6 +63,8 @@ interface HeldAnswer {
 
 /** Pages with a form to sign in are small. */
 const maxHeldBytes = 262_144
+/** And come at once: what takes longer is perhaps a report that is shown as it grows. */
+const maxHeldMs = 5_000
 /** What the tunnel takes. */
 const maxTrailerBytes = 65_536
 // RFC 9110 section 9.2.2.
@@ -199,6 +201,14 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   onDeadline(): void {
+    if (this.#held) {
+      try {
+        this.#letGo(this.#held)
+      } catch (error) {
+        this.fail(error)
+      }
+      return
+    }
     const ms = this.#instruction!.timeoutMs
     this.fail(new OriginFailure(ResetCode.ORIGIN_TIMEOUT, `no response head within ${ms} ms`))
   }
@@ -382,6 +392,8 @@ export class Exchange implements StreamHandler, Timed {
       }
       if (outcome === 'inspect' && framing.kind !== 'none') {
         this.#held = { head, framing, chunks: [], length: 0 }
+        const heldMs = Math.min(maxHeldMs, this.#instruction!.timeoutMs)
+        this.#host.deadlines.start(this, heldMs, performance.now())
         return
       }
       if (outcome === 'refused')
@@ -413,9 +425,10 @@ export class Exchange implements StreamHandler, Timed {
   ): void {
     this.#host.deadlines.stop(this)
     const timing = `${tenths(this.#connectMs)};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}`
+    // Of two with one name the browser keeps the last: what the application says now goes before what it said at the sign-in.
     const added = this.#authorization?.answerFields
     const ownLines = added && added.length > 0 ? `\r\n${formatFields(added)}` : ''
-    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${lines}${ownLines}`
+    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${ownLines}${lines}`
     this.#request = undefined
     if (statusCode === 101) this.#becomePipe(text)
     else if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
@@ -433,6 +446,7 @@ export class Exchange implements StreamHandler, Timed {
     this.#authorization?.end?.()
     this.#authorization = undefined
     client.abort()
+    this.#host.deadlines.start(this, this.#instruction!.timeoutMs, performance.now())
     try {
       this.#signOn()
     } catch (error) {
@@ -450,7 +464,7 @@ export class Exchange implements StreamHandler, Timed {
     this.#write(chunk)
   }
 
-  /** Too much to be looked at is passed on as it is. */
+  /** Too much to be looked at, or too slow, is passed on as it is. */
   #hold(held: HeldAnswer, chunk: Buffer): void {
     held.chunks.push(chunk)
     held.length += chunk.length

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { ResetCode, type TunnelError } from '@sallyport/protocol'
@@ -49,13 +50,17 @@ async function start(t: TestContext, kind: 'basic' | 'form') {
     ...(kind === 'form' ? { form } : {}),
     ...more,
   })
-  const ask = (fields: string[] = [], more: object = {}) => {
+  const ask = (fields: string[] = [], more: object = {}, timeoutMs = 10_000) => {
     const token = toToken(identity, toClaims(origin.url, claims(more), Date.now() + time.aheadMs))
-    const stream = new GatewayStream(running.session, `${openText({ url: origin.url })}\n${token}`)
+    const stream = new GatewayStream(
+      running.session,
+      `${openText({ url: origin.url, timeoutMs })}\n${token}`,
+    )
     stream.stream.sendHead(['GET / HTTP/1.1', 'Host: x', ...fields].join('\r\n'), true)
     return stream
   }
-  const open = (more: object = {}) => ask(['Accept: text/html', 'Cookie: session=old'], more)
+  const open = (more: object = {}, timeoutMs?: number) =>
+    ask(['Accept: text/html', 'Cookie: session=old'], more, timeoutMs)
   return { ...running, time, asked, ask, open }
 }
 
@@ -129,4 +134,50 @@ test('a password that the application took long ago is tried by one request at a
   await answer(401)
   for (const one of burst) assertRefused(await one.failed())
   assert.equal(asked.all.length, 4)
+})
+
+test('a page that comes without end is passed on, whether it shows the form or not', async (t) => {
+  const { asked, open } = await start(t, 'form')
+  const stream = open({}, 100)
+  const { res } = await asked.take()
+  res.writeHead(200, html).write('<p>one')
+  assert.match(await stream.heads.take(), /^HTTP\/1\.1 200 /)
+  assert.equal((await stream.chunks.take()).toString(), '<p>one')
+  res.end('<p>two')
+  await stream.ended()
+  assert.equal(stream.body, '<p>one<p>two')
+})
+
+test('the browser gets the cookies of the sign-in for the paths they were set for, and those of its page after them', async (t) => {
+  const { asked, open } = await start(t, 'form')
+  const stream = open({ form: { ...form, signInPage: '/account/login', formAction: '/login' } })
+  const next = async (fields: Record<string, string | string[]>, body = '') => {
+    const { res } = await asked.take()
+    res.writeHead(200, { ...html, ...fields }).end(body)
+  }
+  await next({}, formPage)
+  await next({ 'Set-Cookie': 'visit=1' }, formPage)
+  await next({ 'Set-Cookie': 'session=first; Path=/; HttpOnly' })
+  await next({})
+  await next({ 'Set-Cookie': 'session=second; Path=/' }, 'hello')
+  await stream.ended()
+  assert.deepEqual(
+    stream.heads.last!.split('\r\n').filter((line) => /^set-cookie:/i.test(line)),
+    [
+      'Set-Cookie: visit=1; Path=/account',
+      'Set-Cookie: session=first; Path=/; HttpOnly',
+      'Set-Cookie: session=second; Path=/',
+    ],
+  )
+})
+
+test('a sign-in that is under way when the connector stops ends with it', async (t) => {
+  const { connector, asked, ask } = await start(t, 'form')
+  const failed = ask(['Accept: text/html']).failed()
+  const { req } = await asked.take()
+  assert.equal(req.url, '/login')
+  const gone = once(req.socket, 'close')
+  await connector.close()
+  await gone
+  await failed
 })

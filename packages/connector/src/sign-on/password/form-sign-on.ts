@@ -1,4 +1,6 @@
 import { type FieldList, fieldValues, findField } from '@sallyport/http1'
+import { ResetCode } from '@sallyport/protocol'
+import { OriginFailure } from '../../failure.ts'
 import type { Origin, OriginConnection } from '../../origin.ts'
 import type { Assertion } from '../assertion.ts'
 import type { Authorization, SignOnRequest } from '../sign-on.ts'
@@ -33,6 +35,7 @@ const maxAttempts = 1_000
 export class FormSignOn {
   readonly #options: FormSignOnOptions
   readonly #attempts = new Map<string, Attempt>()
+  readonly #closing = new AbortController()
   /** The latest attempt with a credential that is not proven. */
   readonly #trying = new Map<string, Promise<unknown>>()
 
@@ -127,7 +130,7 @@ export class FormSignOn {
       fields: visitFields(request.fields),
       connect,
       findOrigin: (url) => findOrigin(url, origin.validate),
-      signal: AbortSignal.timeout(attemptMs),
+      signal: AbortSignal.any([AbortSignal.timeout(attemptMs), this.#closing.signal]),
       clock,
     })
     try {
@@ -142,6 +145,7 @@ export class FormSignOn {
 
   close(): void {
     this.#attempts.clear()
+    this.#closing.abort(new OriginFailure(ResetCode.CANCELLED, 'the connector is stopping'))
   }
 }
 
