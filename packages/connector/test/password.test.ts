@@ -181,3 +181,27 @@ test('a sign-in that is under way when the connector stops ends with it', async 
   await gone
   await failed
 })
+
+test('a password that leads nowhere is sent a few times, and then the application is shown as it is', async (t) => {
+  const { asked, ask } = await start(t, 'form')
+  const page = ['Accept: text/html']
+  for (let count = 0; count < 4; count += 1) {
+    const failed = ask(page).failed()
+    const form = await asked.take()
+    form.res.writeHead(200, html).end(formPage)
+    const { req, res } = await asked.take()
+    assert.equal(req.method, 'POST')
+    res.writeHead(500).end()
+    assert.match(String((await failed).detail), /^SIGN_IN_FAILED: /)
+  }
+  const stream = ask(page)
+  const { req, res } = await asked.take()
+  assert.equal(req.url, '/')
+  res.writeHead(200, html).end(formPage)
+  await stream.ended()
+  assert.equal(stream.body, formPage)
+  const other = ask(page, { sid: 's2' }).failed()
+  assert.equal((await asked.take()).req.url, '/login')
+  asked.last!.res.writeHead(503).end()
+  await other
+})
