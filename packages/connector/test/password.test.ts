@@ -69,6 +69,17 @@ function assertRefused({ resetCode, detail }: TunnelError): void {
   assert.match(String(detail), /^CREDENTIAL_REFUSED: /)
 }
 
+test('a request that is signed on carries no authorization of the gateway, whether it needs any or not', async (t) => {
+  const { asked, ask } = await start(t, 'form')
+  for (const page of [[], ['Accept: text/html', 'Cookie: session=old']]) {
+    const stream = ask([...page, 'Authorization: Negotiate YII='])
+    const { req, res } = await asked.take()
+    assert.equal(req.headers.authorization, undefined)
+    res.end('hello')
+    await stream.ended()
+  }
+})
+
 test('a page without content, looked at for a form, is answered once', async (t) => {
   const { connector, asked, open } = await start(t, 'form')
   const stream = open()
