@@ -74,6 +74,8 @@ const retryableErrors = new Set<string | undefined>([
   'HTTP1_CONNECTION_CLOSED',
   'HTTP1_UNSOLICITED',
 ])
+/** Of what failed, in the log; the tunnel takes no more either. */
+const maxDetail = 1_024
 const noBody: BodyFraming = { kind: 'none' }
 
 /**
@@ -582,7 +584,8 @@ export class Exchange implements StreamHandler, Timed {
         ...this.#facts(),
         reset: findResetName(failure.resetCode),
         code: findErrorCode(error) ?? findErrorCode(failure.cause),
-        detail: failure.message,
+        // An origin may have written part of it.
+        detail: failure.message.slice(0, maxDetail),
       },
       'request failed',
     )

@@ -216,3 +216,14 @@ test('a password that leads nowhere is sent a few times, and then the applicatio
   asked.last!.res.writeHead(503).end()
   await other
 })
+
+test('what an application writes into its page does not fill the log', async (t) => {
+  const { asked, ask, log } = await start(t, 'form')
+  const failed = ask(['Accept: text/html']).failed()
+  const { res } = await asked.take()
+  const page = formPage.replace('/login', `/${'x'.repeat(100_000)}`)
+  res.writeHead(200, html).end(page)
+  assert.match(String((await failed).detail), /^FORM_ACTION_DIFFERS: /)
+  const { facts } = await log.lines.find(({ message }) => message === 'request failed')
+  assert.equal(String(facts.detail).length, 1_024)
+})
