@@ -25,8 +25,11 @@ interface Used {
 }
 
 const maxPeople = 10_000
-/** An application that takes no ticket may take none of this person: it is not for a new one again before that. */
-const renewalMs = 60_000
+/**
+ * An application that takes no ticket may take none of this person: it is not for a new one again before that. Domain controllers
+ * tell each other of a new key in about that time.
+ */
+const renewalMs = 15_000
 const maxRenewals = 10_000
 
 /** Signs people on by constrained delegation: a ticket in the person's name, a token of it for each request. */
