@@ -194,12 +194,11 @@ function findUser(
   password: Control,
   named: string | undefined,
 ): Control {
-  const isText = ({ kind }: Control) => textKinds.has(kind)
+  const texts = controls.filter(({ kind }) => textKinds.has(kind))
   const found =
     named === undefined
-      ? (controls.find(
-          (control) => isText(control) && /\b(?:username|email)\b/.test(control.autocomplete),
-        ) ?? controls.slice(0, controls.indexOf(password)).findLast(isText))
+      ? (texts.find(({ autocomplete }) => /\b(?:username|email)\b/.test(autocomplete)) ??
+        controls.slice(0, controls.indexOf(password)).findLast(({ kind }) => textKinds.has(kind)))
       : controls.find(({ name }) => name === named)
   if (found) return found
   throw new FormError(
