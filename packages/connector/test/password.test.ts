@@ -149,7 +149,7 @@ test('a password that the application took long ago is tried by one request at a
 
 test('a page that comes without end is passed on, whether it shows the form or not', async (t) => {
   const { asked, open } = await start(t, 'form')
-  const stream = open({}, 100)
+  const stream = open({}, 2_000)
   const { res } = await asked.take()
   res.writeHead(200, html).write('<p>one')
   assert.match(await stream.heads.take(), /^HTTP\/1\.1 200 /)
