@@ -228,7 +228,7 @@ test('attack 64: no command, page or database gives a password back, and none st
   }
 })
 
-test('a key that no administrator has compared gets no password', async (t) => {
+test('attack 65: a key that no administrator has compared gets no password', async (t) => {
   const scope = lastFirst(t)
   const application = await FormApplication.start(scope)
   application.accounts.set('ana.inside', right)
@@ -277,6 +277,28 @@ test('a key that no administrator has compared gets no password', async (t) => {
     }),
     { code: 'CONFLICT' },
   )
+})
+
+test('attack 65: a connector of another group is given no password, also when it is moved into the group afterwards', async (t) => {
+  const { system, application } = await startForm(t)
+  await system.execute('connector-group.create', { name: 'far' })
+  const far = await system.startConnector({
+    name: 'far',
+    connectorGroup: 'far',
+    allow: [`127.0.0.1:${application.port}`],
+  })
+  await trustKey(system, far)
+  const ana = await system.signIn('ana', 'forms')
+  await enterPassword(ana, system, 'forms', 'ana.inside', right)
+  await system.execute('connector.move', { connector: 'far', connectorGroup: 'default' })
+  const { passwords } = (await system.execute('connector.show', { connector: 'far' })) as {
+    passwords: number
+  }
+  assert.equal(passwords, 0)
+  await system.connectors[0]!.close()
+  const { status } = await ana.get(system.url('forms'), { headers: { accept: 'text/html' } })
+  assert.equal(status, 503)
+  assert.deepEqual(application.attempts, [])
 })
 
 test('a password that a group shares signs its members in, and one of their own goes before it', async (t) => {
@@ -361,7 +383,7 @@ test('HTTP Basic: the connector sends the password, the browser never sees it or
   assert.equal(page.headers['x-echo'], undefined)
 })
 
-test('a connector that joins opens what is kept only after both sides have approved its key', async (t) => {
+test('attack 65: a connector that joins opens what is kept only after both sides have approved its key', async (t) => {
   const { system, application } = await startForm(t)
   const [first] = system.connectors
   const ana = await system.signIn('ana', 'forms')

@@ -70,6 +70,8 @@ interface HeldAnswer {
 
 /** Pages with a form to sign in are small. */
 const maxHeldBytes = 262_144
+/** And come at once: what takes longer is perhaps a report that is shown as it grows. */
+const maxHeldMs = 5_000
 /** What the tunnel takes. */
 const maxTrailerBytes = 65_536
 // RFC 9110 section 9.2.2.
@@ -79,6 +81,8 @@ const retryableErrors = new Set<string | undefined>([
   'HTTP1_CONNECTION_CLOSED',
   'HTTP1_UNSOLICITED',
 ])
+/** Of what failed, in the log; the tunnel takes no more either. */
+const maxDetail = 1_024
 const noBody: BodyFraming = { kind: 'none' }
 
 /**
@@ -207,6 +211,14 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   onDeadline(): void {
+    if (this.#held) {
+      try {
+        this.#letGo(this.#held)
+      } catch (error) {
+        this.fail(error)
+      }
+      return
+    }
     const ms = this.#instruction!.timeoutMs
     this.fail(new OriginFailure(ResetCode.ORIGIN_TIMEOUT, `no response head within ${ms} ms`))
   }
@@ -255,6 +267,11 @@ export class Exchange implements StreamHandler, Timed {
         ResetCode.SIGN_ON_FAILED,
         `ASSERTION_REFUSED: the sign-on assertion is for ${assertion.origin} of ${assertion.applicationId}, the request for ${origin.destination.url} of ${applicationId}`,
       )
+    if (assertion.claims.validate !== false && !origin.validate)
+      throw new OriginFailure(
+        ResetCode.SIGN_ON_FAILED,
+        'ASSERTION_REFUSED: the sign-on assertion is for an origin whose certificate is valid, the request for one that may have any',
+      )
     return assertion
   }
 
@@ -278,7 +295,10 @@ export class Exchange implements StreamHandler, Timed {
     this.#dialling = working
     authorization.then(
       (made) => {
-        if (this.#over) return
+        if (this.#over) {
+          made.end?.()
+          return
+        }
         this.#dialling = undefined
         this.#authorization = made
         try {
@@ -389,6 +409,8 @@ export class Exchange implements StreamHandler, Timed {
       }
       if (outcome === 'inspect' && framing.kind !== 'none') {
         this.#held = { head, framing, chunks: [], length: 0 }
+        const heldMs = Math.min(maxHeldMs, this.#instruction!.timeoutMs)
+        this.#host.deadlines.start(this, heldMs, performance.now())
         return
       }
       if (outcome === 'refused')
@@ -420,9 +442,10 @@ export class Exchange implements StreamHandler, Timed {
   ): void {
     this.#host.deadlines.stop(this)
     const timing = `${tenths(this.#connectMs)};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}`
+    // Of two with one name the browser keeps the last: what the application says now goes before what it said at the sign-in.
     const added = this.#authorization?.answerFields
     const ownLines = added && added.length > 0 ? `\r\n${formatFields(added)}` : ''
-    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${lines}${ownLines}`
+    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${ownLines}${lines}`
     this.#request = undefined
     if (statusCode === 101) this.#becomePipe(text)
     else if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
@@ -440,7 +463,13 @@ export class Exchange implements StreamHandler, Timed {
     this.#authorization?.end?.()
     this.#authorization = undefined
     client.abort()
-    this.#signOn()
+    this.#host.deadlines.start(this, this.#instruction!.timeoutMs, performance.now())
+    try {
+      this.#signOn()
+    } catch (error) {
+      // The relay that would have told of it is detached.
+      this.fail(error)
+    }
   }
 
   onResponseData(chunk: Buffer): void {
@@ -452,7 +481,7 @@ export class Exchange implements StreamHandler, Timed {
     this.#write(chunk)
   }
 
-  /** Too much to be looked at is passed on as it is. */
+  /** Too much to be looked at, or too slow, is passed on as it is. */
   #hold(held: HeldAnswer, chunk: Buffer): void {
     held.chunks.push(chunk)
     held.length += chunk.length
@@ -488,6 +517,8 @@ export class Exchange implements StreamHandler, Timed {
         return
       }
       this.#letGo(held)
+      // It had a length of 0: its head was all.
+      if (this.#over) return
     }
     const kept = trailers.length > 0 ? formatFields(filterTrailers(trailers)) : ''
     if (kept.length > maxTrailerBytes)
@@ -568,7 +599,8 @@ export class Exchange implements StreamHandler, Timed {
         ...this.#facts(),
         reset: findResetName(failure.resetCode),
         code: findErrorCode(error) ?? findErrorCode(failure.cause),
-        detail: failure.message,
+        // An origin may have written part of it.
+        detail: failure.message.slice(0, maxDetail),
       },
       'request failed',
     )

@@ -62,13 +62,14 @@ export class OriginRequests {
   }
 
   /**
-   * The same request with fields of sign-on, which take the place of any that the gateway sent by their names.
+   * The same request with fields of sign-on, which take the place of any that the gateway sent by their names, and of
+   * `Authorization` always: it would be somebody else's, and might tie them to the connection.
    *
    * @param signOnFields name, value, name, value ...
    * @throws Http1Error `HTTP1_HEAD_INVALID`
    */
   withFields(request: OriginRequest, signOnFields: FieldList): OriginRequest {
-    const ours = new Set<string>()
+    const ours = new Set(['authorization'])
     for (let index = 0; index < signOnFields.length; index += 2)
       ours.add(signOnFields[index]!.toLowerCase())
     const { framing, upgrade } = request

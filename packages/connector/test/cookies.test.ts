@@ -19,10 +19,19 @@ test('a cookie goes to its path and below, longer paths first', () => {
 test('the later of two with one name and path counts, and one that has expired is none', () => {
   const cookies = gather(['a=1; Path=/'], ['a=2; Path=/'], ['b=1'], ['b=; Max-Age=0'])
   assert.equal(cookies.toHeader('/login'), 'a=2')
-  assert.deepEqual(cookies.lines, ['a=2; Path=/', 'b=; Max-Age=0'])
+  assert.deepEqual(cookies.lines, ['a=2; Path=/', 'b=; Max-Age=0; Path=/'])
   const gone = gather(['a=1; Expires=Thu, 01-Jan-1970 00:00:01 GMT'])
   assert.equal(gone.isEmpty, true)
   assert.equal(gather(['a=1; Expires=Fri, 01 Jan 2027 00:00:00 GMT']).isEmpty, false)
+})
+
+test('a cookie without a path, or with none that is one, is for a browser what it is here', () => {
+  const cookies = gather(['a=1', '/account/login'], ['b=1; path=login', '/x/y'], ['c=1; Path', '/'])
+  assert.deepEqual(cookies.lines, [
+    'a=1; Path=/account',
+    'b=1; path=login; Path=/x',
+    'c=1; Path; Path=/',
+  ])
 })
 
 test('new cookies take the place of those that the browser sent, and leave the others', () => {

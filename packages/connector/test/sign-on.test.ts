@@ -65,6 +65,21 @@ test('an assertion is for one application at one origin, and for the connectors 
   assert.equal(count(), 0)
 })
 
+test('a hostile gateway has nobody signed on to an origin with whatever certificate, unless the application allows that', async (t) => {
+  const { session, identity, origin, count } = await start(t)
+  const ask = async (more: object) => {
+    const token = toToken(identity, toClaims(origin.url, more))
+    const opening = openText({ url: origin.url, validate: false })
+    const stream = new GatewayStream(session, `${opening}\n${token}`)
+    stream.stream.sendHead(get, true)
+    return String((await stream.failed()).detail)
+  }
+  for (const validate of [true, undefined, 0, 'false'])
+    assert.match(await ask({ validate }), /^ASSERTION_REFUSED: .*certificate/)
+  assert.match(await ask({ validate: false }), /^KERBEROS_KEYTAB_UNREADABLE: /)
+  assert.equal(count(), 0)
+})
+
 test('the connector decides for which applications its account is, and for whom it is not', async (t) => {
   const { identity, origin, refused, count } = await start(t)
   const ask = (more: object) => refused(toToken(identity, toClaims(origin.url, more)))

@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import { isLinked } from '@sallyport/domain'
 import { fingerprintOf, isSealingPublicKey } from '@sallyport/sso/password'
 import { applications, connectors, credentials } from '@sallyport/store'
 import { z } from 'zod'
@@ -197,6 +198,6 @@ export class SealingRequests {
 /** A connector that was moved can still open what was sealed to it in its former group, which is no business of the new one. */
 async function listApplicationIds(db: Db, groupName: string): Promise<string[]> {
   return (await applications.listApplications(db))
-    .filter(({ application }) => application.connectorGroup === groupName)
+    .filter(({ application }) => !isLinked(application) && application.connectorGroup === groupName)
     .map(({ application }) => application.id)
 }

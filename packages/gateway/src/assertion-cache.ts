@@ -73,10 +73,12 @@ export class AssertionCache<Made extends { readonly expiresAt: number }> {
       kept.made = made
       kept.refreshAt = made ? nowAt + (made.expiresAt - nowAt) / 2 : 0
     } catch (error) {
+      // What identity has said no to is not sent once it cannot be asked any more.
+      if (!isUnavailable(error)) kept.made = undefined
       // Half of its life is left to find identity again.
       const { made } = kept
       const lastAt = made ? made.expiresAt - leastRemainingMs : 0
-      if (!isUnavailable(error) || !this.#isCurrent(made) || clock() > lastAt) throw error
+      if (!this.#isCurrent(made) || clock() > lastAt) throw error
       kept.refreshAt = Math.min(clock() + retryMs, lastAt)
     }
     return kept.made

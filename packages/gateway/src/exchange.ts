@@ -2,6 +2,7 @@ import {
   type CompiledApplication,
   type Decision,
   decide,
+  type IdentitySession,
   isLogoutDelivery,
   isReservedTarget,
   type Match,
@@ -245,9 +246,7 @@ export class Exchange implements StreamHandler, Translation {
 
   async #readSession(facts: SessionFacts): Promise<void> {
     const { gateway } = this
-    const found = await gateway.sessions.read(facts).catch((cause: unknown) => {
-      throw new RequestError('SIGN_IN_UNAVAILABLE', 'identity could not be asked', { cause })
-    })
+    const found = await this.#askIdentity(facts)
     if (this.#isEnded) return
     // The configuration may have changed meanwhile.
     this.match = gateway.view().findApplication(this.host, this.target!)
@@ -292,8 +291,8 @@ export class Exchange implements StreamHandler, Translation {
   /** @param sessionReason why there is no session, if there is none */
   #decide(session: Session | undefined, sessionReason: SignInReason): void {
     const compiled = this.match?.compiled
-    // Whoever uses an application without sign-in is nobody to it.
-    if (compiled?.application.preAuthentication === 'identity') this.session = session
+    // Whoever uses an application without sign-in is nobody to it, also when it has just become one.
+    this.session = compiled?.application.preAuthentication === 'identity' ? session : undefined
     this.#decided(decide(compiled, this.session, this.#signals(sessionReason)))
   }
 
@@ -448,7 +447,23 @@ export class Exchange implements StreamHandler, Translation {
     const session = this.session!
     if (!(await this.#signOn!.read(session, this.match!, destination)))
       sessions.noteEnded(session.sessionId, this.at)
-    this.#decideAfterWait(session)
+    // The event came while nobody looked through this exchange: it is not open yet.
+    const isStale = !sessions.hasEnded(session) && !sessions.isCurrent(session)
+    this.#decideAfterWait(isStale ? await this.#readClaims(session) : session)
+  }
+
+  /** @returns the session as it is now */
+  async #readClaims(session: Session): Promise<Session> {
+    const { sessions } = this.gateway
+    const found = await this.#askIdentity(session)
+    if (found?.signInEpoch !== session.signInEpoch) sessions.noteEnded(session.sessionId, this.at)
+    return found ? sessions.join(session, found) : session
+  }
+
+  #askIdentity(facts: Pick<Session, 'sessionId' | 'userId'>): Promise<IdentitySession | undefined> {
+    return this.gateway.sessions.read(facts).catch((cause: unknown) => {
+      throw new RequestError('SIGN_IN_UNAVAILABLE', 'identity could not be asked', { cause })
+    })
   }
 
   /** Meanwhile access may have ended, or the configuration changed. */

@@ -75,6 +75,11 @@ export class Sessions {
     return known.joined.session
   }
 
+  /** Whether nothing has been said since that may have changed the session's claims. */
+  isCurrent({ sessionId, claims }: Session): boolean {
+    return this.#known.get(sessionId)?.claims === claims
+  }
+
   /** The claims that are kept. */
   *claims(): Generator<Claims> {
     for (const { claims } of this.#known.values()) yield claims

@@ -97,6 +97,24 @@ test('a refusal of identity is not answered with an older assertion', async (t) 
   assert.equal(streams().length, 1)
 })
 
+test('what identity has refused is not sent when identity is away a moment later', async (t) => {
+  const { system, ask, wire, cookie, streams } = start(t)
+  await ask()
+  let count = 0
+  system.nowAt += 200_000
+  for (const [failure, reason] of [
+    [{ code: 'CREDENTIAL_REFUSED' }, 'CREDENTIAL_REFUSED'],
+    [{ retryable: true }, 'SIGN_IN_UNAVAILABLE'],
+  ] as const) {
+    system.identity.assertionFailure = Object.assign(new Error('no'), failure)
+    wire.send(request('/', host, { Cookie: cookie }))
+    await wire.response()
+    count += 1
+    assert.equal((await system.record(count)).reason, reason)
+  }
+  assert.equal(streams().length, 1)
+})
+
 test('changed claims, and a connector that is new or was moved, need a new assertion', async (t) => {
   const { system, ana, ask } = start(t)
   await ask()
@@ -129,6 +147,52 @@ test('access that ends while identity is asked for an assertion is no access', a
   assert.equal((await wire.response()).statusCode, 401)
   assert.equal((await system.record()).reason, 'session-ended')
   assert.equal(streams().length, 0)
+})
+
+test('a group that a person leaves while identity is asked for an assertion lets nobody in, nor an open stream', async (t) => {
+  const system = new TestGateway(t, { applications: [app('iwa', { signOn }, ['staff'])] })
+  const connector = system.addConnector()
+  const wire = system.connect()
+  const ana = person('ana', ['staff'])
+  let open = () => {}
+  system.identity.assertionGate = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  wire.send(request('/', host, { Cookie: system.cookie(ana, host) }))
+  while (system.identity.asserted.length === 0)
+    await new Promise((resolve) => setImmediate(resolve))
+  system.identity.sessions.set(ana.sessionId, person('ana'))
+  system.gateway.apply({ kind: 'claims-changed', userId: ana.userId, at: system.nowAt })
+  open()
+  assert.equal((await wire.response()).statusCode, 403)
+  assert.equal((await system.record()).reason, 'user-not-assigned')
+  assert.equal(connector.streams.filter(({ instruction }) => !('forget' in instruction)).length, 0)
+})
+
+test('an application that asks nobody to sign in any more is told of nobody', async (t) => {
+  const hr = app('hr', { jwtAssertion: true })
+  const system = new TestGateway(t, { applications: [hr] })
+  const connector = system.addConnector()
+  const wire = system.connect()
+  const ana = person('ana')
+  const cookie = system.cookie(ana, 'hr.example.test')
+  await system.started
+  await system.gateway.sessions.read(ana)
+  let open = () => {}
+  system.identity.gate = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  wire.send(request('/', 'hr.example.test', { Cookie: cookie }))
+  while (system.identity.assertions.length === 0)
+    await new Promise((resolve) => setImmediate(resolve))
+  const application = { ...hr.application, preAuthentication: 'passthrough' as const }
+  system.snapshot = system.compile([{ ...hr, application }])
+  open()
+  const relayed = await connector.stream(0)
+  assert.deepEqual(relayed.all('sallyport-jwt-assertion'), [])
+  relayed.answer(200)
+  await wire.response()
+  assert.equal((await system.record()).userId, undefined)
 })
 
 test('an application that is taken away while identity is asked for an assertion is not reached', async (t) => {

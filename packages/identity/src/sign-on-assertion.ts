@@ -138,6 +138,8 @@ export class SignOnAssertions {
       app: application.id,
       origin: new URL(`${compiled.internalProtocol}//${internalHost}:${compiled.internalPort}`)
         .origin,
+      // A gateway that has fallen must not have credentials sent to whoever answers in the origin's place.
+      validate: application.validateBackendCertificate,
       method: application.signOn.method,
       ...claims,
       iat: Math.floor((nowAt - backdateMs) / 1000),

@@ -75,6 +75,7 @@ test('an assertion says who, where, for whom and until when, and how the domain 
     sid: sessionId,
     app: iwa.id,
     origin: 'http://iwa.corp.example',
+    validate: true,
     method: 'kerberos',
     login: { type: 'principal', name: 'alindqvist', realm: 'CORP.EXAMPLE' },
     spn: 'HTTP/iwa.corp.example',

@@ -23,6 +23,7 @@ import {
 } from './names.ts'
 import type { DirectoryAccount } from './pac.ts'
 import { findPrivilege } from './privileged.ts'
+import { RefusedKeys } from './refused-keys.ts'
 import { requestEvidence, requestServiceTicket } from './s4u.ts'
 import { ExpiringCache } from './ticket-cache.ts'
 
@@ -81,6 +82,7 @@ export class KerberosEngine implements DelegationEngine {
   /** First requests that are under way: others of the same user and application wait for them. */
   readonly #underWay = new Map<string, { userKey: string; result: Promise<Ticket> }>()
   #credentials: Promise<Credentials> | undefined
+  readonly #refusedKeys: RefusedKeys
   /** Counts what was forgotten: evidence from before it is not kept after it. */
   #generation = 0
   #closed = false
@@ -96,6 +98,7 @@ export class KerberosEngine implements DelegationEngine {
       random,
       ticketLifetimeMs: options.ticketLifetimeMs ?? 10 * 3_600_000,
     }
+    this.#refusedKeys = new RefusedKeys(now)
     this.#evidence = new ExpiringCache(cacheEntries, now)
     this.#tickets = new ExpiringCache(cacheEntries, now)
   }
@@ -275,7 +278,11 @@ export class KerberosEngine implements DelegationEngine {
   async #requestCredentials(): Promise<Credentials> {
     const { keytabFile, readKeytab } = this.#options
     const keys = keysOf(await readKeytab(), this.#account, keytabFile)
-    const tgt = await requestTgt(this.#context, this.#account, keys)
+    this.#refusedKeys.check(keys)
+    const tgt = await requestTgt(this.#context, this.#account, keys).catch((error: unknown) => {
+      this.#refusedKeys.note(keys, error)
+      throw error
+    })
     const obtainedAt = this.#context.clock.ownNow()
     const lifetimeMs = tgt.endAt - this.#context.clock.now(this.#account.realm)
     const renewAt = obtainedAt + Math.min(lifetimeMs / 2, lifetimeMs - lastMinutesMs)

@@ -1,4 +1,5 @@
 import {
+  type DelegationEngine,
   type Authorization as KerberosAuthorization,
   KerberosError,
   type TokenFormat,
@@ -24,12 +25,21 @@ interface Used {
 }
 
 const maxPeople = 10_000
+/**
+ * An application that takes no ticket may take none of this person: it is not for a new one again before that. Domain controllers
+ * tell each other of a new key in about that time.
+ */
+const renewalMs = 15_000
+const maxRenewals = 10_000
 
 /** Signs people on by constrained delegation: a ticket in the person's name, a token of it for each request. */
 export class KerberosSignOn implements SignOnMethod {
   readonly #accounts: readonly KerberosAccount[]
   /** By which names people have been signed on, by user ID; oldest first. */
   readonly #used = new Map<string, Map<string, Used>>()
+
+  /** When applications last took no ticket, as `performance.now()`; oldest first. */
+  readonly #renewedMs = new Map<string, number>()
 
   constructor(accounts: readonly KerberosAccount[]) {
     this.#accounts = accounts
@@ -38,7 +48,7 @@ export class KerberosSignOn implements SignOnMethod {
   authorize(assertion: Assertion, request: SignOnRequest): Authorization | Promise<Authorization> {
     const facts = readFacts(assertion)
     const account = this.#findAccount(facts.spn)
-    checkUser(facts.user, account)
+    checkUser(facts.user.name, account)
     if (facts.onChallenge && request.isRepeatable && request.challenges === 0) return anonymous
     this.#note(assertion.subject, { account, user: facts.user })
     return this.#authorize(facts, account, request)
@@ -46,10 +56,13 @@ export class KerberosSignOn implements SignOnMethod {
 
   async #authorize(
     { user, spn, format, onChallenge }: KerberosFacts,
-    { engine }: KerberosAccount,
+    account: KerberosAccount,
     { isRepeatable, challenges, signal }: SignOnRequest,
   ): Promise<Authorization> {
+    const { engine } = account
     const made = await engine.authorize({ user, spn, format, signal }).catch(explain)
+    // A userPrincipalName may be that of somebody whose name in the directory is another.
+    checkUser(made.principal, account)
     // The ticket may be of a key that the application has changed since: once more, with a new one.
     const mayRepeat = isRepeatable && challenges < (onChallenge ? 2 : 1)
     return {
@@ -57,8 +70,7 @@ export class KerberosSignOn implements SignOnMethod {
       readAnswer: (statusCode, fields) => {
         const reply = findReply(fields)
         if (statusCode === 401 && reply !== undefined) {
-          engine.forgetTicket(user, spn)
-          if (mayRepeat) return 'again'
+          if (this.#renew(engine, user, spn) && mayRepeat) return 'again'
           if (reply !== '') verifyReply(made, reply)
           return 'refused'
         }
@@ -67,6 +79,21 @@ export class KerberosSignOn implements SignOnMethod {
       },
       isOwnField: isNegotiation,
     }
+  }
+
+  /** @returns whether the next token comes of another ticket */
+  #renew(engine: DelegationEngine, user: UserName, spn: string): boolean {
+    const key = JSON.stringify([user.type, user.name, user.realm, spn])
+    const nowMs = performance.now()
+    if (nowMs - (this.#renewedMs.get(key) ?? Number.NEGATIVE_INFINITY) < renewalMs) return false
+    this.#renewedMs.delete(key)
+    if (this.#renewedMs.size >= maxRenewals) {
+      const [oldest] = this.#renewedMs.keys()
+      this.#renewedMs.delete(oldest!)
+    }
+    this.#renewedMs.set(key, nowMs)
+    engine.forgetTicket(user, spn)
+    return true
   }
 
   #findAccount(spn: string): KerberosAccount {
@@ -142,7 +169,7 @@ function readFacts({ claims }: Assertion): KerberosFacts {
 }
 
 /** The connector's own list, whatever service and directory say. */
-function checkUser({ name }: UserName, { neverImpersonate }: KerberosAccount): void {
+function checkUser(name: string, { neverImpersonate }: KerberosAccount): void {
   const lower = name.toLowerCase()
   const [account] = lower.split('@')
   if (neverImpersonate.has(lower) || neverImpersonate.has(account!))

@@ -3,7 +3,7 @@ interface Cookie {
   name: string
   value: string
   path: string
-  /** The `Set-Cookie` that it came by. */
+  /** The `Set-Cookie` that it came by, its path written out: it may go to a browser with another page. */
   line: string
   isExpired: boolean
 }
@@ -30,7 +30,8 @@ export class Cookies {
     const name = pair.slice(0, Math.max(equals, 0)).trim()
     if (name === '' || line.length > maxLineBytes || this.#kept.size >= maxCookies) return
     const written = findAttribute(attributes, 'path')
-    const path = written?.startsWith('/') ? written : defaultPath(pagePath)
+    const isWritten = written?.startsWith('/') === true
+    const path = isWritten ? written : defaultPath(pagePath)
     const key = `${name}\0${path}`
     // The later one counts, and in its place.
     this.#kept.delete(key)
@@ -38,7 +39,7 @@ export class Cookies {
       name,
       value: pair.slice(equals + 1).trim(),
       path,
-      line,
+      line: isWritten ? line : `${line}; Path=${path}`,
       isExpired: isExpired(attributes, nowAt),
     })
   }
@@ -64,7 +65,7 @@ export class Cookies {
     return [...kept, ...ours].join('; ')
   }
 
-  /** As the host wrote them, for a browser. */
+  /** As the host wrote them but for their paths, for a browser. */
   get lines(): string[] {
     return [...this.#kept.values()].map(({ line }) => line)
   }

@@ -1,4 +1,6 @@
 import { type FieldList, fieldValues, findField } from '@sallyport/http1'
+import { ResetCode } from '@sallyport/protocol'
+import { OriginFailure } from '../../failure.ts'
 import type { Origin, OriginConnection } from '../../origin.ts'
 import type { Assertion } from '../assertion.ts'
 import type { Authorization, SignOnRequest } from '../sign-on.ts'
@@ -25,7 +27,13 @@ interface Attempt {
 
 const attemptMs = 60_000
 const maxAttempts = 1_000
-const maxProven = 10_000
+/**
+ * A sign-in that leads nowhere may be one with a wrong password which the application does not call so: in one session it is
+ * sent a few times only, less than lock accounts.
+ */
+const maxSent = 4
+const sentWithinMs = 10 * 60_000
+const maxSessions = 10_000
 
 /**
  * Sign-on by the application's own form. Only the opening of a page leads to a sign-in: when it carries no cookie of the
@@ -34,8 +42,9 @@ const maxProven = 10_000
 export class FormSignOn {
   readonly #options: FormSignOnOptions
   readonly #attempts = new Map<string, Attempt>()
-  /** Credentials that an application has taken, by their keys. */
-  readonly #proven = new Set<string>()
+  /** When a session's password was sent, as `performance.now()`; the latest last. */
+  readonly #sentMs = new Map<string, number[]>()
+  readonly #closing = new AbortController()
   /** The latest attempt with a credential that is not proven. */
   readonly #trying = new Map<string, Promise<unknown>>()
 
@@ -48,26 +57,27 @@ export class FormSignOn {
     assertion: Assertion,
     request: SignOnRequest,
   ): Authorization | Promise<Authorization> {
-    if (!isPageOpening(request)) return passOn(opened)
+    const key = `${assertion.sessionId} ${opened.key}`
+    if (!isPageOpening(request) || !this.#maySignIn(key)) return passOn(opened)
     const sent = findField(request.fields, 'cookie') ?? ''
     if (sent !== '' && request.challenges === 0) return watch(opened, request)
-    return this.#signIn(opened, assertion, request).then((cookies) =>
+    return this.#signIn(key, opened, assertion, request).then((cookies) =>
       signedIn(opened, cookies, request, sent),
     )
   }
 
   /** Of all that ask for the same session and application while one attempt is under way, one makes it. */
   #signIn(
+    key: string,
     opened: OpenedCredential,
     assertion: Assertion,
     request: SignOnRequest,
   ): Promise<Cookies> {
-    const key = `${assertion.sessionId} ${opened.key}`
     const latest = this.#attempts.get(key)
     if (latest && (latest.endedMs === undefined || request.startedMs < latest.endedMs))
       return abortable(latest.cookies, request.signal)
     const attempt: Attempt = {
-      cookies: this.#inTurn(opened, () => this.#attempt(opened, assertion, request)),
+      cookies: this.#inTurn(opened, () => this.#attempt(key, opened, assertion, request)),
       endedMs: undefined,
     }
     this.#keep(key, attempt)
@@ -93,10 +103,10 @@ export class FormSignOn {
     )
   }
 
-  /** Until it has been taken once, a credential is tried by one session at a time: a wrong one is sent once in all. */
+  /** Until it has been taken, a credential is tried by one session at a time: a wrong one is sent once in all. */
   #inTurn(opened: OpenedCredential, attempt: () => Promise<Cookies>): Promise<Cookies> {
     const { key } = opened
-    if (this.#proven.has(key)) return attempt()
+    if (this.#options.vault.isProven(opened)) return attempt()
     const before = this.#trying.get(key) ?? Promise.resolve()
     const turn = before.then(
       () => attempt(),
@@ -115,6 +125,7 @@ export class FormSignOn {
 
   /** Goes on when whoever asked first has left: others wait for it. */
   async #attempt(
+    key: string,
     opened: OpenedCredential,
     assertion: Assertion,
     request: SignOnRequest,
@@ -130,23 +141,37 @@ export class FormSignOn {
       fields: visitFields(request.fields),
       connect,
       findOrigin: (url) => findOrigin(url, origin.validate, assertion.applicationId),
-      signal: AbortSignal.timeout(attemptMs),
+      signal: AbortSignal.any([AbortSignal.timeout(attemptMs), this.#closing.signal]),
       clock,
     })
     try {
       const cookies = await signInByForm(visit, opened.facts.form!, opened.credential)
-      if (this.#proven.size >= maxProven) this.#proven.clear()
-      this.#proven.add(opened.key)
+      vault.noteTaken(opened)
       return cookies
     } catch (error) {
       if (!(error instanceof CredentialRefused)) throw error
-      this.#proven.delete(opened.key)
       throw vault.refuse(opened, error.reason)
+    } finally {
+      if (visit.hasSubmitted) this.#noteSent(key)
     }
+  }
+
+  #maySignIn(key: string): boolean {
+    const sinceMs = performance.now() - sentWithinMs
+    return (this.#sentMs.get(key) ?? []).filter((sentMs) => sentMs > sinceMs).length < maxSent
+  }
+
+  #noteSent(key: string): void {
+    const sentMs = [...(this.#sentMs.get(key) ?? []), performance.now()].slice(-maxSent)
+    this.#sentMs.delete(key)
+    if (this.#sentMs.size >= maxSessions)
+      this.#sentMs.delete(this.#sentMs.keys().next().value as string)
+    this.#sentMs.set(key, sentMs)
   }
 
   close(): void {
     this.#attempts.clear()
+    this.#closing.abort(new OriginFailure(ResetCode.CANCELLED, 'the connector is stopping'))
   }
 }
 

@@ -18,7 +18,7 @@ export class PasswordSignOn implements SignOnMethod {
     findOrigin(url: string, validate: boolean, applicationId: string): Origin
     clock(): number
   }) {
-    this.#vault = new Vault(options.key)
+    this.#vault = new Vault(options.key, options.clock)
     this.#basic = new BasicSignOn(this.#vault)
     this.#form = new FormSignOn({ ...options, vault: this.#vault })
   }

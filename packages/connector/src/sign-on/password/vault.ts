@@ -21,16 +21,24 @@ export interface OpenedCredential {
 }
 
 const maxRefused = 10_000
+const maxTaken = 10_000
+/** An application that took a password so long ago may know another one by now. */
+const provenMs = 10 * 60_000
 
-/** Opens credentials, and remembers which must not be sent again. */
+/** Opens credentials, and remembers which are taken and which must not be sent again. */
 export class Vault {
   readonly #key: SealingKey
+  /** Epoch milliseconds. */
+  readonly #clock: () => number
   #opened = new WeakMap<Assertion, OpenedCredential>()
   /** Why, by `OpenedCredential.key`; oldest first. */
   readonly #refused = new Map<string, string>()
+  /** When an application last took one, by the same key. */
+  readonly #takenAt = new Map<string, number>()
 
-  constructor(key: SealingKey) {
+  constructor(key: SealingKey, clock: () => number = Date.now) {
     this.#key = key
+    this.#clock = clock
   }
 
   /**
@@ -75,8 +83,20 @@ export class Vault {
     }
   }
 
+  /** Whether an application has taken it of late: until then one at a time may try it, as each would count as a wrong one. */
+  isProven({ key }: OpenedCredential): boolean {
+    const takenAt = this.#takenAt.get(key)
+    return takenAt !== undefined && this.#clock() - takenAt < provenMs
+  }
+
+  noteTaken({ key }: OpenedCredential): void {
+    if (this.#takenAt.size >= maxTaken && !this.#takenAt.has(key)) this.#takenAt.clear()
+    this.#takenAt.set(key, this.#clock())
+  }
+
   /** It is not given out again. */
   refuse({ key }: OpenedCredential, why: string): CredentialRefused {
+    this.#takenAt.delete(key)
     if (this.#refused.size >= maxRefused)
       this.#refused.delete(this.#refused.keys().next().value as string)
     this.#refused.set(key, why)

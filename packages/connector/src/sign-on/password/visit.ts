@@ -40,6 +40,8 @@ const redirects = new Set([301, 302, 303, 307, 308])
 export class Visit {
   readonly #options: VisitOptions
   readonly #jars = new Map<string, Cookies>()
+  /** A form was sent, whether it was answered or not. */
+  hasSubmitted = false
 
   constructor(options: VisitOptions) {
     this.#options = options
@@ -77,6 +79,7 @@ export class Visit {
    */
   async submit(url: URL, page: URL, contentType: string, body: Buffer): Promise<VisitedPage> {
     const fields = ['Content-Type', contentType, 'Origin', page.origin, 'Referer', page.href]
+    this.hasSubmitted = true
     const answer = await this.#request(url, 'POST', fields, body)
     // RFC 9110 section 15.4.8: the password would go where nobody has said that it may.
     if (answer.statusCode === 307 || answer.statusCode === 308)
