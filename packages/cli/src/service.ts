@@ -105,6 +105,7 @@ export async function startService(
     })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
+    let people: Identity | undefined
     let certificateFiles: CertificateFiles | undefined
     const control = await startControl({
       store,
@@ -117,6 +118,10 @@ export async function startService(
       auditRetentionMs: config.auditRetentionDays * 86_400_000,
       countTunnels: (connectorId) =>
         gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
+      answerSignOnCheck: (question) => {
+        if (!people) throw new Error('the service is not up yet')
+        return people.signOnCheck(question)
+      },
       statusFacts: () => ({
         certificates: certificateFiles?.status() ?? [],
         warnings: certificateFiles?.warnings() ?? [],
@@ -168,6 +173,7 @@ export async function startService(
       clock,
       log,
     })
+    people = identity
     closers.push(() => identity.close())
 
     const accessLog = openAccessLog(files.accessLog, config, log)

@@ -14,7 +14,7 @@ export {
   privateRules,
   type Verdict,
 } from './allow-list.ts'
-export { checkKerberosSignOn } from './check.ts'
+export { type ConfiguredCheck, checkKerberosSignOn, type KerberosCheckTarget } from './check.ts'
 export { describeProxy, parseProxyUrl } from './connect-proxy.ts'
 export { type Connector, type ConnectorOptions, startConnector } from './connector.ts'
 export type { Resolve } from './dial.ts'

@@ -14,12 +14,19 @@ import {
   type UserName,
 } from '@sallyport/kerberos'
 import { toOriginFailure } from '../failure.ts'
-import { type KerberosSettings, parseKdc, systemDns, toServes } from './kerberos-settings.ts'
+import { findLocalRefusal } from './kerberos-facts.ts'
+import {
+  type KerberosSettings,
+  parseKdc,
+  systemDns,
+  toLowerCaseSet,
+  toServes,
+} from './kerberos-settings.ts'
 import { findReply } from './negotiate.ts'
 
 /** One step of the chain that a sign-on by Kerberos is made of. */
 export interface KerberosStep {
-  step: 'account' | 'keytab' | 'kdc' | 'clock' | 'user' | 'application' | 'origin'
+  step: 'service' | 'account' | 'keytab' | 'kdc' | 'clock' | 'user' | 'application' | 'origin'
   ok: boolean
   /** What was found, or what failed. */
   message: string
@@ -96,6 +103,17 @@ export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<Kerbe
         step: 'clock',
         ok: true,
         message: `signed in as ${account}; the KDC's clock is ${describeOffset(kdcOffsetMs)}`,
+      }
+      const refusal = findLocalRefusal(user, toLowerCaseSet(settings.neverImpersonate))
+      if (refusal !== undefined) {
+        yield {
+          step: 'user',
+          ok: false,
+          code: 'KERBEROS_USER_REFUSED',
+          message: refusal,
+          remedy: 'sign on as somebody else, or take the name out of the list',
+        }
+        return
       }
       const authorization = await engine.authorize({ user, spn, format })
       yield { step: 'user', ok: true, message: `${user.name} is ${authorization.principal}` }

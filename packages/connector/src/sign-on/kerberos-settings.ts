@@ -100,7 +100,7 @@ export function openKerberosAccounts(
   // One for all: what one account finds out about a KDC that is down is of use to the others.
   const kdcs = new Kdcs({ realms, dns: systemDns })
   return settings.map((entry) => {
-    const { account, keytab, neverImpersonate = [] } = entry
+    const { account, keytab, neverImpersonate } = entry
     return {
       account,
       realm: parsePrincipal(account).realm,
@@ -111,10 +111,15 @@ export function openKerberosAccounts(
         kdcs,
         onWarning,
       }),
-      neverImpersonate: new Set(neverImpersonate.map((name) => name.toLowerCase())),
+      neverImpersonate: toLowerCaseSet(neverImpersonate),
       serves: toServes(entry),
     }
   })
+}
+
+/** Names of people, as `findLocalRefusal` compares them. */
+export function toLowerCaseSet(names: readonly string[] = []): Set<string> {
+  return new Set(names.map((name) => name.toLowerCase()))
 }
 
 /** @returns whether the account is for the application of an SPN */

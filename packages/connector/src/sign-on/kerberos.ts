@@ -1,22 +1,18 @@
 import {
   type Authorization as KerberosAuthorization,
   KerberosError,
-  type TokenFormat,
   type UserName,
 } from '@sallyport/kerberos'
-import { ResetCode } from '@sallyport/protocol'
-import { OriginFailure } from '../failure.ts'
 import type { Assertion } from './assertion.ts'
+import {
+  failed,
+  findLocalRefusal,
+  type KerberosFacts,
+  readKerberosFacts,
+} from './kerberos-facts.ts'
 import type { KerberosAccount } from './kerberos-settings.ts'
 import { findReply, isNegotiation } from './negotiate.ts'
 import type { Authorization, SignOnMethod, SignOnRequest } from './sign-on.ts'
-
-interface KerberosFacts {
-  user: UserName
-  spn: string
-  format: TokenFormat
-  onChallenge: boolean
-}
 
 interface Used {
   account: KerberosAccount
@@ -36,9 +32,10 @@ export class KerberosSignOn implements SignOnMethod {
   }
 
   authorize(assertion: Assertion, request: SignOnRequest): Authorization | Promise<Authorization> {
-    const facts = readFacts(assertion)
+    const facts = readKerberosFacts(assertion.claims)
     const account = this.#findAccount(facts.spn)
-    checkUser(facts.user, account)
+    const refusal = findLocalRefusal(facts.user, account.neverImpersonate)
+    if (refusal !== undefined) throw failed('KERBEROS_USER_REFUSED', refusal)
     if (facts.onChallenge && request.isRepeatable && request.challenges === 0) return anonymous
     this.#note(assertion.subject, { account, user: facts.user })
     return this.#authorize(facts, account, request)
@@ -121,47 +118,8 @@ function verifyReply(made: KerberosAuthorization, reply: string): void {
   }
 }
 
-function readFacts({ claims }: Assertion): KerberosFacts {
-  const { login, spn, tokenFormat, sendToken } = claims
-  const { type, name, realm } = (login ?? {}) as Record<string, unknown>
-  if (
-    (type !== 'principal' && type !== 'enterprise') ||
-    typeof name !== 'string' ||
-    (realm !== undefined && typeof realm !== 'string') ||
-    typeof spn !== 'string' ||
-    (tokenFormat !== 'spnego' && tokenFormat !== 'kerberos') ||
-    (sendToken !== 'always' && sendToken !== 'onChallenge')
-  )
-    throw failed('ASSERTION_REFUSED', 'the sign-on assertion does not say what Kerberos needs')
-  return {
-    user: { type, name, ...(realm === undefined ? {} : { realm }) },
-    spn,
-    format: tokenFormat,
-    onChallenge: sendToken === 'onChallenge',
-  }
-}
-
-/** The connector's own list, whatever service and directory say. */
-function checkUser({ name }: UserName, { neverImpersonate }: KerberosAccount): void {
-  const lower = name.toLowerCase()
-  const [account] = lower.split('@')
-  if (neverImpersonate.has(lower) || neverImpersonate.has(account!))
-    throw failed(
-      'KERBEROS_USER_REFUSED',
-      `${name} is never impersonated: it is in "neverImpersonate" of connector.json`,
-    )
-}
-
 /** @throws OriginFailure with the code of Kerberos, what failed, and what to do */
 function explain(error: unknown): never {
   if (!(error instanceof KerberosError)) throw error
   throw failed(error.code, `${error.message}; ${error.remedy}`, error)
-}
-
-function failed(code: string, message: string, cause?: unknown): OriginFailure {
-  return new OriginFailure(
-    ResetCode.SIGN_ON_FAILED,
-    `${code}: ${message}`,
-    cause === undefined ? undefined : { cause },
-  )
 }
