@@ -28,7 +28,7 @@ import type { Log } from './log.ts'
 import type { OriginConnection } from './origin.ts'
 import type { OriginRequest, OriginRequests } from './origin-request.ts'
 import type { Assertion, Assertions } from './sign-on/assertion.ts'
-import type { Authorization, SignOn } from './sign-on/sign-on.ts'
+import type { AnswerOutcome, Authorization, SignOn } from './sign-on/sign-on.ts'
 
 /** What all exchanges of a connector share. */
 export interface ExchangeHost {
@@ -60,6 +60,9 @@ interface HeldAnswer {
   chunks: Buffer[]
   length: number
 }
+
+/** What came while it was found out whether the answer is to be believed. */
+type Later = (exchange: Exchange) => void
 
 /** Pages with a form to sign in are small. */
 const maxHeldBytes = 262_144
@@ -101,6 +104,8 @@ export class Exchange implements StreamHandler, Timed {
   #authorization: Authorization | undefined
   #challenges = 0
   #held: HeldAnswer | undefined
+  /** Defined while the head of the answer is being judged. */
+  #later: Later[] | undefined
   #retried = false
   #isPipe = false
   #requestEnded = false
@@ -182,7 +187,7 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   onWritable(): void {
-    if (!this.#responsePaused) return
+    if (!this.#responsePaused || this.#later) return
     this.#responsePaused = false
     this.#client?.resume()
   }
@@ -368,20 +373,58 @@ export class Exchange implements StreamHandler, Timed {
     const authorization = this.#authorization
     if (authorization) {
       const outcome = authorization.readAnswer(statusCode, fields)
-      if (outcome === 'again') {
-        this.#signOnAgain()
+      if (outcome instanceof Promise) {
+        this.#awaitOutcome(outcome, head, framing)
         return
       }
-      if (outcome === 'inspect' && framing.kind !== 'none') {
-        this.#held = { head, framing, chunks: [], length: 0 }
-        return
-      }
-      if (outcome === 'refused')
-        throw new OriginFailure(
-          ResetCode.SIGN_ON_FAILED,
-          `SIGN_ON_REFUSED_BY_ORIGIN: the application answered ${statusCode} to the sign-on by ${this.#assertion!.method}`,
-        )
+      this.#follow(outcome, head, framing)
+      return
     }
+    this.#passOn(head, framing)
+  }
+
+  /** What the origin sends meanwhile is little: its connection is paused. */
+  #awaitOutcome(outcome: Promise<AnswerOutcome>, head: ResponseHead, framing: BodyFraming): void {
+    const client = this.#client
+    const connection = this.#connection!
+    const { exclusive } = connection
+    // Over before it is known who answered: nobody takes it then.
+    connection.exclusive = true
+    this.#later = []
+    client?.pause()
+    outcome.then(
+      (known) => {
+        if (this.#over) return
+        const later = this.#later ?? []
+        this.#later = undefined
+        connection.exclusive = exclusive
+        try {
+          this.#follow(known, head, framing)
+          if (known === 'again') return
+          for (const event of later) event(this)
+          if (!this.#responsePaused && this.#client === client) client?.resume()
+        } catch (error) {
+          this.fail(error)
+        }
+      },
+      (error) => this.fail(error),
+    )
+  }
+
+  #follow(outcome: AnswerOutcome, head: ResponseHead, framing: BodyFraming): void {
+    if (outcome === 'again') {
+      this.#signOnAgain()
+      return
+    }
+    if (outcome === 'inspect' && framing.kind !== 'none') {
+      this.#held = { head, framing, chunks: [], length: 0 }
+      return
+    }
+    if (outcome === 'refused')
+      throw new OriginFailure(
+        ResetCode.SIGN_ON_FAILED,
+        `SIGN_ON_REFUSED_BY_ORIGIN: the application answered ${head.statusCode} to the sign-on by ${this.#assertion!.method}`,
+      )
     this.#passOn(head, framing)
   }
 
@@ -430,6 +473,10 @@ export class Exchange implements StreamHandler, Timed {
 
   onResponseData(chunk: Buffer): void {
     if (this.#over) return
+    if (this.#later) {
+      this.#later.push((exchange) => exchange.onResponseData(chunk))
+      return
+    }
     if (this.#held) {
       this.#hold(this.#held, chunk)
       return
@@ -458,6 +505,10 @@ export class Exchange implements StreamHandler, Timed {
 
   onResponseEnd(trailers: FieldList): void {
     if (this.#over) return
+    if (this.#later) {
+      this.#later.push((exchange) => exchange.onResponseEnd(trailers))
+      return
+    }
     if (this.#isPipe) {
       // A raw pipe may stay open in the other direction.
       this.#stream.end()
@@ -483,6 +534,10 @@ export class Exchange implements StreamHandler, Timed {
 
   onOriginError(error: Error): void {
     if (this.#over) return
+    if (this.#later) {
+      this.#later.push((exchange) => exchange.onOriginError(error))
+      return
+    }
     if (this.#mayRetry(error)) {
       this.#retried = true
       this.#client = undefined

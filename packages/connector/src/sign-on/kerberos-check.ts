@@ -5,7 +5,6 @@ import {
   discoverKdcs,
   type KdcAddress,
   Kdcs,
-  KerberosEngine,
   KerberosError,
   keysOf,
   parsePrincipal,
@@ -17,6 +16,7 @@ import { toOriginFailure } from '../failure.ts'
 import { findLocalRefusal } from './kerberos-facts.ts'
 import {
   type KerberosSettings,
+  openEngine,
   parseKdc,
   systemDns,
   toLowerCaseSet,
@@ -91,18 +91,14 @@ export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<Kerbe
       return
     }
     yield { step: 'kdc', ok: true, message: lines.join('; ') }
-    const engine = new KerberosEngine({
-      account,
-      keytabFile: keytab,
-      readKeytab: () => readKeytabFile(keytab),
-      kdcs: new Kdcs({ realms: { [principal.realm]: found }, dns: systemDns }),
-    })
+    const realms = { [principal.realm]: found }
+    const engine = openEngine(settings, { realms, kdcs: new Kdcs({ realms, dns: systemDns }) })
     try {
       const { kdcOffsetMs } = await engine.checkAccount()
       yield {
         step: 'clock',
         ok: true,
-        message: `signed in as ${account}; the KDC's clock is ${describeOffset(kdcOffsetMs)}`,
+        message: `signed in as ${account}${kdcOffsetMs === undefined ? ', by the gssapi engine' : `; the KDC's clock is ${describeOffset(kdcOffsetMs)}`}`,
       }
       const refusal = findLocalRefusal(user, toLowerCaseSet(settings.neverImpersonate))
       if (refusal !== undefined) {
@@ -119,6 +115,7 @@ export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<Kerbe
       yield { step: 'user', ok: true, message: `${user.name} is ${authorization.principal}` }
       yield { step: 'application', ok: true, message: `a ticket for ${spn} was given` }
       if (check.askOrigin) yield await askOrigin(check.askOrigin, authorization)
+      authorization.release?.()
     } finally {
       engine.close()
     }
@@ -158,7 +155,7 @@ async function askOrigin(
         'check that the SPN belongs to the account that runs the application, and no other; on IIS, kernel-mode authentication and useAppPoolCredentials',
     }
   // Throws what the application says was wrong.
-  if (reply) authorization.verifyReply(reply)
+  if (reply) await authorization.verifyReply(reply)
   return {
     step,
     ok: true,

@@ -12,7 +12,7 @@ import {
 } from './kerberos-facts.ts'
 import type { KerberosAccount } from './kerberos-settings.ts'
 import { findReply, isNegotiation } from './negotiate.ts'
-import type { Authorization, SignOnMethod, SignOnRequest } from './sign-on.ts'
+import type { AnswerOutcome, Authorization, SignOnMethod, SignOnRequest } from './sign-on.ts'
 
 interface Used {
   account: KerberosAccount
@@ -56,13 +56,12 @@ export class KerberosSignOn implements SignOnMethod {
         if (statusCode === 401 && reply !== undefined) {
           engine.forgetTicket(user, spn)
           if (mayRepeat) return 'again'
-          if (reply !== '') verifyReply(made, reply)
-          return 'refused'
+          return reply === '' ? 'refused' : verifyReply(made, reply, 'refused')
         }
-        if (reply) verifyReply(made, reply)
-        return 'taken'
+        return reply ? verifyReply(made, reply, 'taken') : 'taken'
       },
       isOwnField: isNegotiation,
+      end: () => made.release?.(),
     }
   }
 
@@ -110,11 +109,17 @@ const anonymous: Authorization = {
   isOwnField: isNegotiation,
 }
 
-function verifyReply(made: KerberosAuthorization, reply: string): void {
+/** @returns `outcome`, unless whoever answered is not to be believed */
+function verifyReply(
+  made: KerberosAuthorization,
+  reply: string,
+  outcome: AnswerOutcome,
+): AnswerOutcome | Promise<AnswerOutcome> {
   try {
-    made.verifyReply(Buffer.from(reply, 'base64'))
+    const verified = made.verifyReply(Buffer.from(reply, 'base64'))
+    return verified ? verified.then(() => outcome, explain) : outcome
   } catch (error) {
-    explain(error)
+    return explain(error)
   }
 }
 

@@ -20,6 +20,8 @@ export interface SignOnRequest {
   readonly signal: AbortSignal
 }
 
+export type AnswerOutcome = 'taken' | 'again' | 'refused' | 'inspect'
+
 /** What one request carries for the person. */
 export interface Authorization {
   /** Name, value, name, value ...; takes the place of what the gateway sent by these names. */
@@ -28,9 +30,10 @@ export interface Authorization {
    * Reads the head of the origin's answer, and throws when whoever answered is not to be believed.
    *
    * @returns `again` when the request shall be signed on anew and sent once more; `refused` when the origin does not
-   *   take what it was given; `inspect` when the body has to be seen too; `taken` otherwise
+   *   take what it was given; `inspect` when the body has to be seen too; `taken` otherwise. A promise: nothing of the
+   *   answer goes on before it is kept
    */
-  readAnswer(statusCode: number, fields: FieldList): 'taken' | 'again' | 'refused' | 'inspect'
+  readAnswer(statusCode: number, fields: FieldList): AnswerOutcome | Promise<AnswerOutcome>
   /** Reads the body that `readAnswer` wanted to see, unless it is too long for that. */
   readBody?(body: Buffer): 'taken' | 'again'
   /** Whether the origin's field concerns the sign-on only, and is nothing for the person's browser. */
