@@ -74,11 +74,11 @@ async function* walk(
       ...check,
       accounts: settings.kerberos ?? [],
       askOrigin: url
-        ? (token) =>
+        ? (makeToken) =>
             requestHead(
               origins.find(parseDestination(`${url.origin}`), validate),
               url.pathname + url.search,
-              ['Authorization', `Negotiate ${token}`],
+              async (binding) => ['Authorization', `Negotiate ${await makeToken(binding)}`],
             )
         : undefined,
     })

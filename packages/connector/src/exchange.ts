@@ -76,6 +76,7 @@ const retryableErrors = new Set<string | undefined>([
   'HTTP1_UNSOLICITED',
 ])
 const noBody: BodyFraming = { kind: 'none' }
+const maxRebound = 3
 
 /**
  * One stream of the tunnel, served by one request to an origin: parse, find a connection, send,
@@ -96,6 +97,9 @@ export class Exchange implements StreamHandler, Timed {
   #framing: BodyFraming = noBody
   #upgrade: string | undefined
   #connection: OriginConnection | undefined
+  /** Taken, while it is signed on to for it. */
+  #reserved: OriginConnection | undefined
+  #rebound = 0
   #client: ClientExchange | undefined
   #relay: ResponseRelay | undefined
   #dialling: AbortController | undefined
@@ -266,6 +270,7 @@ export class Exchange implements StreamHandler, Timed {
       isRepeatable: this.#isRepeatable(),
       challenges: this.#challenges,
       signal: working.signal,
+      channelBinding: (this.#reserved ?? this.#instruction!.origin).channelBinding,
     })
     if (!(authorization instanceof Promise)) {
       this.#authorization = authorization
@@ -297,7 +302,16 @@ export class Exchange implements StreamHandler, Timed {
       return
     }
     const { origin } = this.#instruction!
-    const pooled = origin.take(this.#assertion?.person ?? '', nowAt, this.#isRepeatable())
+    const reserved = this.#reserved
+    this.#reserved = undefined
+    if (reserved?.http.reusable) {
+      this.#send(reserved, nowAt)
+      return
+    }
+    reserved?.http.destroy()
+    const pooled = this.#retried
+      ? undefined
+      : origin.take(this.#assertion?.person ?? '', nowAt, this.#isRepeatable())
     if (pooled) this.#send(pooled, nowAt)
     else this.#dial()
   }
@@ -328,6 +342,11 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   #send(connection: OriginConnection, nowAt: number): void {
+    const only = this.#authorization?.only
+    if (only && !isSameBinding(only.channelBinding, connection.channelBinding)) {
+      this.#signOnFor(connection)
+      return
+    }
     this.#connection = connection
     this.#sentAt = nowAt
     const request = this.#authorization
@@ -342,6 +361,29 @@ export class Exchange implements StreamHandler, Timed {
     if (this.#requestEnded) this.#endRequest()
     // Body credit: from here on the request cannot be taken to another connector.
     else this.#stream.accept()
+  }
+
+  /**
+   * Whom it is bound to was not known, or has another certificate than the last time: once more, for this connection. It may be
+   * closed meanwhile, and the next one have yet another certificate.
+   */
+  #signOnFor(connection: OriginConnection): void {
+    this.#rebound += 1
+    if (this.#rebound > maxRebound) {
+      connection.http.destroy()
+      throw new OriginFailure(
+        ResetCode.ORIGIN_TLS_INVALID,
+        'the origin shows another certificate on each connection, and closes them',
+      )
+    }
+    this.#reserved = connection
+    this.#dropAuthorization()
+    this.#signOn()
+  }
+
+  #dropAuthorization(): void {
+    this.#authorization?.end?.()
+    this.#authorization = undefined
   }
 
   #endRequest(): void {
@@ -465,8 +507,7 @@ export class Exchange implements StreamHandler, Timed {
     this.#relay!.detach()
     this.#client = undefined
     this.#connection = undefined
-    this.#authorization?.end?.()
-    this.#authorization = undefined
+    this.#dropAuthorization()
     client.abort()
     this.#signOn()
   }
@@ -543,7 +584,15 @@ export class Exchange implements StreamHandler, Timed {
       this.#client = undefined
       this.#connection = undefined
       this.#host.counters.retried += 1
-      this.#dial()
+      if (this.#authorization?.only) {
+        // It may have arrived.
+        this.#dropAuthorization()
+        try {
+          this.#signOn()
+        } catch (failure) {
+          this.fail(failure)
+        }
+      } else this.#dial()
       return
     }
     this.fail(error)
@@ -624,6 +673,8 @@ export class Exchange implements StreamHandler, Timed {
     this.#authorization?.end?.()
     this.#dialling?.abort(new OriginFailure(ResetCode.CANCELLED, 'not needed any more'))
     this.#dialling = undefined
+    this.#reserved?.http.destroy()
+    this.#reserved = undefined
     this.#request = undefined
     if (this.#isPipe) this.#host.pipes.delete(this)
   }
@@ -692,6 +743,10 @@ class ResponseRelay implements ResponseSink {
   onError(error: Error): void {
     this.#exchange?.onOriginError(error)
   }
+}
+
+function isSameBinding(one: Buffer | undefined, other: Buffer | undefined): boolean {
+  return one === other || (one !== undefined && other !== undefined && one.equals(other))
 }
 
 function protocolError(message: string, cause?: unknown): OriginFailure {

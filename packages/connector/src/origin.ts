@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { ClientConnection, type ClientOptions, type FieldList } from '@sallyport/http1'
+import { toEndPointBinding } from '@sallyport/kerberos'
 import { ResetCode } from '@sallyport/protocol'
 import type { AllowList } from './allow-list.ts'
 import { connectThroughProxy, describeProxy } from './connect-proxy.ts'
@@ -69,6 +70,8 @@ export class OriginConnection {
   readonly person: string
   /** It has carried a request before the current one. */
   reused = false
+  /** What ties a credential to this end of TLS (RFC 5929, `tls-server-end-point`); undefined without TLS. */
+  readonly channelBinding: Buffer | undefined
   /**
    * It must not serve anybody else: the origin may have tied a user to the connection (NTLM,
    * Negotiate), or was asked to speak another protocol on it.
@@ -81,9 +84,17 @@ export class OriginConnection {
   #answerFields: FieldList | undefined
   #answer: ResponseFacts | undefined
 
-  constructor(http: ClientConnection, openedAt: number, person: string) {
+  constructor(
+    http: ClientConnection,
+    {
+      openedAt,
+      person,
+      channelBinding,
+    }: { openedAt: number; person: string; channelBinding: Buffer | undefined },
+  ) {
     this.http = http
     this.person = person
+    this.channelBinding = channelBinding
     this.openedAt = openedAt
   }
 
@@ -115,6 +126,7 @@ export class Origin {
   readonly #all = new Set<OriginConnection>()
   #resolving: Promise<readonly string[]> | undefined
   #session: Buffer | undefined
+  #channelBinding: Buffer | undefined
   #closed = false
 
   constructor(destination: Destination, validate: boolean, network: OriginNetwork) {
@@ -125,6 +137,11 @@ export class Origin {
 
   get connectionCount(): number {
     return this.#all.size
+  }
+
+  /** Of the connection that was opened last: that of the next one most likely. */
+  get channelBinding(): Buffer | undefined {
+    return this.#channelBinding
   }
 
   get idleCount(): number {
@@ -177,6 +194,8 @@ export class Origin {
       secure.on('session', (session) => {
         this.#session = session
       })
+      const certificate = secure.getPeerX509Certificate()
+      if (certificate) this.#channelBinding = toEndPointBinding(certificate)
       stream = secure
     }
     if (signal.aborted || this.#closed) {
@@ -233,7 +252,11 @@ export class Origin {
   #adopt(stream: Socket | TLSSocket, person: string): OriginConnection {
     const http = new ClientConnection(stream, this.#network.clientOptions)
     this.#network.onSocket(stream)
-    const connection = new OriginConnection(http, performance.now(), person)
+    const connection = new OriginConnection(http, {
+      openedAt: performance.now(),
+      person,
+      channelBinding: this.#channelBinding,
+    })
     this.#all.add(connection)
     http.onIdle = () => this.#keep(connection)
     http.onClose = () => this.#forget(connection)

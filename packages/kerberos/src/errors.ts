@@ -40,8 +40,9 @@ const remedies = {
   KERBEROS_S4U_UNSUPPORTED:
     'the KDC does not impersonate users: it must be of Active Directory, and the user another than the account itself',
   KERBEROS_USER_UNKNOWN:
-    'the directory has no such user: check which attribute names the user, and the realm',
-  KERBEROS_USER_DISABLED: "enable the user's account in the directory",
+    'the directory has no such user: check which attribute names the user, and the realm; users of other domains need KDCs that impersonate across a trust, which those of Samba and MIT do not',
+  KERBEROS_USER_DISABLED:
+    "enable the user's account in the directory, or unlock it after wrong passwords: Unlock-ADAccount",
   KERBEROS_USER_EXPIRED: "extend the user's account in the directory",
   KERBEROS_USER_PASSWORD_EXPIRED:
     'let the user change the password in the domain, or clear "must change password"',

@@ -36,14 +36,17 @@ export interface KerberosStep {
   remedy?: string
 }
 
+/** @returns base64 */
+export type MakeToken = (channelBinding: Buffer | undefined) => Promise<string>
+
 export interface KerberosCheck {
   /** `kerberos` of `connector.json`. */
   accounts: readonly KerberosSettings[]
   spn: string
   user: UserName
   format: TokenFormat
-  /** Sends one request with a token; undefined: the application is not asked. */
-  askOrigin: ((token: string) => Promise<ResponseHead>) | undefined
+  /** Sends one request with a token that is made for its connection; undefined: the application is not asked. */
+  askOrigin: ((makeToken: MakeToken) => Promise<ResponseHead>) | undefined
 }
 
 const connectMs = 3_000
@@ -114,8 +117,11 @@ export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<Kerbe
       const authorization = await engine.authorize({ user, spn, format })
       yield { step: 'user', ok: true, message: `${user.name} is ${authorization.principal}` }
       yield { step: 'application', ok: true, message: `a ticket for ${spn} was given` }
-      if (check.askOrigin) yield await askOrigin(check.askOrigin, authorization)
       authorization.release?.()
+      if (check.askOrigin)
+        yield await askOrigin(check.askOrigin, (channelBinding) =>
+          engine.authorize({ user, spn, format, channelBinding }),
+        )
     } finally {
       engine.close()
     }
@@ -127,12 +133,17 @@ export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<Kerbe
 
 async function askOrigin(
   ask: NonNullable<KerberosCheck['askOrigin']>,
-  authorization: Authorization,
+  authorize: (channelBinding: Buffer | undefined) => Promise<Authorization>,
 ): Promise<KerberosStep> {
   let head: ResponseHead
+  let authorization: Authorization | undefined
   try {
-    head = await ask(authorization.token.toString('base64'))
+    head = await ask(async (channelBinding) => {
+      authorization = await authorize(channelBinding)
+      return authorization.token.toString('base64')
+    })
   } catch (error) {
+    if (error instanceof KerberosError) throw error
     const { message } = toOriginFailure(error)
     return {
       step: 'origin',
@@ -155,7 +166,7 @@ async function askOrigin(
         'check that the SPN belongs to the account that runs the application, and no other; on IIS, kernel-mode authentication and useAppPoolCredentials',
     }
   // Throws what the application says was wrong.
-  if (reply) await authorization.verifyReply(reply)
+  if (reply) await authorization!.verifyReply(reply)
   return {
     step,
     ok: true,

@@ -44,13 +44,16 @@ export class KerberosSignOn implements SignOnMethod {
   async #authorize(
     { user, spn, format, onChallenge }: KerberosFacts,
     { engine }: KerberosAccount,
-    { isRepeatable, challenges, signal }: SignOnRequest,
+    { isRepeatable, challenges, signal, channelBinding }: SignOnRequest,
   ): Promise<Authorization> {
-    const made = await engine.authorize({ user, spn, format, signal }).catch(explain)
+    const made = await engine
+      .authorize({ user, spn, format, signal, channelBinding })
+      .catch(explain)
     // The ticket may be of a key that the application has changed since: once more, with a new one.
     const mayRepeat = isRepeatable && challenges < (onChallenge ? 2 : 1)
     return {
       fields: ['Authorization', `Negotiate ${made.token.toString('base64')}`],
+      only: { channelBinding },
       readAnswer: (statusCode, fields) => {
         const reply = findReply(fields)
         if (statusCode === 401 && reply !== undefined) {

@@ -18,6 +18,8 @@ export interface SignOnRequest {
   /** Of earlier answers of the origin to this request; the latest is a challenge that was to be answered. */
   readonly challenges: number
   readonly signal: AbortSignal
+  /** Of the connection that it goes out by, or that is expected of it; undefined without TLS, or when it is not known yet. */
+  readonly channelBinding: Buffer | undefined
 }
 
 export type AnswerOutcome = 'taken' | 'again' | 'refused' | 'inspect'
@@ -26,6 +28,8 @@ export type AnswerOutcome = 'taken' | 'again' | 'refused' | 'inspect'
 export interface Authorization {
   /** Name, value, name, value ...; takes the place of what the gateway sent by these names. */
   readonly fields: FieldList
+  /** They are good for one request, and on a connection of this binding only; undefined: for any, and again. */
+  readonly only?: { readonly channelBinding: Buffer | undefined }
   /**
    * Reads the head of the origin's answer, and throws when whoever answered is not to be believed.
    *
