@@ -318,6 +318,11 @@ suite('sign-on by Kerberos', () => {
       ['account', 'keytab', 'kdc', 'clock', 'user', 'application', 'origin'],
     )
     assert.match(good.text, /alice is alice@CORP\.EXAMPLE/)
+    write({ engine: 'gssapi' })
+    const byLibrary = await check('HTTP/app.corp.example', 'alice')
+    assert.equal(byLibrary.code, 0, byLibrary.text)
+    assert.match(byLibrary.text, /by the gssapi engine\n.*alice is alice@CORP\.EXAMPLE/)
+    assert.match(byLibrary.text, /proved that it has the key of the SPN/)
     assert.match(good.text, /proved that it has the key of the SPN/)
 
     for (const [spn, user, more, failing] of [

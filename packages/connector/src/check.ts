@@ -113,7 +113,8 @@ async function askService(
     spn: facts.spn,
     user: facts.user,
     format: facts.format,
-    url: new URL(path, origin),
+    // Never `new URL(path, origin)`: a path that begins with two slashes would name another host.
+    url: new URL(`${origin}${path}`),
     validate,
   }
 }
