@@ -351,6 +351,16 @@ suite('sign-on by Kerberos', () => {
         { servicePrincipalNames: ['HTTP/x.y'] },
         /^FAILED +account +KERBEROS_NOT_CONFIGURED: /m,
       ],
+      // The list has another of his names.
+      ...(['native', 'gssapi'] as const).map(
+        (engine) =>
+          [
+            'HTTP/app.corp.example',
+            'bob@contoso.com',
+            { neverImpersonate: ['BBuilder'], engine },
+            /^FAILED +user +KERBEROS_USER_REFUSED: .*neverImpersonate/m,
+          ] as const,
+      ),
     ] as const) {
       write(more)
       const { code, text } = await check(spn, user)

@@ -2,7 +2,9 @@ import { isAbsolute } from 'node:path'
 import {
   createDns,
   type DelegationEngine,
+  type DirectoryAccount,
   type Dns,
+  findPrivilege,
   type KdcAddress,
   Kdcs,
   KerberosEngine,
@@ -121,7 +123,7 @@ export function openKerberosAccounts(
 
 /** @param realms KDCs of those that are not looked up by DNS */
 export function openEngine(
-  { account, keytab, engine = 'native' }: KerberosSettings,
+  { account, keytab, engine = 'native', neverImpersonate }: KerberosSettings,
   {
     realms,
     kdcs,
@@ -132,12 +134,18 @@ export function openEngine(
     onWarning?: (warning: KerberosError) => void
   },
 ): DelegationEngine {
-  if (engine === 'gssapi') return new GssapiEngine({ account, keytab, realms })
+  // Who was asked for by another name is in the list all the same: the directory says who it is.
+  const never = toLowerCaseSet(neverImpersonate)
+  const findRefusal = (found: DirectoryAccount) =>
+    findPrivilege(found) ??
+    (never.has(found.name.toLowerCase()) ? 'in "neverImpersonate" of connector.json' : undefined)
+  if (engine === 'gssapi') return new GssapiEngine({ account, keytab, realms, findRefusal })
   return new KerberosEngine({
     account,
     readKeytab: () => readKeytabFile(keytab),
     keytabFile: keytab,
     kdcs,
+    findRefusal,
     ...(onWarning && { onWarning }),
   })
 }

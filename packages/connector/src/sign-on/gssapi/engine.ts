@@ -6,6 +6,7 @@ import {
   checkEvidence,
   type DelegationEngine,
   type DelegationRequest,
+  type DirectoryAccount,
   formatName,
   formatPrincipal,
   type KdcAddress,
@@ -43,6 +44,8 @@ export interface GssapiEngineOptions {
   timeoutMs?: number
   /** A ticket is used for so long at most: it goes on working when the user was disabled. */
   cacheLifetimeMs?: number
+  /** Why an account must not be impersonated; by default `findPrivilege`. */
+  findRefusal?(account: DirectoryAccount): string | undefined
   now?(): number
 }
 
@@ -53,7 +56,7 @@ interface Person {
   process: GssapiProcess
   id: number
   user: Principal
-  account: ReturnType<typeof checkEvidence>
+  account: DirectoryAccount
   forwardable: boolean
   usableUntil: number
 }
@@ -251,7 +254,7 @@ export class GssapiEngine implements DelegationEngine {
     const id = answer.person!
     try {
       const content = openEvidence(readSentTicket(toBuffer(answer.token)), keys, facts)
-      const account = checkEvidence(user, content, facts)
+      const account = checkEvidence(user, content, facts, this.#options.findRefusal)
       const { forwardable } = content
       const usableUntil = this.#now() + (this.#options.cacheLifetimeMs ?? 15 * 60_000)
       return { process, id, user, account, forwardable, usableUntil }
