@@ -106,6 +106,25 @@ suite('two domains that trust each other', () => {
     })
   }
 
+  test('an application of the other domain, which lets the account act for others, is as far: Samba says no', async () => {
+    await other.allowToActFor('svc-app', 'svc-rbcd', corp)
+    const engine = new KerberosEngine({
+      account: 'svc-rbcd@CORP.EXAMPLE',
+      readKeytab: async () => readKeytabFile(await corp.keytab('svc-rbcd')),
+      kdcs: new Kdcs({ realms: { [corp.realm]: [corp.kdc], [other.realm]: [other.kdc] } }),
+    })
+    scope.after(() => engine.close())
+    const spn = 'HTTP/app.other.example'
+    await assert.rejects(
+      engine.authorize({ user: of('alice'), spn, format: 'kerberos' }),
+      (error: KerberosError) => {
+        const { stage, kerberosCode, realm } = error.facts
+        assert.deepEqual([stage, kerberosCode, realm], ['s4u2proxy', 13, 'CORP.EXAMPLE'])
+        return true
+      },
+    )
+  })
+
   test('a user of the other domain is asked for there and at home, and Samba says no: to MIT Kerberos too', async () => {
     const engine = await startEngine('native', corp)
     await engine.checkAccount()
