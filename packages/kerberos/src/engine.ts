@@ -312,7 +312,7 @@ function toWarning({ realm, clientAt, kdcAt }: { realm: string; clientAt: number
 }
 
 /** The work goes on for the others who wait for it. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work
   return new Promise<T>((resolve, reject) => {
     const abort = () => reject(signal.reason)

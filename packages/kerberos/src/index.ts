@@ -24,9 +24,10 @@ export type {
   DelegationEngine,
   DelegationRequest,
 } from './delegation.ts'
+export { explainByEvidence } from './denial.ts'
 export { type Dns, discoverKdcs } from './discovery.ts'
 export { createDns } from './dns.ts'
-export { KerberosEngine, type KerberosEngineOptions } from './engine.ts'
+export { KerberosEngine, type KerberosEngineOptions, untilAborted } from './engine.ts'
 export {
   KerberosError,
   type KerberosErrorCode,

@@ -68,7 +68,7 @@ export async function requestEvidence(
       current = reply.ticket
       continue
     }
-    checkEvidence(reply, current.sessionKey, user, account, facts)
+    checkAnswer(reply, current.sessionKey, user, account, facts)
     return reply.ticket
   }
 }
@@ -86,7 +86,7 @@ function explainForeigner(user: Principal, realm: string) {
   }
 }
 
-function checkEvidence(
+function checkAnswer(
   { ticket, padata, nonce }: TicketReply,
   key: EncryptionKey,
   user: Principal,

@@ -7,6 +7,7 @@ import {
   type DelegationEngine,
   type DelegationRequest,
   type DirectoryAccount,
+  explainByEvidence,
   formatName,
   formatPrincipal,
   type KdcAddress,
@@ -27,6 +28,7 @@ import {
   toKerberosError,
   type UserName,
   unproved,
+  untilAborted,
   wrapSpnego,
 } from '@sallyport/kerberos'
 import { toKrb5Configuration } from './configuration.ts'
@@ -98,13 +100,7 @@ export class GssapiEngine implements DelegationEngine {
     signal?.throwIfAborted()
     const spn = formatName(parseSpn(request.spn))
     const user = parseUser(request.user, this.#account.realm)
-    const work = this.#authorize(user, spn, request)
-    if (!signal) return work
-    return new Promise<Authorization>((resolve, reject) => {
-      const abort = () => reject(signal.reason)
-      signal.addEventListener('abort', abort, { once: true })
-      work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-    })
+    return untilAborted(this.#authorize(user, spn, request), signal)
   }
 
   async #authorize(
@@ -135,7 +131,7 @@ export class GssapiEngine implements DelegationEngine {
       spn: `${spn}@${this.#account.realm}`,
       binding: channelBinding?.toString('base64'),
     }).catch((error) => {
-      throw explainDenial(error, person)
+      throw error instanceof KerberosError ? explainByEvidence(error, person) : error
     })
     const token = toBuffer(answer.token)
     const exchange = answer.exchange!
@@ -408,31 +404,6 @@ function isOfOldTickets(error: unknown): boolean {
     kerberosCode === 20 ||
     kerberosCode === 32
   )
-}
-
-const protectedUsers = 525
-
-/** A KDC gives one code for all that can be wrong with a delegation; the user's evidence tells more. */
-function explainDenial(error: unknown, { account, forwardable, user }: Person): unknown {
-  if (!(error instanceof KerberosError) || error.facts.kerberosCode !== 13) return error
-  const explain = (code: KerberosErrorCode, reason: string, why: string) =>
-    new KerberosError(code, `${error.message}: ${why}`, { ...error.facts, reason, cause: error })
-  const name = formatPrincipal(user)
-  if (account.sensitive)
-    return explain('KERBEROS_ACCOUNT_SENSITIVE', 'sensitive', `${name} is marked as sensitive`)
-  if (account.groupIds.includes(protectedUsers))
-    return explain(
-      'KERBEROS_ACCOUNT_SENSITIVE',
-      'protected-users',
-      `${name} is one of Protected Users`,
-    )
-  return forwardable
-    ? explain('KERBEROS_DELEGATION_DENIED', 'spn-not-allowed', 'it is not one it may delegate to')
-    : explain(
-        'KERBEROS_DELEGATION_DENIED',
-        'no-delegation',
-        'the account has no right to it, or lacks protocol transition',
-      )
 }
 
 /** 31: the integrity is wrong; KRB5_MUTUAL_FAILED: it answers another request. */
