@@ -23,6 +23,8 @@ const DEBIAN_PACKAGES = {
   'libapache2-mod-auth-gssapi': '/usr/lib/apache2/modules/mod_auth_gssapi.so',
   // The module, and Apache with it.
   'libapache2-mod-auth-mellon': '/usr/lib/apache2/modules/mod_auth_mellon.so',
+  // The path of a library has the machine's name in it.
+  'libgssapi-krb5-2': '/usr/share/doc/libgssapi-krb5-2',
   logrotate: 'logrotate',
   mediawiki: '/usr/share/mediawiki/index.php',
   nftables: 'nft',
@@ -64,6 +66,7 @@ const TEST_PACKAGES = [
   'samba-ad-dc',
   'samba-ad-provision',
   'krb5-user',
+  'libgssapi-krb5-2',
   'krb5-kdc',
   'krb5-admin-server',
   'apache2-bin',

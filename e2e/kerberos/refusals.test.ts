@@ -176,6 +176,26 @@ suite('what a directory refuses has a code, a reason and a remedy', () => {
     assert.equal(principal, 'alicia@CORP.EXAMPLE')
   })
 
+  test('a user who is locked out by wrong passwords is not signed on meanwhile', async (t) => {
+    await directory.policy({ lockoutThreshold: '3', lockoutDuration: '-18000000000' })
+    t.after(() => directory.policy({ lockoutThreshold: '0' }))
+    await directory.user('heidi')
+    t.after(() => directory.remove('heidi'))
+    await authorize(engines.get('svc-connector')!, person('heidi'), spn)
+    engines.get('svc-connector')!.forgetUser(person('heidi'))
+    for (let turn = 0; turn < 5; turn += 1)
+      assert.throws(() =>
+        execFileSync('kinit', ['-c', join(directory.dir, 'heidi.cc'), 'heidi@CORP.EXAMPLE'], {
+          input: 'wrong\n',
+          stdio: ['pipe', 'ignore', 'pipe'],
+          env: { ...process.env, ...directory.environment },
+        }),
+      )
+    const { code, facts, remedy } = await refusal(person('heidi'))
+    assert.deepEqual([code, facts.kerberosCode], ['KERBEROS_USER_DISABLED', 18])
+    assert.match(remedy, /Unlock-ADAccount/)
+  })
+
   test('a service principal name is one, without realm, and not of a KDC', async () => {
     for (const name of [
       'HTTP',

@@ -5,11 +5,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { KerberosSettings } from '@sallyport/connector'
+import type { KerberosSettings, KerberosStep } from '@sallyport/connector'
 import { type Client, type System, startSystem } from '@sallyport/testkit'
 import { AccountFlag, type ActiveDirectory } from '@sallyport/testkit/active-directory'
 import { startCorpExample } from '@sallyport/testkit/corp-example'
@@ -65,6 +65,13 @@ suite('sign-on by Kerberos', () => {
           name: 'raw',
           ...atEcho,
           set: { signOn: { ...signOn, tokenFormat: 'kerberos' } },
+        },
+        // The program that checks does not know the name of the one above.
+        {
+          name: 'near',
+          internalUrl: `http://127.0.0.1:${iwa.httpPort}/`,
+          assigned: ['ana', 'ben', 'dave'],
+          set: { signOn },
         },
         {
           name: 'unknown',
@@ -311,6 +318,11 @@ suite('sign-on by Kerberos', () => {
       ['account', 'keytab', 'kdc', 'clock', 'user', 'application', 'origin'],
     )
     assert.match(good.text, /alice is alice@CORP\.EXAMPLE/)
+    write({ engine: 'gssapi' })
+    const byLibrary = await check('HTTP/app.corp.example', 'alice')
+    assert.equal(byLibrary.code, 0, byLibrary.text)
+    assert.match(byLibrary.text, /by the gssapi engine\n.*alice is alice@CORP\.EXAMPLE/)
+    assert.match(byLibrary.text, /proved that it has the key of the SPN/)
     assert.match(good.text, /proved that it has the key of the SPN/)
 
     for (const [spn, user, more, failing] of [
@@ -339,12 +351,107 @@ suite('sign-on by Kerberos', () => {
         { servicePrincipalNames: ['HTTP/x.y'] },
         /^FAILED +account +KERBEROS_NOT_CONFIGURED: /m,
       ],
+      // The list has another of his names.
+      ...(['native', 'gssapi'] as const).map(
+        (engine) =>
+          [
+            'HTTP/app.corp.example',
+            'bob@contoso.com',
+            { neverImpersonate: ['BBuilder'], engine },
+            /^FAILED +user +KERBEROS_USER_REFUSED: .*neverImpersonate/m,
+          ] as const,
+      ),
     ] as const) {
       write(more)
       const { code, text } = await check(spn, user)
       assert.equal(code, 1, text)
       assert.match(text, failing)
     }
+    writeFileSync(file, JSON.stringify(settings))
+  })
+
+  test('kerberos-check asks the service what an application and a person are, and nothing else is told', async (t) => {
+    const stateDir = join(system.dir, 'connector-1')
+    const file = join(stateDir, 'connector.json')
+    const settings = JSON.parse(readFileSync(file, 'utf8'))
+    // No resolver knows the names of this service: the proxy does.
+    const proxy = await startConnectProxy(t, system.port)
+    writeFileSync(file, JSON.stringify({ ...settings, kerberos, proxy }))
+    const check = (...args: string[]) =>
+      runConnector('--state-dir', stateDir, 'kerberos-check', ...args)
+    const steps = async (...args: string[]) => {
+      const { code, text } = await check('--json', ...args)
+      return {
+        code,
+        all: text
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line) as KerberosStep),
+      }
+    }
+
+    const good = await steps('--app', 'near', '--user', 'Ana')
+    assert.deepEqual(
+      [good.code, ...good.all.map(({ step, ok }) => `${step} ${ok}`)],
+      [
+        0,
+        ...['service', 'account', 'keytab', 'kdc', 'clock', 'user', 'application', 'origin'].map(
+          (step) => `${step} true`,
+        ),
+      ],
+      JSON.stringify(good.all),
+    )
+    assert.match(
+      good.all[0]!.message,
+      /^near is HTTP\/app\.corp\.example at http:.*; Ana is the sAMAccountName alice$/,
+    )
+    const people = await check('--app', 'near', '--user', 'ana')
+    assert.match(people.text, /^ok +service +near is .*\n(ok .*\n)+$/)
+
+    await system.execute('connector-group.create', { name: 'far' })
+    await system.execute('app.update', { name: 'unknown', set: { connectorGroup: 'far' } })
+    for (const [application, user, code] of [
+      ['nothing', 'ana', 'APPLICATION_UNKNOWN'],
+      ['unknown', 'ana', 'APPLICATION_OF_ANOTHER_GROUP'],
+      ['near', 'root', 'USER_NOT_ASSIGNED'],
+      ['near', 'nobody', 'USER_NOT_ASSIGNED'],
+    ] as const) {
+      const refused = await steps('--app', application, '--user', user)
+      assert.deepEqual(
+        [refused.code, refused.all.length, refused.all[0]!.step, refused.all[0]!.code],
+        [1, 1, 'service', code],
+      )
+    }
+    await system.execute('app.update', { name: 'unknown', set: { connectorGroup: 'default' } })
+    // What a request would find out, the check does: somebody who is sensitive, somebody of the connector's own list.
+    const sensitive = await steps('--app', 'near', '--user', 'dave')
+    assert.deepEqual(
+      [sensitive.code, sensitive.all.at(-1)!.code],
+      [1, 'KERBEROS_ACCOUNT_SENSITIVE'],
+    )
+    await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'jürgen' })
+    const listed = await steps('--app', 'near', '--user', 'ben')
+    assert.deepEqual(
+      [listed.code, listed.all.at(-1)!.step, listed.all.at(-1)!.code],
+      [1, 'user', 'KERBEROS_USER_REFUSED'],
+    )
+    await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'bbuilder' })
+    for (const args of [
+      ['--user', 'ana'],
+      ['--app', 'near', '--spn', 'HTTP/x.y', '--user', 'ana'],
+      ['--app', 'near', '--user', 'ana', '--realm', 'X.Y'],
+      ['--spn', 'HTTP/x.y', '--user', 'ana', '--label', 'x'],
+    ]) {
+      const { code, text } = await check(...args)
+      assert.equal(code, 1)
+      assert.match(text, /--app|--spn/)
+    }
+
+    const events = (await system.execute('audit.list', {})) as AuditLine[]
+    const kinds = new Map(events.map((event) => [event.kind, event]))
+    const { detail } = kinds.get('sign-on-check-answered')!
+    assert.deepEqual([detail.application, detail.connector], ['near', 'connector-1'])
+    assert.ok(kinds.get('sign-on-check-refused')!.detail.reason)
     writeFileSync(file, JSON.stringify(settings))
   })
 
@@ -368,6 +475,33 @@ async function runConnector(...args: string[]): Promise<{ code: number; text: st
     stream.on('data', (part: Buffer) => parts.push(part))
   const [code] = await once(child, 'close')
   return { code, text: Buffer.concat(parts).toString('utf8') }
+}
+
+/** A proxy by which every name leads to one port of this machine. @returns its URL */
+async function startConnectProxy(
+  t: { after(close: () => void): void },
+  port: number,
+): Promise<string> {
+  const server = createServer()
+  server.on('connect', (_request, client) => {
+    const service = connect(port, '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connected\r\n\r\n')
+      client.pipe(service).pipe(client)
+    })
+    for (const [socket, other] of [
+      [client, service],
+      [service, client],
+    ] as const)
+      socket.on('error', () => other.destroy())
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => void server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+interface AuditLine {
+  kind: string
+  detail: Record<string, unknown>
 }
 
 interface Seen {

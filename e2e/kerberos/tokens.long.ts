@@ -1,10 +1,12 @@
 /** What sign-on by Kerberos costs: first tickets, tokens of a cached ticket, and memory over many of them. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { after, before, suite, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { GssapiEngine } from '@sallyport/connector'
 import type { KerberosEngine } from '@sallyport/kerberos'
 import { lastFirst } from '@sallyport/testkit'
 import type { ActiveDirectory } from '@sallyport/testkit/active-directory'
@@ -90,5 +92,34 @@ suite('what sign-on by Kerberos costs', () => {
     t.diagnostic(`live memory grew by ${grownMb.toFixed(2)} MB`)
     assert.ok(cpuMs < 1, `${cpuMs} ms`)
     assert.ok(grownMb < 1, `${grownMb} MB`)
+  })
+
+  test('20,000 tokens of the gssapi engine: its process stays as large as it was', async (t) => {
+    const engine = new GssapiEngine({
+      account: `svc-connector@${directory.realm}`,
+      keytab: await directory.keytab('svc-connector'),
+      realms: { [directory.realm]: [directory.kdc] },
+    })
+    t.after(() => engine.close())
+    const make = async (count: number) => {
+      for (let turn = 0; turn < count; turn += 1) {
+        const { release } = await engine.authorize({ user: person('alice'), spn, format: 'spnego' })
+        release!()
+      }
+    }
+    const residentMb = () => {
+      const status = readFileSync(`/proc/${engine.processId}/status`, 'utf8')
+      return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) / 1024
+    }
+    await make(10_000)
+    const before = residentMb()
+    const startedAt = performance.now()
+    await make(20_000)
+    const ms = (performance.now() - startedAt) / 20_000
+    const grownMb = residentMb() - before
+    t.diagnostic(
+      `${ms.toFixed(3)} ms each; ${before.toFixed(0)} MB, grown by ${grownMb.toFixed(1)}`,
+    )
+    assert.ok(grownMb < 10, `${grownMb} MB`)
   })
 })

@@ -47,6 +47,8 @@ interface Import {
 interface Manifest {
   name: string
   dependencies?: Record<string, string>
+  /** Done without, when they are not there. */
+  optionalDependencies?: Record<string, string>
   devDependencies?: Record<string, string>
 }
 
@@ -74,7 +76,8 @@ for (const name of packages) {
 for (const folder of ['packages', '', 'examples'].flatMap(workspacesIn)) {
   test(`${folder}/package.json names exactly what its source imports`, () => {
     const manifest = readManifest(folder)
-    const dependencies = Object.keys(manifest.dependencies ?? {})
+    const { dependencies: needed = {}, optionalDependencies: wished = {} } = manifest
+    const dependencies = Object.keys({ ...needed, ...wished })
     const inSource = packageNames(importsOf(`${folder}/`).filter(({ file }) => !isTest(file)))
     inSource.delete(manifest.name)
     for (const [name, file] of inSource) {
@@ -93,6 +96,18 @@ for (const name of WITHOUT_DEPENDENCIES.filter((name) => packages.includes(name)
     assert.deepEqual(Object.keys(readManifest(`packages/${name}`).dependencies ?? {}), [])
   })
 }
+
+test('nothing native is loaded but in the process of the gssapi engine', () => {
+  const folder = 'packages/connector/src/sign-on/gssapi'
+  const loading = importsOf('packages/').filter(({ from }) => from === 'koffi')
+  assert.deepEqual([...new Set(loading.map(({ file }) => file))], [`${folder}/library.ts`])
+  const importing = importsOf('packages/connector/src/')
+    .filter(({ from, typeOnly }) => from.endsWith('/library.ts') && !typeOnly)
+    .map(({ file }) => file)
+  assert.deepEqual([...new Set(importing)], [`${folder}/child.ts`])
+  const starting = importsOf('packages/').filter(({ from }) => from.endsWith('gssapi/child.ts'))
+  assert.deepEqual(starting, [])
+})
 
 test('only tests, e2e and bench import the testkit', () => {
   const guilty = importsOf('')

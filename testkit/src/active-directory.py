@@ -13,10 +13,11 @@ from samba.credentials import Credentials
 from samba.auth import system_session
 from samba.samdb import SamDB
 from samba.ndr import ndr_pack, ndr_unpack
-from samba.dcerpc import dnsp, security
+from samba.dcerpc import dnsp, drsblobs, lsa, security
 from samba.net import Net
 from samba import dckeytab  # noqa: F401  (adds Net.export_keytab)
 import ldb
+import samba
 
 setting = json.loads(sys.argv[1])
 base = ','.join('DC=' + part for part in setting['domain'].split('.'))
@@ -108,9 +109,12 @@ def password(sam, value):
     db.setpassword('(sAMAccountName=%s)' % ldb.binary_encode(sam), value)
 
 
-def allowToActFor(service, sam):
-    """Resource-based constrained delegation: `service` lets `sam` act on behalf of others."""
-    sid = ndr_unpack(security.dom_sid, entry(sam, 'objectSid')['objectSid'][0])
+def sidOf(sam):
+    return {'sid': str(ndr_unpack(security.dom_sid, entry(sam, 'objectSid')['objectSid'][0]))}
+
+
+def allowToActFor(service, sid):
+    """Resource-based constrained delegation: `service` lets the account of a SID act on behalf of others."""
     descriptor = security.descriptor.from_sddl('O:BAD:(A;;0xf01ff;;;%s)' % sid, security.dom_sid(db.get_domain_sid()))
     change(service, msDS_AllowedToActOnBehalfOfOtherIdentity=ndr_pack(descriptor))
 
@@ -136,16 +140,52 @@ def keytab(principal, file, only_current=False):
     os.chmod(file, 0o600)
 
 
+def sid():
+    return {'sid': db.get_domain_sid()}
+
+
+def trust(domain, netbios, sid, password):
+    """A trust in both directions, as `samba-tool domain trust create` makes it on each side over RPC."""
+    secret = list(password.encode('utf-16-le'))
+    clear = drsblobs.AuthInfoClear()
+    clear.size = len(secret)
+    clear.password = secret
+    info = drsblobs.AuthenticationInformation()
+    info.LastUpdateTime = samba.unix2nttime(samba.current_unix_time())
+    info.AuthType = lsa.TRUST_AUTH_TYPE_CLEAR
+    info.AuthInfo = clear
+    array = drsblobs.AuthenticationInformationArray()
+    array.count = 1
+    array.array = [info]
+    blob = drsblobs.trustAuthInOutBlob()
+    blob.count = 1
+    blob.current = array
+    packed = ndr_pack(blob)
+    db.add({
+        'dn': 'CN=%s,CN=System,%s' % (domain, base),
+        'objectClass': 'trustedDomain',
+        'flatName': netbios,
+        'trustPartner': domain,
+        'securityIdentifier': ndr_pack(security.dom_sid(sid)),
+        'trustAttributes': str(lsa.LSA_TRUST_ATTRIBUTE_FOREST_TRANSITIVE),
+        'trustDirection': str(lsa.LSA_TRUST_DIRECTION_INBOUND | lsa.LSA_TRUST_DIRECTION_OUTBOUND),
+        'trustType': str(lsa.LSA_TRUST_TYPE_UPLEVEL),
+        'trustAuthIncoming': packed,
+        'trustAuthOutgoing': packed,
+        'msDS-SupportedEncryptionTypes': '24',
+    })
+
+
 def policy(**attributes):
     modify(base, **attributes)
 
 
-commands = {f.__name__: f for f in (user, change, remove, flags, password, allowToActFor, address, keytab, policy)}
+commands = {f.__name__: f for f in (user, change, remove, flags, password, sidOf, allowToActFor, address, keytab, policy,
+                                    sid, trust)}
 print(json.dumps({'ready': True}), flush=True)
 for line in sys.stdin:
     try:
         command = json.loads(line)
-        commands[command.pop('do')](**command)
-        print(json.dumps({'done': True}), flush=True)
+        print(json.dumps(commands[command.pop('do')](**command) or {'done': True}), flush=True)
     except Exception as error:  # whoever asked throws it
         print(json.dumps({'error': '%s: %s' % (type(error).__name__, error)}), flush=True)

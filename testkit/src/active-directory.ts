@@ -174,9 +174,31 @@ export class ActiveDirectory {
     await this.#database.ask({ do: 'password', sam, value })
   }
 
-  /** Resource-based constrained delegation: `service` lets `sam` act on behalf of others. */
-  async allowToActFor(service: string, sam: string): Promise<void> {
-    await this.#database.ask({ do: 'allowToActFor', service, sam })
+  /** Resource-based constrained delegation: `service` lets `sam` of this or another domain act on behalf of others. */
+  async allowToActFor(service: string, sam: string, domain: ActiveDirectory = this): Promise<void> {
+    const { sid } = await domain.#database.ask<{ sid: string }>({ do: 'sidOf', sam })
+    await this.#database.ask({ do: 'allowToActFor', service, sid })
+  }
+
+  /**
+   * A trust between two domains, in both directions. Each has to know the other's address: the KDC of one does not ask
+   * that of the other, it sends the client there.
+   */
+  async trust(other: ActiveDirectory): Promise<void> {
+    const password = 'Tru5t!between-two-domains'
+    for (const [here, there] of [
+      [this, other],
+      [other, this],
+    ] as const) {
+      const { sid } = await there.#database.ask<{ sid: string }>({ do: 'sid' })
+      const netbios = there.realm.split('.')[0]!
+      await here.#database.ask({ do: 'trust', domain: there.domain, netbios, sid, password })
+    }
+  }
+
+  /** Attributes of the domain itself, such as `lockoutThreshold`. */
+  async policy(attributes: Attributes): Promise<void> {
+    await this.#database.ask({ do: 'policy', ...attributes })
   }
 
   /** An A record in the domain's own DNS. */

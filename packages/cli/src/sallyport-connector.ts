@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import {
+  type ConfiguredCheck,
   checkKerberosSignOn,
   enroll,
+  type KerberosCheckTarget,
   type KerberosStep,
   parseProxyUrl,
   privateRules,
@@ -16,7 +18,7 @@ import {
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { pino } from 'pino'
 import { each, explainUsage, toInteger } from './arguments.ts'
-import { CommandError, reportError } from './failure.ts'
+import { CommandError, exitCodes, reportError } from './failure.ts'
 import { makeFolder } from './folders.ts'
 import { printLine, toJson, toPrintable } from './output.ts'
 import { tellReady } from './readiness.ts'
@@ -168,11 +170,13 @@ program
   })
 
 interface CheckOptions {
-  spn: string
+  app?: string
+  label?: string
+  spn?: string
   user: string
   realm?: string
   url?: URL
-  tokenFormat: 'spnego' | 'kerberos'
+  tokenFormat?: 'spnego' | 'kerberos'
   validateBackendCertificate: boolean
   json?: boolean
 }
@@ -182,38 +186,73 @@ program
   .description(
     'walk the chain of a sign-on by Kerberos, and say which step fails and what to do about it',
   )
-  .requiredOption('--spn <spn>', 'of the application, such as HTTP/hr.corp.example')
+  .option('--app <name>', 'application as the service has it; it says the rest')
+  .option('--label <label>', 'with --app: what stands for the * of its internal URL')
+  .option('--spn <spn>', 'instead of --app: of the application, such as HTTP/hr.corp.example')
   .requiredOption(
     '--user <name>',
-    'sAMAccountName, or userPrincipalName, of somebody in the domain',
+    'with --app: as the person signs in; with --spn: sAMAccountName, or userPrincipalName, in the domain',
   )
-  .option('--realm <realm>', "realm of the user (default: that of the connector's account)")
-  .option('--url <url>', 'internal URL of the application: ask it for one page', toUrl)
+  .option('--realm <realm>', "with --spn: of the user (default: that of the connector's account)")
+  .option(
+    '--url <url>',
+    'with --spn: internal URL of the application, to ask it for one page',
+    toUrl,
+  )
   .addOption(
-    new Option('--token-format <format>', 'as of the application')
-      .choices(['spnego', 'kerberos'])
-      .default('spnego'),
+    new Option(
+      '--token-format <format>',
+      'with --spn: as of the application (default: spnego)',
+    ).choices(['spnego', 'kerberos']),
   )
-  .option('--no-validate-backend-certificate', "accept any certificate of the application's")
+  .option(
+    '--no-validate-backend-certificate',
+    "with --spn: accept any certificate of the application's",
+  )
   .option('--json', 'print the steps as JSON, one a line')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ sallyport-connector kerberos-check --app hr --user ana@example.com
+  $ sallyport-connector kerberos-check --spn HTTP/hr.corp.example --user alindqvist --url https://hr.corp.example/`,
+  )
   .action(async (options: CheckOptions) => {
-    const { spn, user, realm, url, tokenFormat, json } = options
-    for await (const step of checkKerberosSignOn({
-      stateDir: stateDir(),
-      spn,
-      user: {
-        type: user.includes('@') ? 'enterprise' : 'principal',
-        name: user,
-        ...(realm === undefined ? {} : { realm }),
-      },
-      format: tokenFormat,
-      url,
-      validate: options.validateBackendCertificate,
-    })) {
-      printLine(json ? JSON.stringify(step) : describeStep(step))
-      if (!step.ok) process.exitCode = 1
+    const log = pino({ level: 'warn' }, pino.destination(2))
+    for await (const step of checkKerberosSignOn(stateDir(), toCheck(options), log)) {
+      printLine(options.json ? JSON.stringify(step) : describeStep(step))
+      if (!step.ok) process.exitCode = exitCodes.failed
     }
   })
+
+function toCheck(options: CheckOptions): KerberosCheckTarget | ConfiguredCheck {
+  const { app, label, spn, user, realm, url, tokenFormat, validateBackendCertificate } = options
+  if ((app === undefined) === (spn === undefined))
+    throw new CommandError(
+      'name either an application of the service, or what to try',
+      'kerberos-check --app NAME --user NAME, or kerberos-check --spn SPN --user NAME [--url URL]',
+    )
+  if (app !== undefined) {
+    if (realm !== undefined || url || tokenFormat || !validateBackendCertificate)
+      throw new CommandError(
+        'with --app the service says realm, URL, token format and whether certificates are checked',
+        'leave --realm, --url, --token-format and --no-validate-backend-certificate out, or use --spn',
+      )
+    return { application: app, userName: user, label }
+  }
+  if (label !== undefined) throw new CommandError('--label needs --app', 'name the SPN in full')
+  return {
+    spn: spn!,
+    user: {
+      type: user.includes('@') ? 'enterprise' : 'principal',
+      name: user,
+      ...(realm === undefined ? {} : { realm }),
+    },
+    format: tokenFormat ?? 'spnego',
+    url,
+    validate: validateBackendCertificate,
+  }
+}
 
 function describeStep({ step, ok, message, code, remedy }: KerberosStep): string {
   const lines = [

@@ -5,7 +5,7 @@ import { getCACertificates } from 'node:tls'
 import { type Control, serveControlSocket, startControl } from '@sallyport/control'
 import { ConfigurationError, systemHosts } from '@sallyport/domain'
 import { Gateway, listenTls, sessionLifetimeMs } from '@sallyport/gateway'
-import { hashPassword, startIdentity } from '@sallyport/identity'
+import { hashPassword, type Identity, startIdentity } from '@sallyport/identity'
 import { accessState, type Store } from '@sallyport/store'
 import type { Logger } from 'pino'
 import { AccessLog } from './access-log.ts'
@@ -81,6 +81,7 @@ export async function startService(
     })
     closers.push(() => store.close())
     let gateway: Gateway | undefined
+    let people: Identity | undefined
     let certificateFiles: CertificateFiles | undefined
     const control = await startControl({
       store,
@@ -93,6 +94,10 @@ export async function startService(
       auditRetentionMs: config.auditRetentionDays * 86_400_000,
       countTunnels: (connectorId) =>
         gateway?.tunnels.all().filter((tunnel) => tunnel.connectorId === connectorId).length ?? 0,
+      answerSignOnCheck: (question) => {
+        if (!people) throw new Error('the service is not up yet')
+        return people.signOnCheck(question)
+      },
       statusFacts: () => ({
         certificates: certificateFiles?.status() ?? [],
         warnings: certificateFiles?.warnings() ?? [],
@@ -144,6 +149,7 @@ export async function startService(
       clock,
       log,
     })
+    people = identity
     closers.push(() => identity.close())
 
     const accessLog = openAccessLog(files.accessLog, config, log)

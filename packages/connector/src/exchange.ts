@@ -34,7 +34,7 @@ import {
 } from './origin.ts'
 import type { OriginRequest, OriginRequests } from './origin-request.ts'
 import type { Assertion, Assertions } from './sign-on/assertion.ts'
-import type { Authorization, SignOn } from './sign-on/sign-on.ts'
+import type { AnswerOutcome, Authorization, SignOn } from './sign-on/sign-on.ts'
 
 /** What all exchanges of a connector share. */
 export interface ExchangeHost {
@@ -68,6 +68,9 @@ interface HeldAnswer {
   length: number
 }
 
+/** What came while it was found out whether the answer is to be believed. */
+type Later = (exchange: Exchange) => void
+
 /** Pages with a form to sign in are small. */
 const maxHeldBytes = 262_144
 /** And come at once: what takes longer is perhaps a report that is shown as it grows. */
@@ -84,6 +87,7 @@ const retryableErrors = new Set<string | undefined>([
 /** Of what failed, in the log; the tunnel takes no more either. */
 const maxDetail = 1_024
 const noBody: BodyFraming = { kind: 'none' }
+const maxRebound = 3
 
 /**
  * One stream of the tunnel, served by one request to an origin: parse, find a connection, send,
@@ -104,6 +108,9 @@ export class Exchange implements StreamHandler, Timed {
   #framing: BodyFraming = noBody
   #upgrade: string | undefined
   #connection: OriginConnection | undefined
+  /** Taken, while it is signed on to for it. */
+  #reserved: OriginConnection | undefined
+  #rebound = 0
   #client: ClientExchange | undefined
   #relay: ResponseRelay | undefined
   #dialling: AbortController | undefined
@@ -112,6 +119,8 @@ export class Exchange implements StreamHandler, Timed {
   #authorization: Authorization | undefined
   #challenges = 0
   #held: HeldAnswer | undefined
+  /** Defined while the head of the answer is being judged. */
+  #later: Later[] | undefined
   #retried = false
   #isPipe = false
   #requestEnded = false
@@ -194,7 +203,7 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   onWritable(): void {
-    if (!this.#responsePaused) return
+    if (!this.#responsePaused || this.#later) return
     this.#responsePaused = false
     this.#client?.resume()
   }
@@ -286,6 +295,7 @@ export class Exchange implements StreamHandler, Timed {
       isRepeatable: this.#isRepeatable(),
       challenges: this.#challenges,
       signal: working.signal,
+      channelBinding: (this.#reserved ?? this.#instruction!.origin).channelBinding,
     })
     if (!(authorization instanceof Promise)) {
       this.#authorization = authorization
@@ -320,7 +330,16 @@ export class Exchange implements StreamHandler, Timed {
       return
     }
     const { origin } = this.#instruction!
-    const pooled = origin.take(this.#owner(), nowAt, this.#isRepeatable())
+    const reserved = this.#reserved
+    this.#reserved = undefined
+    if (reserved?.http.reusable) {
+      this.#send(reserved, nowAt)
+      return
+    }
+    reserved?.http.destroy()
+    const pooled = this.#retried
+      ? undefined
+      : origin.take(this.#owner(), nowAt, this.#isRepeatable())
     if (pooled) this.#send(pooled, nowAt)
     else this.#dial()
   }
@@ -358,6 +377,11 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   #send(connection: OriginConnection, nowAt: number): void {
+    const only = this.#authorization?.only
+    if (only && !isSameBinding(only.channelBinding, connection.channelBinding)) {
+      this.#signOnFor(connection)
+      return
+    }
     this.#connection = connection
     this.#sentAt = nowAt
     const request = this.#authorization
@@ -372,6 +396,29 @@ export class Exchange implements StreamHandler, Timed {
     if (this.#requestEnded) this.#endRequest()
     // Body credit: from here on the request cannot be taken to another connector.
     else this.#stream.accept()
+  }
+
+  /**
+   * Whom it is bound to was not known, or has another certificate than the last time: once more, for this connection. It may be
+   * closed meanwhile, and the next one have yet another certificate.
+   */
+  #signOnFor(connection: OriginConnection): void {
+    this.#rebound += 1
+    if (this.#rebound > maxRebound) {
+      connection.http.destroy()
+      throw new OriginFailure(
+        ResetCode.ORIGIN_TLS_INVALID,
+        'the origin shows another certificate on each connection, and closes them',
+      )
+    }
+    this.#reserved = connection
+    this.#dropAuthorization()
+    this.#signOn()
+  }
+
+  #dropAuthorization(): void {
+    this.#authorization?.end?.()
+    this.#authorization = undefined
   }
 
   #endRequest(): void {
@@ -403,22 +450,60 @@ export class Exchange implements StreamHandler, Timed {
     const authorization = this.#authorization
     if (authorization) {
       const outcome = authorization.readAnswer(statusCode, fields)
-      if (outcome === 'again') {
-        this.#signOnAgain()
+      if (outcome instanceof Promise) {
+        this.#awaitOutcome(outcome, head, framing)
         return
       }
-      if (outcome === 'inspect' && framing.kind !== 'none') {
-        this.#held = { head, framing, chunks: [], length: 0 }
-        const heldMs = Math.min(maxHeldMs, this.#instruction!.timeoutMs)
-        this.#host.deadlines.start(this, heldMs, performance.now())
-        return
-      }
-      if (outcome === 'refused')
-        throw new OriginFailure(
-          ResetCode.SIGN_ON_FAILED,
-          `SIGN_ON_REFUSED_BY_ORIGIN: the application answered ${statusCode} to the sign-on by ${this.#assertion!.method}`,
-        )
+      this.#follow(outcome, head, framing)
+      return
     }
+    this.#passOn(head, framing)
+  }
+
+  /** What the origin sends meanwhile is little: its connection is paused. */
+  #awaitOutcome(outcome: Promise<AnswerOutcome>, head: ResponseHead, framing: BodyFraming): void {
+    const client = this.#client
+    const connection = this.#connection!
+    const { exclusive } = connection
+    // Over before it is known who answered: nobody takes it then.
+    connection.exclusive = true
+    this.#later = []
+    client?.pause()
+    outcome.then(
+      (known) => {
+        if (this.#over) return
+        const later = this.#later ?? []
+        this.#later = undefined
+        connection.exclusive = exclusive
+        try {
+          this.#follow(known, head, framing)
+          if (known === 'again') return
+          for (const event of later) event(this)
+          if (!this.#responsePaused && this.#client === client) client?.resume()
+        } catch (error) {
+          this.fail(error)
+        }
+      },
+      (error) => this.fail(error),
+    )
+  }
+
+  #follow(outcome: AnswerOutcome, head: ResponseHead, framing: BodyFraming): void {
+    if (outcome === 'again') {
+      this.#signOnAgain()
+      return
+    }
+    if (outcome === 'inspect' && framing.kind !== 'none') {
+      this.#held = { head, framing, chunks: [], length: 0 }
+      const heldMs = Math.min(maxHeldMs, this.#instruction!.timeoutMs)
+      this.#host.deadlines.start(this, heldMs, performance.now())
+      return
+    }
+    if (outcome === 'refused')
+      throw new OriginFailure(
+        ResetCode.SIGN_ON_FAILED,
+        `SIGN_ON_REFUSED_BY_ORIGIN: the application answered ${head.statusCode} to the sign-on by ${this.#assertion!.method}`,
+      )
     this.#passOn(head, framing)
   }
 
@@ -460,8 +545,7 @@ export class Exchange implements StreamHandler, Timed {
     this.#relay!.detach()
     this.#client = undefined
     this.#connection = undefined
-    this.#authorization?.end?.()
-    this.#authorization = undefined
+    this.#dropAuthorization()
     client.abort()
     this.#host.deadlines.start(this, this.#instruction!.timeoutMs, performance.now())
     try {
@@ -474,6 +558,10 @@ export class Exchange implements StreamHandler, Timed {
 
   onResponseData(chunk: Buffer): void {
     if (this.#over) return
+    if (this.#later) {
+      this.#later.push((exchange) => exchange.onResponseData(chunk))
+      return
+    }
     if (this.#held) {
       this.#hold(this.#held, chunk)
       return
@@ -502,6 +590,10 @@ export class Exchange implements StreamHandler, Timed {
 
   onResponseEnd(trailers: FieldList): void {
     if (this.#over) return
+    if (this.#later) {
+      this.#later.push((exchange) => exchange.onResponseEnd(trailers))
+      return
+    }
     if (this.#isPipe) {
       // A raw pipe may stay open in the other direction.
       this.#stream.end()
@@ -529,12 +621,24 @@ export class Exchange implements StreamHandler, Timed {
 
   onOriginError(error: Error): void {
     if (this.#over) return
+    if (this.#later) {
+      this.#later.push((exchange) => exchange.onOriginError(error))
+      return
+    }
     if (this.#mayRetry(error)) {
       this.#retried = true
       this.#client = undefined
       this.#connection = undefined
       this.#host.counters.retried += 1
-      this.#dial()
+      if (this.#authorization?.only) {
+        // It may have arrived.
+        this.#dropAuthorization()
+        try {
+          this.#signOn()
+        } catch (failure) {
+          this.fail(failure)
+        }
+      } else this.#dial()
       return
     }
     this.fail(error)
@@ -616,6 +720,8 @@ export class Exchange implements StreamHandler, Timed {
     this.#authorization?.end?.()
     this.#dialling?.abort(new OriginFailure(ResetCode.CANCELLED, 'not needed any more'))
     this.#dialling = undefined
+    this.#reserved?.http.destroy()
+    this.#reserved = undefined
     this.#request = undefined
     if (this.#isPipe) this.#host.pipes.delete(this)
   }
@@ -684,6 +790,10 @@ class ResponseRelay implements ResponseSink {
   onError(error: Error): void {
     this.#exchange?.onOriginError(error)
   }
+}
+
+function isSameBinding(one: Buffer | undefined, other: Buffer | undefined): boolean {
+  return one === other || (one !== undefined && other !== undefined && one.equals(other))
 }
 
 function protocolError(message: string, cause?: unknown): OriginFailure {

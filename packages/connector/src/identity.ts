@@ -1,5 +1,7 @@
 import { sign } from 'node:crypto'
 import { type CertificateFacts, checkIssued, readBundle, readCertificate } from './certificate.ts'
+import { parseProxyUrl } from './connect-proxy.ts'
+import { type Resolve, resolveName } from './dial.ts'
 import { ConnectorError, findErrorCode, toError } from './errors.ts'
 import type { Log } from './log.ts'
 import { dialService, enrolmentProtocol, type ServiceRoute } from './service-connection.ts'
@@ -22,6 +24,30 @@ export interface IdentityOptions {
   clock: () => number
   /** A new certificate is stored and will be shown at the next dial. */
   onRenewed(): void
+}
+
+/** For a command that asks the service a few things beside the connector that runs. */
+export function openIdentity({
+  state,
+  stateDir,
+  log,
+  resolve = resolveName,
+}: Pick<IdentityOptions, 'state' | 'stateDir' | 'log'> & {
+  resolve?: Resolve | undefined
+}): Identity {
+  const { service, proxy } = state.settings
+  return new Identity({
+    state,
+    stateDir,
+    route: {
+      service: new URL(service),
+      proxy: proxy ? parseProxyUrl(proxy) : undefined,
+      resolve,
+    },
+    log,
+    clock: Date.now,
+    onRenewed: () => {},
+  })
 }
 
 /** The connector's key and certificate, and the care that the certificate never runs out. */

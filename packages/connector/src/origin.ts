@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { ClientConnection, type ClientOptions, type FieldList } from '@sallyport/http1'
+import { toEndPointBinding } from '@sallyport/kerberos'
 import { ResetCode } from '@sallyport/protocol'
 import type { AllowList } from './allow-list.ts'
 import type {
@@ -82,6 +83,14 @@ export function toClientOwner(applicationId: string, connection: string): Connec
   return { key: `connection ${applicationId} ${connection}`, connection }
 }
 
+interface ConnectionFacts {
+  /** As `performance.now()`. */
+  openedAt: number
+  owner: ConnectionOwner
+  certificate: ClientCertificate | undefined
+  channelBinding: Buffer | undefined
+}
+
 /** One connection to an origin. It belongs to one exchange at a time, or to the origin's pool. */
 export class OriginConnection {
   readonly http: ClientConnection
@@ -92,6 +101,8 @@ export class OriginConnection {
   readonly certificate: ClientCertificate | undefined
   /** It has carried a request before the current one. */
   reused = false
+  /** What ties a credential to this end of TLS (RFC 5929, `tls-server-end-point`); undefined without TLS. */
+  readonly channelBinding: Buffer | undefined
   /**
    * It must not serve anybody else: the origin may have tied a user to the connection (NTLM,
    * Negotiate), or was asked to speak another protocol on it. One that is a client's own serves it on.
@@ -106,13 +117,12 @@ export class OriginConnection {
 
   constructor(
     http: ClientConnection,
-    openedAt: number,
-    owner: ConnectionOwner,
-    certificate: ClientCertificate | undefined,
+    { openedAt, owner, certificate, channelBinding }: ConnectionFacts,
   ) {
     this.http = http
     this.owner = owner
     this.certificate = certificate
+    this.channelBinding = channelBinding
     this.openedAt = openedAt
   }
 
@@ -152,6 +162,7 @@ export class Origin {
   #session: Buffer | undefined
   /** What the origin was shown when `#session` began: a session that is resumed says the same again. */
   #sessionCertificate: ClientCertificate | undefined
+  #channelBinding: Buffer | undefined
   #closed = false
 
   constructor(
@@ -170,6 +181,11 @@ export class Origin {
 
   get connectionCount(): number {
     return this.#all.size
+  }
+
+  /** Of the connection that was opened last: that of the next one most likely. */
+  get channelBinding(): Buffer | undefined {
+    return this.#channelBinding
   }
 
   get idleCount(): number {
@@ -229,6 +245,8 @@ export class Origin {
         this.#session = session
         this.#sessionCertificate = certificate
       })
+      const shown = secure.getPeerX509Certificate()
+      if (shown) this.#channelBinding = toEndPointBinding(shown)
       stream = secure
     }
     if (signal.aborted || this.#closed) {
@@ -289,7 +307,12 @@ export class Origin {
   ): OriginConnection {
     const http = new ClientConnection(stream, this.#network.clientOptions)
     this.#network.onSocket(stream)
-    const connection = new OriginConnection(http, performance.now(), owner, certificate)
+    const connection = new OriginConnection(http, {
+      openedAt: performance.now(),
+      owner,
+      certificate,
+      channelBinding: this.#channelBinding,
+    })
     this.#all.add(connection)
     this.#pinned.add(connection)
     http.onIdle = () => this.#keep(connection)

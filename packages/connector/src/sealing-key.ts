@@ -4,11 +4,9 @@ import {
   readSealingKey,
   sealCredential,
 } from '@sallyport/sso/password'
-import { parseProxyUrl } from './connect-proxy.ts'
 import type { Resolve } from './dial.ts'
-import { resolveName } from './dial.ts'
 import { ConnectorError, findErrorCode, toError } from './errors.ts'
-import { Identity } from './identity.ts'
+import { type Identity, openIdentity } from './identity.ts'
 import type { Log } from './log.ts'
 import { readText } from './service-request.ts'
 import { readSealingKeyPem, readState } from './state.ts'
@@ -88,20 +86,8 @@ export interface ResealOptions {
 export async function resealFor(options: ResealOptions): Promise<{ name: string; added: number }> {
   const { stateDir, fingerprint, log } = options
   const state = readState(stateDir)
-  const { settings } = state
   const key = readSealingKey(readSealingKeyPem(stateDir))
-  const identity = new Identity({
-    state,
-    stateDir,
-    route: {
-      service: new URL(settings.service),
-      proxy: settings.proxy ? parseProxyUrl(settings.proxy) : undefined,
-      resolve: options.resolve ?? resolveName,
-    },
-    log,
-    clock: Date.now,
-    onRenewed: () => {},
-  })
+  const identity = openIdentity({ state, stateDir, log, resolve: options.resolve })
   let added = 0
   for (;;) {
     const answer = await identity.ask('/v1/sealed', { fingerprint })

@@ -190,3 +190,39 @@ test('what an authority that is pinned no more has vouched for counts no more', 
   pinned.pem = (await makeAuthority('Sallyport connector CA')).pem
   refuses(world, token, /pinned CA/)
 })
+
+test('the answer to a check is one, to the question that was asked, and signs nobody on', async () => {
+  const world = await start()
+  const { assertions, identity, claims } = world
+  const header = { typ: 'sallyport-sign-on-check+jwt' }
+  const about = { application: 'iwa', user: 'ana', path: '/', validate: true, sid: undefined }
+  const asked = { application: 'iwa', user: 'ana' }
+  const good = toToken(identity, claims(about), header)
+  const facts = assertions.readCheck(good, asked)
+  assert.deepEqual(
+    [facts.origin, facts.path, facts.claims.spn],
+    ['http://iwa.corp.example', '/', 'HTTP/iwa.corp.example'],
+  )
+  refuses(world, good, /header/)
+  // A word that signs somebody on is no answer either.
+  assert.throws(() => assertions.readCheck(toToken(identity, claims(about)), asked), /header/)
+  for (const [more, why] of [
+    [{ user: 'ben' }, /is about/],
+    [{ application: 'other' }, /is about/],
+    [{ aud: ['c0'] }, /not for this connector/],
+    [{ validate: 'yes' }, /does not say/],
+    [{ path: undefined }, /does not say/],
+    [{ iat: undefined }, /does not say/],
+  ] as const)
+    assert.throws(
+      () => assertions.readCheck(toToken(identity, claims({ ...about, ...more }), header), asked),
+      why,
+    )
+  const stranger = await (await makeAuthority('Sallyport connector CA')).issue(signer)
+  assert.throws(
+    () => assertions.readCheck(toToken(stranger, claims(about), header), asked),
+    /pinned CA/,
+  )
+  world.time.nowAt += 400_000
+  assert.throws(() => assertions.readCheck(good, asked), /expired/)
+})

@@ -32,6 +32,7 @@ import { Rereading } from './rereading.ts'
 import { keepAuditShort } from './retention.ts'
 import { prepareSamlCertificates } from './saml-certificates.ts'
 import { SealingKeys, SealingRequests } from './sealing-keys.ts'
+import { type AnswerSignOnCheck, SignOnCheckRequests } from './sign-on-check.ts'
 import { SignOnKey } from './sign-on-key.ts'
 import {
   type CertificateFacts,
@@ -69,6 +70,8 @@ export interface ControlOptions {
   auditRetentionMs?: number
   /** How many tunnels of a connector are up, for lists. */
   countTunnels?: (connectorId: string) => number
+  /** What a connector is told that wants to try a sign-on; without it such questions are not answered. */
+  answerSignOnCheck?: AnswerSignOnCheck
   /** What `status` says beside what control knows by itself, such as certificates and warnings. */
   statusFacts?: () => object
   /** Epoch milliseconds. */
@@ -255,6 +258,14 @@ export async function startControl(options: ControlOptions): Promise<Control> {
     }),
     challenges,
     sealing: new SealingRequests({ keys: sealingKeys, challenges, configuration, db: store.db }),
+    signOnChecks:
+      options.answerSignOnCheck &&
+      new SignOnCheckRequests({
+        challenges,
+        answer: options.answerSignOnCheck,
+        db: store.db,
+        clock,
+      }),
     refusals: new Refusals(new AuditNotices({ db: store.db, clock })),
     clock,
     log,

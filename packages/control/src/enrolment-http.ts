@@ -9,6 +9,7 @@ import type { Log } from './log.ts'
 import { clientOf, RateLimit } from './rate-limit.ts'
 import type { Refusals } from './refusals.ts'
 import { announceInput, resealInput, type SealingRequests, sealedInput } from './sealing-keys.ts'
+import { type SignOnCheckRequests, signOnCheckInput } from './sign-on-check.ts'
 
 const limitBytes = 65_536
 /** Certificates cost milliseconds each; more than this at once would starve everything else. */
@@ -33,13 +34,19 @@ const statusCodes: Partial<Record<ControlErrorCode, number>> = {
   CONNECTOR_REVOKED: 403,
   SEALING_KEY_UNKNOWN: 409,
   SEALING_KEY_NOT_APPROVED: 409,
+  APPLICATION_UNKNOWN: 404,
+  APPLICATION_OF_ANOTHER_GROUP: 403,
+  APPLICATION_NOT_KERBEROS: 409,
+  HOST_LABEL_INVALID: 409,
+  USER_NOT_ASSIGNED: 403,
+  USER_NAME_MISSING: 409,
   RATE_LIMITED: 429,
   OVERLOADED: 503,
 }
 
 /** Answers the enrolment protocol: JSON over HTTP on a TLS connection with ALPN `sallyport-enroll/1`. */
 export class EnrolmentHttp {
-  readonly #endpoints: ReadonlyMap<string, Endpoint>
+  readonly #endpoints: Map<string, Endpoint>
   readonly #limit = new RateLimit({ burst: 60, intervalMs: 1_000 })
   readonly #clock: () => number
   readonly #log: Log
@@ -50,11 +57,12 @@ export class EnrolmentHttp {
     enrolment: Enrolment
     challenges: Challenges
     sealing: SealingRequests
+    signOnChecks: SignOnCheckRequests | undefined
     refusals: Refusals
     clock: () => number
     log: Log
   }) {
-    const { enrolment, challenges, sealing } = parts
+    const { enrolment, challenges, sealing, signOnChecks } = parts
     this.#refusals = parts.refusals
     this.#clock = parts.clock
     this.#log = parts.log
@@ -69,6 +77,11 @@ export class EnrolmentHttp {
       ['/v1/sealed', { input: sealedInput, run: (input) => sealing.list(input) }],
       ['/v1/reseal', { input: resealInput, run: (input) => sealing.add(input) }],
     ])
+    if (signOnChecks)
+      this.#endpoints.set('/v1/sign-on-check', {
+        input: signOnCheckInput,
+        run: (input, from) => signOnChecks.make(input, from),
+      })
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {

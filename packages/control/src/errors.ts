@@ -1,4 +1,5 @@
 import type { Problem } from '@sallyport/domain'
+import type { SignOnCheckRefusal } from './sign-on-check.ts'
 
 export type ControlErrorCode =
   // What an administrator asked for
@@ -27,6 +28,7 @@ export type ControlErrorCode =
   | 'CONNECTOR_REVOKED'
   | 'SEALING_KEY_UNKNOWN'
   | 'SEALING_KEY_NOT_APPROVED'
+  | SignOnCheckRefusal
   | 'RATE_LIMITED'
   | 'OVERLOADED'
   // Over the control socket

@@ -21,6 +21,8 @@ import { createServer } from './server.ts'
 import { SignInForm } from './sign-in.ts'
 import { recordSessionEnd, SignInAudit } from './sign-in-audit.ts'
 import { type SignOnAssertion, SignOnAssertions, type SignOnRequest } from './sign-on-assertion.ts'
+import { type SignOnCheckAnswer, type SignOnCheckRequest, SignOnChecks } from './sign-on-check.ts'
+import { SignOnSigner } from './sign-on-signer.ts'
 import { loadSigningKeys } from './signing-keys.ts'
 import { tenantNames } from './tenant-path.ts'
 import type { Log } from './visit.ts'
@@ -101,6 +103,8 @@ export interface Identity {
    *   `CREDENTIAL_MISSING`, `CREDENTIAL_REFUSED`
    */
   signOnAssertion(request: SignOnRequest): Promise<SignOnAssertion>
+  /** Tells a connector what it would be told of a person, for its administrator to try. */
+  signOnCheck(request: SignOnCheckRequest): Promise<SignOnCheckAnswer>
   /**
    * The assertion of a session for one application, made from the store: five minutes, ES256.
    *
@@ -220,13 +224,15 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   })
   const assertions = { db, loginOrigin, snapshot, ring: options.keys.assertions, clock }
   const ownSessions = new OwnSessions({ db, provider, portalOrigin, clock, endSession })
-  const signOnAssertions = new SignOnAssertions({
+  const signOnParts = {
     store,
     snapshot,
     clock,
     issuer: loginOrigin,
-    readKey: () => options.keys.signOn(),
-  })
+    signer: new SignOnSigner(() => options.keys.signOn()),
+  }
+  const signOnAssertions = new SignOnAssertions(signOnParts)
+  const signOnChecks = new SignOnChecks(signOnParts)
   const ownPasswords = new OwnPasswords({
     db,
     provider,
@@ -269,6 +275,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       redeemCode(request, { server, db, clock, tenantId, loginOrigin, clientSecret }),
     readSession: (sessionId, nowAt = clock()) => sessions.findIdentitySession(db, sessionId, nowAt),
     signOnAssertion: (request) => signOnAssertions.make(request),
+    signOnCheck: (request) => signOnChecks.make(request),
     assertion: (request) => makeAssertion(request, assertions),
     assertionKeyId: () => options.keys.assertions().signing.kid,
     credentialRefused: (credential) => noteRefused(store, credential, clock()),

@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import {
   type CompiledApplication,
   formActionOf,
@@ -12,8 +12,8 @@ import {
 import { connectors, type Store, sessions, users } from '@sallyport/store'
 import { findUsableCredential } from './credential-state.ts'
 import { IdentityError } from './errors.ts'
-import { signJws } from './jws.ts'
 import { mayUse } from './may-use.ts'
+import type { SignOnSigner } from './sign-on-signer.ts'
 
 /** What a connector is told of a person, signed: it believes nobody else. */
 export interface SignOnAssertion {
@@ -34,9 +34,9 @@ export interface SignOnRequest {
   label: string | undefined
 }
 
-const lifetimeMs = 5 * 60_000
+export const lifetimeMs = 5 * 60_000
 /** Connectors have clocks of their own. */
-const backdateMs = 60_000
+export const backdateMs = 60_000
 
 interface Person {
   id: string
@@ -75,22 +75,20 @@ export class SignOnAssertions {
   readonly #snapshot: () => Snapshot
   readonly #clock: () => number
   readonly #issuer: string
-  readonly #readKey: () => Promise<{ keyPem: string; certificatePem: string }>
-  #signer: ReturnType<typeof toSigner> | undefined
+  readonly #signer: SignOnSigner
 
   constructor(options: {
     store: Store
     snapshot: () => Snapshot
     clock: () => number
     issuer: string
-    /** Key and certificate that connectors know identity by. */
-    readKey: () => Promise<{ keyPem: string; certificatePem: string }>
+    signer: SignOnSigner
   }) {
     this.#store = options.store
     this.#snapshot = options.snapshot
     this.#clock = options.clock
     this.#issuer = options.issuer
-    this.#readKey = options.readKey
+    this.#signer = options.signer
   }
 
   /**
@@ -129,15 +127,13 @@ export class SignOnAssertions {
       { db, compiled, internalHost },
     )
     const expiresAt = Math.min(nowAt + lifetimeMs, session.absoluteExpiresAt)
-    const { header, key } = await this.#getSigner()
     const assertion = {
       iss: this.#issuer,
       aud: connectorIds ?? (await connectors.listActiveIds(db, application.connectorGroup)),
       sub: user.id,
       sid: session.sessionId,
       app: application.id,
-      origin: new URL(`${compiled.internalProtocol}//${internalHost}:${compiled.internalPort}`)
-        .origin,
+      origin: toOrigin(compiled, internalHost),
       // A gateway that has fallen must not have credentials sent to whoever answers in the origin's place.
       validate: application.validateBackendCertificate,
       method: application.signOn.method,
@@ -145,37 +141,35 @@ export class SignOnAssertions {
       iat: Math.floor((nowAt - backdateMs) / 1000),
       exp: Math.floor(expiresAt / 1000),
     }
-    const token = await signJws(header, assertion, key)
+    const token = await this.#signer.sign('sallyport-sign-on+jwt', assertion)
     return { token, expiresAt, connectorIds, credential }
   }
-
-  async #getSigner() {
-    const pair = await this.#readKey()
-    if (this.#signer?.certificatePem !== pair.certificatePem) this.#signer = toSigner(pair)
-    return this.#signer
-  }
-}
-
-function toSigner({ keyPem, certificatePem }: { keyPem: string; certificatePem: string }) {
-  const header = {
-    typ: 'sallyport-sign-on+jwt',
-    x5c: [new X509Certificate(certificatePem).raw.toString('base64')],
-  }
-  return { certificatePem, header, key: createPrivateKey(keyPem) }
 }
 
 /** @throws IdentityError `SIGN_ON_REFUSED` when the label could lead anywhere but to one host below the wildcard */
-function toInternalHost({ internalHost }: CompiledApplication, label: string | undefined): string {
+export function toInternalHost(
+  { internalHost }: CompiledApplication,
+  label: string | undefined,
+): string {
   if (!internalHost.startsWith('*.')) return internalHost
   if (label === undefined || !/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(label))
     throw new IdentityError('SIGN_ON_REFUSED', 'the wildcard is filled by no host label')
   return label + internalHost.slice(1)
 }
 
-function toKerberosFacts(
+/** @returns `scheme://host[:port]` that is signed on to */
+export function toOrigin(
+  { internalProtocol, internalPort }: CompiledApplication,
+  internalHost: string,
+): string {
+  return new URL(`${internalProtocol}//${internalHost}:${internalPort}`).origin
+}
+
+/** @throws IdentityError `SIGN_ON_NAME_MISSING`, `SIGN_ON_REFUSED` */
+export function toKerberosFacts(
   signOn: KerberosSignOn,
-  { user }: Person,
-  { internalHost }: FactsContext,
+  { user }: Pick<Person, 'user'>,
+  { internalHost }: Pick<FactsContext, 'internalHost'>,
 ): SignOnFacts {
   const login = toKerberosLogin(signOn, user)
   if ('missing' in login)

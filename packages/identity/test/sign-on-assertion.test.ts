@@ -160,3 +160,87 @@ test('a wildcard is filled by one label, which is in origin and service principa
   for (const label of [undefined, '', 'a.b', 'a/b', 'A', '-a', 'a@b', 'x'.repeat(64), '*'])
     await assert.rejects(ask(label), { code: 'SIGN_ON_REFUSED' })
 })
+
+test('a connector is told what it would be told with a request, and only of its own applications and their people', async (t) => {
+  const fixture = await startFixture(t)
+  const { db } = fixture.store
+  const userId = await fixture.addUser('ana')
+  await fixture.addUser('ben')
+  await users.updateUser(db, userId, { onPremisesSamAccountName: 'alindqvist' }, 1)
+  const iwa = publishKerberos(fixture, {
+    assignmentRequired: true,
+    principalIds: [userId],
+    validateBackendCertificate: false,
+  })
+  const open = publishKerberos(fixture, { signOn: undefined })
+  const elsewhere = publishKerberos(fixture, { connectorGroup: 'elsewhere' })
+  fixture.publish('wild', {
+    externalUrl: 'https://*.wild.example.test/',
+    internalUrl: 'https://*.corp.example:8443/start/',
+    assignmentRequired: false,
+    signOn: { method: 'kerberos', kerberosServicePrincipalName: 'HTTP/*.corp.example' },
+  })
+  const nameOf = ({ id }: Published) => fixture.snapshot().findApplicationById(id)!.application.name
+  const ask = (application: string, user = 'ana', label?: string) =>
+    fixture.identity.signOnCheck({
+      connectorId: 'c1',
+      connectorGroup: 'default',
+      application,
+      user,
+      label,
+    })
+  const answer = await ask(nameOf(iwa), 'ANA')
+  assert.ok('token' in answer)
+  const { header, claims } = read(answer.token)
+  assert.equal(header.typ, 'sallyport-sign-on-check+jwt')
+  const { iat, exp, iss, ...said } = claims
+  assert.equal(iss, loginOrigin)
+  assert.ok((exp as number) - (iat as number) <= 600)
+  assert.deepEqual(said, {
+    aud: ['c1'],
+    sub: userId,
+    app: iwa.id,
+    origin: 'http://iwa.corp.example',
+    method: 'kerberos',
+    login: { type: 'principal', name: 'alindqvist' },
+    spn: 'HTTP/iwa.corp.example',
+    tokenFormat: 'spnego',
+    sendToken: 'always',
+    application: nameOf(iwa),
+    user: 'ana',
+    path: '/',
+    validate: false,
+  })
+  const filled = await ask('wild', 'ben', 'reports')
+  assert.ok('token' in filled)
+  assert.equal(read(filled.token).claims.origin, 'https://reports.corp.example:8443')
+  assert.equal(read(filled.token).claims.path, '/start/')
+
+  const refusal = async (application: string, user = 'ana', label?: string) => {
+    const refused = await ask(application, user, label)
+    assert.ok('refused' in refused, JSON.stringify(refused))
+    return refused
+  }
+  for (const [question, code] of [
+    [['nothing', 'ana'], 'APPLICATION_UNKNOWN'],
+    [[nameOf(elsewhere), 'ana'], 'APPLICATION_OF_ANOTHER_GROUP'],
+    [[nameOf(open), 'ana'], 'APPLICATION_NOT_KERBEROS'],
+    [['wild', 'ana'], 'HOST_LABEL_INVALID'],
+    [['wild', 'ana', 'a.b'], 'HOST_LABEL_INVALID'],
+    [[nameOf(iwa), 'ben'], 'USER_NOT_ASSIGNED'],
+  ] as const)
+    assert.equal(
+      (await refusal(question[0], question[1], question[2])).refused,
+      code,
+      question.join(' '),
+    )
+  assert.doesNotMatch((await refusal(nameOf(elsewhere))).message, /elsewhere/)
+  // Who is not assigned and who does not exist are told alike.
+  const messageOf = async (user: string) =>
+    (await refusal(nameOf(iwa), user)).message.replaceAll(user, '…')
+  assert.equal(await messageOf('ben'), await messageOf('nobody'))
+  await users.updateUser(db, userId, { onPremisesSamAccountName: null }, 1)
+  assert.equal((await refusal(nameOf(iwa))).refused, 'USER_NAME_MISSING')
+  await users.setEnabled(db, userId, false, 1)
+  assert.equal((await refusal(nameOf(iwa))).refused, 'USER_NOT_ASSIGNED')
+})

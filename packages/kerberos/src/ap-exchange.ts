@@ -1,4 +1,12 @@
-import { DerError, Fields, readElement, toInstant, toInteger, unwrapApplication } from './der.ts'
+import {
+  DerError,
+  type Element,
+  Fields,
+  readElement,
+  toInstant,
+  toInteger,
+  unwrapApplication,
+} from './der.ts'
 import { KerberosError, type KerberosFacts } from './errors.ts'
 import type { ExchangeContext, Ticket } from './exchange.ts'
 import { parseReplyToken, type TokenFormat, toGssChecksum, wrapToken } from './gss.ts'
@@ -48,7 +56,7 @@ export function createToken(
   })
   const cipher = key.encrypt(KeyUsage.AP_REQ_AUTHENTICATOR, authenticator, context.random)
   const request = writeApRequest(ticket.encoded, writeEncryptedData(key, cipher), mutual)
-  const facts: KerberosFacts & { clientAt: number } = {
+  const facts: ApplicationFacts = {
     stage: 'ap',
     realm,
     user: formatPrincipal(ticket.client),
@@ -65,27 +73,10 @@ function verifyReply(
   reply: Buffer | undefined,
   key: EncryptionKey,
   atMicros: bigint,
-  facts: KerberosFacts & { clientAt: number },
+  facts: ApplicationFacts,
 ): void {
-  const unproved = (reason: string, why: string, cause?: unknown) =>
-    new KerberosError(
-      'KERBEROS_MUTUAL_AUTHENTICATION_FAILED',
-      `ap: whoever answered for ${facts.spn} did not prove to be it: ${why}`,
-      { ...facts, reason, cause },
-    )
-  if (!reply) throw unproved('missing', 'the answer has no token')
-  try {
-    const token = parseReplyToken(reply)
-    if (token.kind === 'error') throw toKerberosError(token.error, 'ap', facts)
-    if (token.kind === 'refused') {
-      const message = `ap: ${facts.spn} refused the token of ${facts.user}, without a reason`
-      throw new KerberosError('KERBEROS_APPLICATION_REFUSED', message, facts)
-    }
-    if (token.kind === 'unproved') throw unproved('missing', 'the token has no AP-REP')
-    const fields = new Fields(
-      unwrapApplication(token.message, MessageType.AP_REP, 'AP-REP'),
-      'AP-REP',
-    )
+  readApplicationReply(reply, facts, ({ message }) => {
+    const fields = new Fields(unwrapApplication(message, MessageType.AP_REP, 'AP-REP'), 'AP-REP')
     const encPart = parseEncryptedData(fields.get(2))
     const plain = key.decrypt(KeyUsage.AP_REP, encPart.cipher)
     const part = new Fields(
@@ -94,10 +85,52 @@ function verifyReply(
     )
     // The time of our own authenticator: an older answer of the same application has another one.
     const at = BigInt(toInstant(part.get(0))) * 1000n + BigInt(toInteger(part.get(1)))
-    if (at !== atMicros) throw unproved('another-exchange', 'the token answers another request')
+    if (at !== atMicros)
+      throw unproved(facts, 'another-exchange', 'the token answers another request')
+  })
+}
+
+/** Who was asked for what: `user` and `spn` are in it. */
+export type ApplicationFacts = KerberosFacts & { clientAt: number }
+
+/**
+ * Reads what an application answered, as far as that can be done without a key.
+ *
+ * @param prove does the rest, with the message by which the application proves who it is
+ * @throws KerberosError `KERBEROS_APPLICATION_REFUSED`, `KERBEROS_MUTUAL_AUTHENTICATION_FAILED`, and what it says was wrong
+ */
+export function readApplicationReply<Result>(
+  reply: Buffer | undefined,
+  facts: ApplicationFacts,
+  prove: (proof: { message: Element; token: Buffer }) => Result,
+): Result {
+  if (!reply) throw unproved(facts, 'missing', 'the answer has no token')
+  try {
+    const token = parseReplyToken(reply)
+    if (token.kind === 'error') throw toKerberosError(token.error, 'ap', facts)
+    if (token.kind === 'refused') {
+      const message = `ap: ${facts.spn} refused the token of ${facts.user}, without a reason`
+      throw new KerberosError('KERBEROS_APPLICATION_REFUSED', message, facts)
+    }
+    if (token.kind === 'unproved') throw unproved(facts, 'missing', 'the token has no AP-REP')
+    return prove(token)
   } catch (error) {
-    if (error instanceof IntegrityError) throw unproved('tampered', error.message, error)
-    if (error instanceof DerError) throw unproved('malformed', error.message, error)
+    if (error instanceof IntegrityError) throw unproved(facts, 'tampered', error.message, error)
+    if (error instanceof DerError) throw unproved(facts, 'malformed', error.message, error)
     throw error
   }
+}
+
+/** @param reason `missing`, `malformed`, `tampered` or `another-exchange` */
+export function unproved(
+  facts: KerberosFacts,
+  reason: string,
+  why: string,
+  cause?: unknown,
+): KerberosError {
+  return new KerberosError(
+    'KERBEROS_MUTUAL_AUTHENTICATION_FAILED',
+    `ap: whoever answered for ${facts.spn} did not prove to be it: ${why}`,
+    { ...facts, stage: 'ap', reason, cause },
+  )
 }

@@ -14,8 +14,15 @@ export interface DelegationEngine {
   forgetTicket(user: UserName, spn: string): void
   /** Forgets all tickets of a user, as after the user's access ended. */
   forgetUser(user: UserName): void
+  /** Proves that keytab, clock and KDC are in order. @throws KerberosError what is not */
+  checkAccount(): Promise<AccountFacts>
   /** Forgets everything. What is asked for afterwards throws. */
   close(): void
+}
+
+export interface AccountFacts {
+  /** By how much the KDC's clock is ahead of ours; undefined when the engine does not say. */
+  kdcOffsetMs: number | undefined
 }
 
 export interface DelegationRequest {
@@ -37,5 +44,7 @@ export interface Authorization {
    * @param reply token of the answer's `WWW-Authenticate: Negotiate`, if it has one
    * @throws KerberosError `KERBEROS_MUTUAL_AUTHENTICATION_FAILED`, and what the application itself says was wrong
    */
-  verifyReply(reply: Buffer | undefined): void
+  verifyReply(reply: Buffer | undefined): void | Promise<void>
+  /** The request is over, answered or not: nothing of it has to be kept. */
+  release?(): void
 }

@@ -28,37 +28,57 @@ export async function explainDenial(
   context: ExchangeContext,
   denied: Denied,
 ): Promise<KerberosError> {
+  const explained = explainByEvidence(error, {
+    account: denied.account,
+    forwardable: isForwardable(denied.ticket),
+  })
+  const { account, spn } = denied.facts
+  if (explained.facts.reason !== 'no-delegation' || !(await canDelegateItself(context, denied)))
+    return explained
+  const why = `${account} may delegate to ${spn}, but only what users prove by Kerberos: it lacks protocol transition`
+  return toDenial(error, 'KERBEROS_DELEGATION_DENIED', 'no-protocol-transition', why)
+}
+
+/**
+ * What the user's evidence tells of a refusal.
+ *
+ * @param error of the stage `s4u2proxy`, with `account`, `user` and `spn` in its facts
+ * @returns the error to throw instead; the reason `no-delegation` includes that only protocol transition is missing
+ */
+export function explainByEvidence(
+  error: KerberosError,
+  { account, forwardable }: { account: DirectoryAccount; forwardable: boolean },
+): KerberosError {
   if (error.facts.kerberosCode !== KdcCode.BAD_OPTION) return error
-  const { account, ticket, facts } = denied
-  const { stage: _, ...known } = error.facts
-  const explain = (code: KerberosError['code'], reason: string, why: string) =>
-    new KerberosError(code, `${error.message}: ${why}`, {
-      ...known,
-      stage: 's4u2proxy',
-      reason,
-      cause: error,
-    })
+  const { facts } = error
   if (account.sensitive) {
-    return explain(
-      'KERBEROS_ACCOUNT_SENSITIVE',
-      'sensitive',
-      `${facts.user} is marked as sensitive`,
-    )
+    const why = `${facts.user} is marked as sensitive`
+    return toDenial(error, 'KERBEROS_ACCOUNT_SENSITIVE', 'sensitive', why)
   }
   if (account.groupIds.includes(protectedUsers)) {
     const why = `${facts.user} is one of Protected Users`
-    return explain('KERBEROS_ACCOUNT_SENSITIVE', 'protected-users', why)
+    return toDenial(error, 'KERBEROS_ACCOUNT_SENSITIVE', 'protected-users', why)
   }
-  if (isForwardable(ticket)) {
+  if (forwardable) {
     const why = `${facts.account} may not delegate to ${facts.spn}`
-    return explain('KERBEROS_DELEGATION_DENIED', 'spn-not-allowed', why)
-  }
-  if (await canDelegateItself(context, denied)) {
-    const why = `${facts.account} may delegate to ${facts.spn}, but only what users prove by Kerberos: it lacks protocol transition`
-    return explain('KERBEROS_DELEGATION_DENIED', 'no-protocol-transition', why)
+    return toDenial(error, 'KERBEROS_DELEGATION_DENIED', 'spn-not-allowed', why)
   }
   const why = `${facts.account} has no right to delegate to ${facts.spn}`
-  return explain('KERBEROS_DELEGATION_DENIED', 'no-delegation', why)
+  return toDenial(error, 'KERBEROS_DELEGATION_DENIED', 'no-delegation', why)
+}
+
+function toDenial(
+  error: KerberosError,
+  code: KerberosError['code'],
+  reason: string,
+  why: string,
+): KerberosError {
+  return new KerberosError(code, `${error.message}: ${why}`, {
+    ...error.facts,
+    stage: 's4u2proxy',
+    reason,
+    cause: error,
+  })
 }
 
 async function canDelegateItself(

@@ -4,7 +4,7 @@ import { requestTgt } from './as-exchange.ts'
 import type { Authorization, DelegationEngine, DelegationRequest } from './delegation.ts'
 import { explainDenial } from './denial.ts'
 import { KerberosError } from './errors.ts'
-import { openEvidence } from './evidence.ts'
+import { checkEvidence, openEvidence, toAccountName } from './evidence.ts'
 import { type ExchangeContext, type ExchangeFacts, type Ticket, toFacts } from './exchange.ts'
 import { KdcClock } from './kdc-clock.ts'
 import { KdcCode } from './kdc-errors.ts'
@@ -22,7 +22,6 @@ import {
   type UserName,
 } from './names.ts'
 import type { DirectoryAccount } from './pac.ts'
-import { findPrivilege } from './privileged.ts'
 import { RefusedKeys } from './refused-keys.ts'
 import { requestEvidence, requestServiceTicket } from './s4u.ts'
 import { ExpiringCache } from './ticket-cache.ts'
@@ -147,7 +146,6 @@ export class KerberosEngine implements DelegationEngine {
     this.#underWay.clear()
   }
 
-  /** Proves that keytab, clock and KDC are in order. @throws KerberosError what is not */
   async checkAccount(): Promise<{ kdcOffsetMs: number }> {
     this.#credentials = undefined
     await this.#getCredentials()
@@ -220,9 +218,10 @@ export class KerberosEngine implements DelegationEngine {
     let evidence = await this.#requestEvidence(credentials, user)
     if (user.type === NameType.ENTERPRISE) {
       // Applications make nothing of such a name: the same user again, by the name that the directory told.
-      const { realm } = evidence.user
-      const name = { type: NameType.PRINCIPAL, components: [evidence.account.name], realm }
-      evidence = await this.#requestEvidence(credentials, name)
+      evidence = await this.#requestEvidence(
+        credentials,
+        toAccountName(evidence.user, evidence.account),
+      )
     }
     if (generation === this.#generation) {
       this.#evidence.set(userKey, evidence, this.#usableUntil(evidence.ticket))
@@ -233,29 +232,8 @@ export class KerberosEngine implements DelegationEngine {
   async #requestEvidence({ tgt, keys }: Credentials, user: Principal): Promise<Evidence> {
     const facts = this.#facts('s4u2self', user)
     const ticket = await requestEvidence(this.#context, tgt, user, facts)
-    const { client, account } = openEvidence(ticket, keys, facts)
-    const name = formatPrincipal(user)
-    if (!account) {
-      const why = 'says nothing about the account: it has no PAC with a logon'
-      throw new KerberosError(
-        'KERBEROS_S4U_UNSUPPORTED',
-        `s4u2self: the ticket for ${name} ${why}`,
-        {
-          ...facts,
-          reason: 'no-pac',
-        },
-      )
-    }
-    const other = findMismatch(user, client, account)
-    if (other !== undefined) {
-      const message = `s4u2self: asked for ${name}, the directory answered with ${other}`
-      throw new KerberosError('KERBEROS_USER_MISMATCH', message, facts)
-    }
-    const refusal = (this.#options.findRefusal ?? findPrivilege)(account)
-    if (refusal !== undefined) {
-      const message = `${name} is never impersonated: ${refusal}`
-      throw new KerberosError('KERBEROS_USER_REFUSED', message, { ...facts, reason: refusal })
-    }
+    const content = openEvidence(ticket, keys, facts)
+    const account = checkEvidence(user, content, facts, this.#options.findRefusal)
     return { user, ticket, account }
   }
 
@@ -322,21 +300,6 @@ function isOfOldTickets(error: unknown, ageMs: number | undefined, hadEvidence: 
   return aboutAnyone && (ageMs ?? 0) > freshMs
 }
 
-/** @returns who it is instead, when it is not who was asked for */
-function findMismatch(
-  user: Principal,
-  client: Principal,
-  account: DirectoryAccount,
-): string | undefined {
-  const [asked] = user.components
-  const shown = formatPrincipal(client)
-  const same = (a: string | undefined) => a?.toLowerCase() === asked!.toLowerCase()
-  if (client.realm !== user.realm || client.components.join('/') !== asked) return shown
-  if (user.type === NameType.PRINCIPAL) return same(account.name) ? undefined : account.name
-  const implicit = account.dnsDomain && `${account.name}@${account.dnsDomain}`
-  return same(account.userPrincipalName) || same(implicit) ? undefined : account.name
-}
-
 /** A JSON list: no character of a name can make it another key. */
 function toUserKey({ type, components, realm }: Principal): string {
   return JSON.stringify([type, ...components, realm])
@@ -356,7 +319,7 @@ function toWarning({ realm, clientAt, kdcAt }: { realm: string; clientAt: number
 }
 
 /** The work goes on for the others who wait for it. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work
   return new Promise<T>((resolve, reject) => {
     const abort = () => reject(signal.reason)

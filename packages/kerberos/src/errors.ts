@@ -22,7 +22,7 @@ const remedies = {
   KERBEROS_ACCOUNT_PASSWORD_EXPIRED:
     "renew the password of the connector's account, let it never expire, and export the keytab again",
   KERBEROS_FAST_REQUIRED:
-    'the domain answers only armored requests (FAST), which this engine does not speak: exempt the account from the policy, or use the gssapi engine',
+    'the domain answers only armored requests (FAST), which needs a ticket of another account first: exempt the account from the policy',
   KERBEROS_ETYPE_UNSUPPORTED:
     'set msDS-SupportedEncryptionTypes of the account to 24 (AES), then its password once more',
   KERBEROS_CLOCK_SKEW: 'set both clocks by NTP: more than five minutes apart is refused',
@@ -35,11 +35,14 @@ const remedies = {
   KERBEROS_KDC_REFUSED: "look at the KDC's code, and at its event log of this moment",
   KERBEROS_REFERRAL_REFUSED:
     'the KDCs point at each other, or at a realm that was not asked for: check the trusts between the domains',
+  KERBEROS_ENGINE_UNAVAILABLE:
+    'install the Debian package libgssapi-krb5-2, and the npm package koffi, which is left out by --omit=optional; or use the native engine',
   KERBEROS_S4U_UNSUPPORTED:
     'the KDC does not impersonate users: it must be of Active Directory, and the user another than the account itself',
   KERBEROS_USER_UNKNOWN:
-    'the directory has no such user: check which attribute names the user, and the realm',
-  KERBEROS_USER_DISABLED: "enable the user's account in the directory",
+    'the directory has no such user: check which attribute names the user, and the realm; users of other domains need KDCs that impersonate across a trust, which those of Samba and MIT do not',
+  KERBEROS_USER_DISABLED:
+    "enable the user's account in the directory, or unlock it after wrong passwords: Unlock-ADAccount",
   KERBEROS_USER_EXPIRED: "extend the user's account in the directory",
   KERBEROS_USER_PASSWORD_EXPIRED:
     'let the user change the password in the domain, or clear "must change password"',

@@ -5,6 +5,7 @@ import {
   parseElement,
   parseElements,
   readElement,
+  toFlags,
   toInteger,
   toOctets,
   toText,
@@ -15,14 +16,18 @@ import { toEtypeName } from './etypes.ts'
 import { type ExchangeFacts, readReply, type Ticket } from './exchange.ts'
 import { KeyUsage } from './key.ts'
 import type { AccountKey } from './keytab.ts'
-import { type Principal, readName } from './names.ts'
+import { TicketFlag } from './messages.ts'
+import { formatPrincipal, NameType, type Principal, readName } from './names.ts'
 import { type DirectoryAccount, parsePac } from './pac.ts'
+import { findPrivilege } from './privileged.ts'
 
 /** What a ticket for us says about its user, under the seal of our own key. */
 export interface EvidenceContent {
   client: Principal
   /** Undefined when the KDC is none of Active Directory. */
   account: DirectoryAccount | undefined
+  /** Whether the KDC takes it as proof when the account may delegate only on its own authority. */
+  forwardable: boolean
 }
 
 const AD_IF_RELEVANT = 1
@@ -35,7 +40,7 @@ const AD_WIN2K_PAC = 128
  *   `KERBEROS_ETYPE_UNSUPPORTED`, `KERBEROS_KDC_REPLY_INVALID`
  */
 export function openEvidence(
-  ticket: Ticket,
+  ticket: Pick<Ticket, 'encPart'>,
   keys: readonly AccountKey[],
   facts: ExchangeFacts,
 ): EvidenceContent {
@@ -67,6 +72,7 @@ export function readEvidence(plain: Buffer): EvidenceContent {
   return {
     client: { ...readName(fields.get(3)), realm: toText(fields.get(2)) },
     account: pac && parsePac(pac),
+    forwardable: (toFlags(fields.get(0)) & TicketFlag.FORWARDABLE) !== 0,
   }
 }
 
@@ -83,4 +89,58 @@ function findPac(data: Element, depth = 0): Buffer | undefined {
     if (found) return found
   }
   return undefined
+}
+
+/**
+ * Whether evidence is that of the user who was asked for, and of somebody who may be impersonated at all.
+ *
+ * @param findRefusal why an account must not be impersonated
+ * @returns the account of the user in the directory
+ * @throws KerberosError `KERBEROS_S4U_UNSUPPORTED`, `KERBEROS_USER_MISMATCH`, `KERBEROS_USER_REFUSED`
+ */
+export function checkEvidence(
+  user: Principal,
+  { client, account }: EvidenceContent,
+  facts: ExchangeFacts,
+  findRefusal: (account: DirectoryAccount) => string | undefined = findPrivilege,
+): DirectoryAccount {
+  const name = formatPrincipal(user)
+  if (!account) {
+    const why = 'says nothing about the account: it has no PAC with a logon'
+    throw new KerberosError('KERBEROS_S4U_UNSUPPORTED', `s4u2self: the ticket for ${name} ${why}`, {
+      ...facts,
+      reason: 'no-pac',
+    })
+  }
+  const other = findMismatch(user, client, account)
+  if (other !== undefined) {
+    const message = `s4u2self: asked for ${name}, the directory answered with ${other}`
+    throw new KerberosError('KERBEROS_USER_MISMATCH', message, facts)
+  }
+  const refusal = findRefusal(account)
+  if (refusal !== undefined) {
+    const message = `${name} is never impersonated: ${refusal}`
+    throw new KerberosError('KERBEROS_USER_REFUSED', message, { ...facts, reason: refusal })
+  }
+  return account
+}
+
+/** Applications make nothing of a userPrincipalName: the same user by the name that the directory told. */
+export function toAccountName(user: Principal, account: DirectoryAccount): Principal {
+  return { type: NameType.PRINCIPAL, components: [account.name], realm: user.realm }
+}
+
+/** @returns who it is instead, when it is not who was asked for */
+function findMismatch(
+  user: Principal,
+  client: Principal,
+  account: DirectoryAccount,
+): string | undefined {
+  const [asked] = user.components
+  const shown = formatPrincipal(client)
+  const same = (a: string | undefined) => a?.toLowerCase() === asked!.toLowerCase()
+  if (client.realm !== user.realm || client.components.join('/') !== asked) return shown
+  if (user.type === NameType.PRINCIPAL) return same(account.name) ? undefined : account.name
+  const implicit = account.dnsDomain && `${account.name}@${account.dnsDomain}`
+  return same(account.userPrincipalName) || same(implicit) ? undefined : account.name
 }

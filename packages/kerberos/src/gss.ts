@@ -11,9 +11,16 @@ import {
   Tag,
   toInteger,
   toOctets,
+  unwrapApplication,
 } from './der.ts'
 import { field, octets, oid, sequence, tagged } from './der-writer.ts'
-import { type KrbError, MessageType, parseKrbError } from './messages.ts'
+import {
+  type KrbError,
+  MessageType,
+  parseKrbError,
+  parseTicket,
+  type TicketEnvelope,
+} from './messages.ts'
 
 /** `kerberos`: the token of RFC 4121 as it is; `spnego`: that inside of a NegTokenInit (RFC 4178). */
 export type TokenFormat = 'kerberos' | 'spnego'
@@ -27,14 +34,19 @@ export function wrapToken(apRequest: Buffer, format: TokenFormat): Buffer {
   const id = Buffer.alloc(2)
   id.writeUInt16BE(tokenId.apRequest)
   const kerberos = tagged(0, oid(kerberosMechanism), id, apRequest)
-  if (format === 'kerberos') return kerberos
+  return format === 'kerberos' ? kerberos : wrapSpnego(kerberos)
+}
+
+/** @param kerberos token of RFC 4121 */
+export function wrapSpnego(kerberos: Buffer): Buffer {
   // One mechanism only: nothing to negotiate, nothing to fall back to.
   const init = sequence(field(0, sequence(oid(kerberosMechanism))), field(2, octets(kerberos)))
   return tagged(0, oid(spnegoMechanism), field(0, init))
 }
 
 export type ReplyToken =
-  | { kind: 'ap-rep'; message: Element }
+  /** `token`: as RFC 4121 has it, whatever it was wrapped in. */
+  | { kind: 'ap-rep'; message: Element; token: Buffer }
   | { kind: 'error'; error: KrbError }
   | { kind: 'refused' }
   /** The application says that it is content, without proving who it is. */
@@ -68,7 +80,15 @@ export function parseReplyToken(token: Buffer): ReplyToken {
   return { kind: 'unproved' }
 }
 
-function parseKerberosToken(outer: Element): ReplyToken {
+/** The ticket in a token that was made for an application. @param token of RFC 4121 @throws DerError */
+export function readSentTicket(token: Buffer): TicketEnvelope {
+  const { id, message } = openKerberosToken(parseElement(token))
+  if (id !== tokenId.apRequest) throw new DerError(`GSS token with the id ${id}`)
+  const request = unwrapApplication(message, MessageType.AP_REQ, 'AP-REQ')
+  return parseTicket(new Fields(request, 'AP-REQ').get(3))
+}
+
+function openKerberosToken(outer: Element): { id: number; message: Element } {
   const content = contentOf(outer, application(0), 'GSS token')
   const mechanism = readElement(content, 0)
   if (contentOf(mechanism, Tag.OID, 'mechanism').toString('hex') !== kerberosMechanism) {
@@ -77,9 +97,13 @@ function parseKerberosToken(outer: Element): ReplyToken {
   const rest = content.subarray(mechanism.encoded.length)
   if (rest.length < 2) throw new DerError('GSS token without a message')
   const message = parseElement(rest.subarray(2))
-  const id = rest.readUInt16BE(0)
+  return { id: rest.readUInt16BE(0), message }
+}
+
+function parseKerberosToken(outer: Element): ReplyToken {
+  const { id, message } = openKerberosToken(outer)
   if (id === tokenId.apReply && message.tag === application(MessageType.AP_REP)) {
-    return { kind: 'ap-rep', message }
+    return { kind: 'ap-rep', message, token: outer.encoded }
   }
   if (id === tokenId.error) return { kind: 'error', error: parseKrbError(message) }
   throw new DerError(`GSS token with the id ${id}`)

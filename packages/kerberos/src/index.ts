@@ -7,13 +7,27 @@
  * seal of our own key. `DelegationEngine` is what a connector has to know of all this. No dependencies.
  */
 
-export { createToken, type Token, type TokenOptions } from './ap-exchange.ts'
+export {
+  type ApplicationFacts,
+  createToken,
+  readApplicationReply,
+  type Token,
+  type TokenOptions,
+  unproved,
+} from './ap-exchange.ts'
 export { requestTgt } from './as-exchange.ts'
 export { toEndPointBinding } from './channel-binding.ts'
-export type { Authorization, DelegationEngine, DelegationRequest } from './delegation.ts'
+export { CircuitBreaker } from './circuit-breaker.ts'
+export type {
+  AccountFacts,
+  Authorization,
+  DelegationEngine,
+  DelegationRequest,
+} from './delegation.ts'
+export { explainByEvidence } from './denial.ts'
 export { type Dns, discoverKdcs } from './discovery.ts'
 export { createDns } from './dns.ts'
-export { KerberosEngine, type KerberosEngineOptions } from './engine.ts'
+export { KerberosEngine, type KerberosEngineOptions, untilAborted } from './engine.ts'
 export {
   KerberosError,
   type KerberosErrorCode,
@@ -22,16 +36,31 @@ export {
   kerberosErrorCodes,
 } from './errors.ts'
 export { findEtype } from './etypes.ts'
-export { type EvidenceContent, openEvidence } from './evidence.ts'
+export {
+  checkEvidence,
+  type EvidenceContent,
+  openEvidence,
+  toAccountName,
+} from './evidence.ts'
 export type { ExchangeContext, ExchangeFacts, Ticket } from './exchange.ts'
-export type { TokenFormat } from './gss.ts'
+export { readSentTicket, type TokenFormat, wrapSpnego } from './gss.ts'
 export { KdcClock } from './kdc-clock.ts'
 export type { Connect, KdcAddress } from './kdc-connection.ts'
+export { toKerberosError } from './kdc-errors.ts'
 export { Kdcs, type KdcsOptions } from './kdcs.ts'
 export { EncryptionKey } from './key.ts'
 export { formatKeytab, type KeytabEntry, keysOf, parseKeytab } from './keytab.ts'
 export { readKeytabFile } from './keytab-file.ts'
-export { parsePrincipal, parseSpn, parseUser, type UserName } from './names.ts'
+export {
+  formatName,
+  formatPrincipal,
+  NameType,
+  type Principal,
+  parsePrincipal,
+  parseSpn,
+  parseUser,
+  type UserName,
+} from './names.ts'
 export type { DirectoryAccount } from './pac.ts'
 export { findPrivilege } from './privileged.ts'
 export { requestEvidence, requestServiceTicket } from './s4u.ts'

@@ -93,10 +93,11 @@ const everywhere: Meanings = {
 
 /** A refusal in our words; `facts` say who asked for what. */
 export function toKerberosError(
-  error: KrbError,
+  error: Pick<KrbError, 'code'> & Partial<KrbError>,
   stage: keyof typeof meanings,
   facts: KerberosFacts & { clientAt: number },
 ): KerberosError {
+  const { serverAt } = error
   const name = names.get(error.code) as keyof typeof KdcCode | undefined
   const other = stage === 'ap' ? 'KERBEROS_APPLICATION_REFUSED' : 'KERBEROS_KDC_REFUSED'
   const code = (name && (meanings[stage][name] ?? everywhere[name])) ?? other
@@ -104,7 +105,9 @@ export function toKerberosError(
   const about = [facts.user, facts.spn].filter((part) => part !== undefined).join(' to ')
   const said = `${error.code}${name ? ` ${name}` : ''}${ntStatus ? `, ${ntStatus}` : ''}`
   const clocks =
-    name === 'SKEW' ? `, its clock ${toIso(error.serverAt)}, ours ${toIso(facts.clientAt)}` : ''
+    name === 'SKEW' && serverAt !== undefined
+      ? `, its clock ${toIso(serverAt)}, ours ${toIso(facts.clientAt)}`
+      : ''
   const who = stage === 'ap' ? 'the application' : `the KDC of ${facts.realm}`
   return new KerberosError(
     code,
@@ -116,7 +119,7 @@ export function toKerberosError(
       ...(name && { kerberosName: name }),
       ...(error.text !== undefined && { text: error.text.slice(0, 200) }),
       ...(ntStatus !== undefined && { ntStatus }),
-      kdcAt: error.serverAt,
+      ...(serverAt !== undefined && { kdcAt: serverAt }),
     },
   )
 }

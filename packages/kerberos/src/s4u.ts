@@ -9,6 +9,7 @@ import {
   readReply,
   type Ticket,
 } from './exchange.ts'
+import { KdcCode } from './kdc-errors.ts'
 import { type EncryptionKey, KeyUsage } from './key.ts'
 import { KdcOption, type PaData, PaType, writeChecksum } from './messages.ts'
 import {
@@ -49,7 +50,7 @@ export async function requestEvidence(
     const at = findTargetRealm(current.server)!
     if (seen.has(at) || seen.size === maxReferrals) throw refusedReferral(facts, at)
     seen.add(at)
-    const reply = await requestTicket(context, {
+    const asked = requestTicket(context, {
       tgt: current,
       // Another realm finds us by our name with our realm in it.
       server:
@@ -60,16 +61,32 @@ export async function requestEvidence(
       facts: { ...facts, stage: 's4u2self' },
       signal,
     })
+    const reply = await (at === account.realm && seen.size > 1
+      ? asked.catch(explainForeigner(user, at))
+      : asked)
     if (reply.referral !== undefined) {
       current = reply.ticket
       continue
     }
-    checkEvidence(reply, current.sessionKey, user, account, facts)
+    checkAnswer(reply, current.sessionKey, user, account, facts)
     return reply.ticket
   }
 }
 
-function checkEvidence(
+/** Back at home: the user's own realm has let us come, ours does not know what to make of it. */
+function explainForeigner(user: Principal, realm: string) {
+  return (error: unknown): never => {
+    if (!(error instanceof KerberosError) || error.facts.kerberosCode !== KdcCode.CLIENT_UNKNOWN)
+      throw error
+    throw new KerberosError(
+      error.code,
+      `${error.message}: it looks for the user of ${user.realm} in ${realm}`,
+      { ...error.facts, reason: 'other-realm', cause: error },
+    )
+  }
+}
+
+function checkAnswer(
   { ticket, padata, nonce }: TicketReply,
   key: EncryptionKey,
   user: Principal,

@@ -23,6 +23,22 @@ export interface Assertion {
   readonly claims: Readonly<Record<string, unknown>>
 }
 
+/** What identity says to the administrator of a connector who tries a sign-on; no request is signed on by it. */
+export interface SignOnCheckFacts {
+  /** Name of the application. */
+  readonly application: string
+  /** User name, as people type it to sign in. */
+  readonly user: string
+  /** `http://host:port`. */
+  readonly origin: string
+  /** Path of the internal URL. */
+  readonly path: string
+  /** Whether the certificate of the origin has to be good. */
+  readonly validate: boolean
+  /** All claims, for the method's own. */
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
 export interface AssertionsOptions {
   /** The pinned CA bundle, PEM; asked each time, since a renewal may replace it. */
   caPem(): string
@@ -65,7 +81,7 @@ export class Assertions {
   read(token: string): Assertion {
     this.#useAuthorities()
     const known = this.#known.get(token)
-    const assertion = known ?? this.#verify(token)
+    const assertion = known ?? this.#readClaims(this.#verify(token, 'sallyport-sign-on+jwt'))
     if (this.#options.clock() >= assertion.expiresAt + skewMs)
       throw refused(`it expired at ${new Date(assertion.expiresAt).toISOString()}`)
     if (!known) {
@@ -75,12 +91,31 @@ export class Assertions {
     return assertion
   }
 
-  #verify(token: string): Assertion {
+  /**
+   * @param asked the answer to another question is not believed
+   * @throws OriginFailure `SIGN_ON_FAILED` when it proves nothing, or nothing any more
+   */
+  readCheck(token: string, asked: { application: string; user: string }): SignOnCheckFacts {
+    this.#useAuthorities()
+    const claims = this.#verify(token, 'sallyport-sign-on-check+jwt')
+    const { expiresAt } = this.#readTimes(claims)
+    if (this.#options.clock() >= expiresAt + skewMs) throw refused('it has expired')
+    const { application, user, origin, path, validate } = claims
+    if (application !== asked.application || user !== asked.user)
+      throw refused(
+        `it is about ${JSON.stringify([application, user])}, asked was for ${JSON.stringify([asked.application, asked.user])}`,
+      )
+    if (typeof origin !== 'string' || typeof path !== 'string' || typeof validate !== 'boolean')
+      throw refused('it does not say what it must')
+    return { ...asked, origin, path, validate, claims }
+  }
+
+  #verify(token: string, type: string): Record<string, unknown> {
     const parts = token.split('.')
     if (token.length > maxTokenBytes || parts.length !== 3) throw refused('it is no JWS')
     const [header, payload, signature] = parts as [string, string, string]
     const { alg, typ, x5c, crit } = decode(header)
-    if (alg !== 'ES256' || typ !== 'sallyport-sign-on+jwt' || crit !== undefined)
+    if (alg !== 'ES256' || typ !== type || crit !== undefined)
       throw refused('its header is not that of a sign-on assertion')
     if (!Array.isArray(x5c) || x5c.length !== 1 || typeof x5c[0] !== 'string')
       throw refused('it has no certificate')
@@ -93,7 +128,7 @@ export class Assertions {
       Buffer.from(signature, 'base64url'),
     )
     if (!isSigned) throw refused('its signature is wrong')
-    return this.#readClaims(decode(payload))
+    return decode(payload)
   }
 
   #readSigner(x5c: string): X509Certificate {
@@ -130,14 +165,26 @@ export class Assertions {
   }
 
   #readClaims(claims: Record<string, unknown>): Assertion {
-    const { sub, sid, app, origin, method, aud, iat, exp } = claims
+    const { sub, sid, app, origin, method } = claims
     const texts = [sub, sid, app, origin, method]
-    if (
-      !texts.every((text) => typeof text === 'string' && text !== '') ||
-      !isTime(iat) ||
-      !isTime(exp)
-    )
+    if (!texts.every((text) => typeof text === 'string' && text !== ''))
       throw refused('it does not say what it must')
+    const { expiresAt } = this.#readTimes(claims)
+    return {
+      subject: sub as string,
+      sessionId: sid as string,
+      applicationId: app as string,
+      origin: origin as string,
+      method: method as string,
+      expiresAt,
+      person: JSON.stringify([app, sub, claims.login ?? null]),
+      claims,
+    }
+  }
+
+  /** For whom it is, and that it is not good for longer than it may be. */
+  #readTimes({ aud, iat, exp }: Record<string, unknown>): { expiresAt: number } {
+    if (!isTime(iat) || !isTime(exp)) throw refused('it does not say what it must')
     if (!Array.isArray(aud) || !aud.includes(this.#options.connectorId))
       throw refused('it is not for this connector')
     const lifetimeMs = (exp - iat) * 1000
@@ -147,16 +194,7 @@ export class Assertions {
       throw refused(
         `it is from the future: it was made at ${new Date(iat * 1000).toISOString()}, and it is ${new Date(nowAt).toISOString()} here`,
       )
-    return {
-      subject: sub as string,
-      sessionId: sid as string,
-      applicationId: app as string,
-      origin: origin as string,
-      method: method as string,
-      expiresAt: exp * 1000,
-      person: JSON.stringify([app, sub, claims.login ?? null]),
-      claims,
-    }
+    return { expiresAt: exp * 1000 }
   }
 }
 

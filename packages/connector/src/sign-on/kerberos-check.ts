@@ -5,7 +5,6 @@ import {
   discoverKdcs,
   type KdcAddress,
   Kdcs,
-  KerberosEngine,
   KerberosError,
   keysOf,
   parsePrincipal,
@@ -14,12 +13,20 @@ import {
   type UserName,
 } from '@sallyport/kerberos'
 import { toOriginFailure } from '../failure.ts'
-import { type KerberosSettings, parseKdc, systemDns, toServes } from './kerberos-settings.ts'
+import { findLocalRefusal } from './kerberos-facts.ts'
+import {
+  type KerberosSettings,
+  openEngine,
+  parseKdc,
+  systemDns,
+  toLowerCaseSet,
+  toServes,
+} from './kerberos-settings.ts'
 import { findReply } from './negotiate.ts'
 
 /** One step of the chain that a sign-on by Kerberos is made of. */
 export interface KerberosStep {
-  step: 'account' | 'keytab' | 'kdc' | 'clock' | 'user' | 'application' | 'origin'
+  step: 'service' | 'account' | 'keytab' | 'kdc' | 'clock' | 'user' | 'application' | 'origin'
   ok: boolean
   /** What was found, or what failed. */
   message: string
@@ -29,14 +36,17 @@ export interface KerberosStep {
   remedy?: string
 }
 
+/** @returns base64 */
+export type MakeToken = (channelBinding: Buffer | undefined) => Promise<string>
+
 export interface KerberosCheck {
   /** `kerberos` of `connector.json`. */
   accounts: readonly KerberosSettings[]
   spn: string
   user: UserName
   format: TokenFormat
-  /** Sends one request with a token; undefined: the application is not asked. */
-  askOrigin: ((token: string) => Promise<ResponseHead>) | undefined
+  /** Sends one request with a token that is made for its connection; undefined: the application is not asked. */
+  askOrigin: ((makeToken: MakeToken) => Promise<ResponseHead>) | undefined
 }
 
 const connectMs = 3_000
@@ -84,23 +94,34 @@ export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<Kerbe
       return
     }
     yield { step: 'kdc', ok: true, message: lines.join('; ') }
-    const engine = new KerberosEngine({
-      account,
-      keytabFile: keytab,
-      readKeytab: () => readKeytabFile(keytab),
-      kdcs: new Kdcs({ realms: { [principal.realm]: found }, dns: systemDns }),
-    })
+    const realms = { [principal.realm]: found }
+    const engine = openEngine(settings, { realms, kdcs: new Kdcs({ realms, dns: systemDns }) })
     try {
       const { kdcOffsetMs } = await engine.checkAccount()
       yield {
         step: 'clock',
         ok: true,
-        message: `signed in as ${account}; the KDC's clock is ${describeOffset(kdcOffsetMs)}`,
+        message: `signed in as ${account}${kdcOffsetMs === undefined ? ', by the gssapi engine' : `; the KDC's clock is ${describeOffset(kdcOffsetMs)}`}`,
+      }
+      const refusal = findLocalRefusal(user, toLowerCaseSet(settings.neverImpersonate))
+      if (refusal !== undefined) {
+        yield {
+          step: 'user',
+          ok: false,
+          code: 'KERBEROS_USER_REFUSED',
+          message: refusal,
+          remedy: 'sign on as somebody else, or take the name out of the list',
+        }
+        return
       }
       const authorization = await engine.authorize({ user, spn, format })
       yield { step: 'user', ok: true, message: `${user.name} is ${authorization.principal}` }
       yield { step: 'application', ok: true, message: `a ticket for ${spn} was given` }
-      if (check.askOrigin) yield await askOrigin(check.askOrigin, authorization)
+      authorization.release?.()
+      if (check.askOrigin)
+        yield await askOrigin(check.askOrigin, (channelBinding) =>
+          engine.authorize({ user, spn, format, channelBinding }),
+        )
     } finally {
       engine.close()
     }
@@ -112,12 +133,17 @@ export async function* checkKerberos(check: KerberosCheck): AsyncGenerator<Kerbe
 
 async function askOrigin(
   ask: NonNullable<KerberosCheck['askOrigin']>,
-  authorization: Authorization,
+  authorize: (channelBinding: Buffer | undefined) => Promise<Authorization>,
 ): Promise<KerberosStep> {
   let head: ResponseHead
+  let authorization: Authorization | undefined
   try {
-    head = await ask(authorization.token.toString('base64'))
+    head = await ask(async (channelBinding) => {
+      authorization = await authorize(channelBinding)
+      return authorization.token.toString('base64')
+    })
   } catch (error) {
+    if (error instanceof KerberosError) throw error
     const { message } = toOriginFailure(error)
     return {
       step: 'origin',
@@ -140,7 +166,7 @@ async function askOrigin(
         'check that the SPN belongs to the account that runs the application, and no other; on IIS, kernel-mode authentication and useAppPoolCredentials',
     }
   // Throws what the application says was wrong.
-  if (reply) authorization.verifyReply(reply)
+  if (reply) await authorization!.verifyReply(reply)
   return {
     step,
     ok: true,

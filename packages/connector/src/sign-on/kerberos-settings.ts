@@ -2,7 +2,9 @@ import { isAbsolute } from 'node:path'
 import {
   createDns,
   type DelegationEngine,
+  type DirectoryAccount,
   type Dns,
+  findPrivilege,
   type KdcAddress,
   Kdcs,
   KerberosEngine,
@@ -10,6 +12,7 @@ import {
   parsePrincipal,
   readKeytabFile,
 } from '@sallyport/kerberos'
+import { GssapiEngine } from './gssapi/engine.ts'
 
 /** One account of a realm that the connector asks for tickets by; an entry of `kerberos` in `connector.json`. */
 export interface KerberosSettings {
@@ -23,7 +26,12 @@ export interface KerberosSettings {
   servicePrincipalNames?: readonly string[]
   /** Accounts that nobody is ever signed on as, beside those that rule the domain. */
   neverImpersonate?: readonly string[]
+  /** `native`, unless given: our own client. `gssapi`: MIT's library, in a process of its own. */
+  engine?: KerberosEngineName
 }
+
+const engines = ['native', 'gssapi'] as const
+export type KerberosEngineName = (typeof engines)[number]
 
 /** One account with what it is for. */
 export interface KerberosAccount {
@@ -37,7 +45,7 @@ export interface KerberosAccount {
 /** The name servers of this machine. */
 export const systemDns: Dns = createDns()
 
-const known = ['account', 'keytab', 'kdcs', 'servicePrincipalNames', 'neverImpersonate']
+const known = ['account', 'keytab', 'kdcs', 'servicePrincipalNames', 'neverImpersonate', 'engine']
 const lists = ['kdcs', 'servicePrincipalNames', 'neverImpersonate']
 
 /** @returns what is wrong with `kerberos` in `connector.json`, each with its path */
@@ -49,7 +57,7 @@ export function findKerberosProblems(value: unknown): string[] {
       return [`${path}: must be an object with account and keytab`]
     const settings = entry as Record<string, unknown>
     const problems: string[] = []
-    const { account, keytab, kdcs } = settings
+    const { account, keytab, kdcs, engine = 'native' } = settings
     if (typeof account !== 'string' || !isPrincipal(account))
       problems.push(`${path}.account: must be a name with its realm, such as svc@CORP.EXAMPLE`)
     if (typeof keytab !== 'string' || !isAbsolute(keytab))
@@ -61,6 +69,8 @@ export function findKerberosProblems(value: unknown): string[] {
       for (const kdc of kdcs)
         if (!parseKdc(kdc))
           problems.push(`${path}.kdcs: ${JSON.stringify(kdc)} must be HOST or HOST:PORT`)
+    if (!engines.includes(engine as KerberosEngineName))
+      problems.push(`${path}.engine: must be ${engines.join(' or ')}`)
     for (const key of Object.keys(settings))
       if (!known.includes(key)) problems.push(`${path}.${key}: is unknown`)
     return problems
@@ -100,21 +110,49 @@ export function openKerberosAccounts(
   // One for all: what one account finds out about a KDC that is down is of use to the others.
   const kdcs = new Kdcs({ realms, dns: systemDns })
   return settings.map((entry) => {
-    const { account, keytab, neverImpersonate = [] } = entry
+    const { account, neverImpersonate } = entry
     return {
       account,
       realm: parsePrincipal(account).realm,
-      engine: new KerberosEngine({
-        account,
-        readKeytab: () => readKeytabFile(keytab),
-        keytabFile: keytab,
-        kdcs,
-        onWarning,
-      }),
-      neverImpersonate: new Set(neverImpersonate.map((name) => name.toLowerCase())),
+      engine: openEngine(entry, { realms, kdcs, onWarning }),
+      neverImpersonate: toLowerCaseSet(neverImpersonate),
       serves: toServes(entry),
     }
   })
+}
+
+/** @param realms KDCs of those that are not looked up by DNS */
+export function openEngine(
+  { account, keytab, engine = 'native', neverImpersonate }: KerberosSettings,
+  {
+    realms,
+    kdcs,
+    onWarning,
+  }: {
+    realms: Readonly<Record<string, readonly KdcAddress[]>>
+    kdcs: Kdcs
+    onWarning?: (warning: KerberosError) => void
+  },
+): DelegationEngine {
+  // Who was asked for by another name is in the list all the same: the directory says who it is.
+  const never = toLowerCaseSet(neverImpersonate)
+  const findRefusal = (found: DirectoryAccount) =>
+    findPrivilege(found) ??
+    (never.has(found.name.toLowerCase()) ? 'in "neverImpersonate" of connector.json' : undefined)
+  if (engine === 'gssapi') return new GssapiEngine({ account, keytab, realms, findRefusal })
+  return new KerberosEngine({
+    account,
+    readKeytab: () => readKeytabFile(keytab),
+    keytabFile: keytab,
+    kdcs,
+    findRefusal,
+    ...(onWarning && { onWarning }),
+  })
+}
+
+/** Names of people, as `findLocalRefusal` compares them. */
+export function toLowerCaseSet(names: readonly string[] = []): Set<string> {
+  return new Set(names.map((name) => name.toLowerCase()))
 }
 
 /** @returns whether the account is for the application of an SPN */

@@ -2,22 +2,18 @@ import {
   type DelegationEngine,
   type Authorization as KerberosAuthorization,
   KerberosError,
-  type TokenFormat,
   type UserName,
 } from '@sallyport/kerberos'
-import { ResetCode } from '@sallyport/protocol'
-import { OriginFailure } from '../failure.ts'
 import type { Assertion } from './assertion.ts'
+import {
+  failed,
+  findLocalRefusal,
+  type KerberosFacts,
+  readKerberosFacts,
+} from './kerberos-facts.ts'
 import type { KerberosAccount } from './kerberos-settings.ts'
 import { findReply, isNegotiation } from './negotiate.ts'
-import type { Authorization, SignOnMethod, SignOnRequest } from './sign-on.ts'
-
-interface KerberosFacts {
-  user: UserName
-  spn: string
-  format: TokenFormat
-  onChallenge: boolean
-}
+import type { AnswerOutcome, Authorization, SignOnMethod, SignOnRequest } from './sign-on.ts'
 
 interface Used {
   account: KerberosAccount
@@ -46,9 +42,10 @@ export class KerberosSignOn implements SignOnMethod {
   }
 
   authorize(assertion: Assertion, request: SignOnRequest): Authorization | Promise<Authorization> {
-    const facts = readFacts(assertion)
+    const facts = readKerberosFacts(assertion.claims)
     const account = this.#findAccount(facts.spn)
-    checkUser(facts.user.name, account)
+    const refusal = findLocalRefusal(facts.user, account.neverImpersonate)
+    if (refusal !== undefined) throw failed('KERBEROS_USER_REFUSED', refusal)
     if (facts.onChallenge && request.isRepeatable && request.challenges === 0) return anonymous
     this.#note(assertion.subject, { account, user: facts.user })
     return this.#authorize(facts, account, request)
@@ -56,28 +53,27 @@ export class KerberosSignOn implements SignOnMethod {
 
   async #authorize(
     { user, spn, format, onChallenge }: KerberosFacts,
-    account: KerberosAccount,
-    { isRepeatable, challenges, signal }: SignOnRequest,
+    { engine }: KerberosAccount,
+    { isRepeatable, challenges, signal, channelBinding }: SignOnRequest,
   ): Promise<Authorization> {
-    const { engine } = account
-    const made = await engine.authorize({ user, spn, format, signal }).catch(explain)
-    // A userPrincipalName may be that of somebody whose name in the directory is another.
-    checkUser(made.principal, account)
+    const made = await engine
+      .authorize({ user, spn, format, signal, channelBinding })
+      .catch(explain)
     // The ticket may be of a key that the application has changed since: once more, with a new one.
     const mayRepeat = isRepeatable && challenges < (onChallenge ? 2 : 1)
     return {
       fields: ['Authorization', `Negotiate ${made.token.toString('base64')}`],
+      only: { channelBinding },
       readAnswer: (statusCode, fields) => {
         const reply = findReply(fields)
         if (statusCode === 401 && reply !== undefined) {
           if (this.#renew(engine, user, spn) && mayRepeat) return 'again'
-          if (reply !== '') verifyReply(made, reply)
-          return 'refused'
+          return reply === '' ? 'refused' : verifyReply(made, reply, 'refused')
         }
-        if (reply) verifyReply(made, reply)
-        return 'taken'
+        return reply ? verifyReply(made, reply, 'taken') : 'taken'
       },
       isOwnField: isNegotiation,
+      end: () => made.release?.(),
     }
   }
 
@@ -140,55 +136,22 @@ const anonymous: Authorization = {
   isOwnField: isNegotiation,
 }
 
-function verifyReply(made: KerberosAuthorization, reply: string): void {
+/** @returns `outcome`, unless whoever answered is not to be believed */
+function verifyReply(
+  made: KerberosAuthorization,
+  reply: string,
+  outcome: AnswerOutcome,
+): AnswerOutcome | Promise<AnswerOutcome> {
   try {
-    made.verifyReply(Buffer.from(reply, 'base64'))
+    const verified = made.verifyReply(Buffer.from(reply, 'base64'))
+    return verified ? verified.then(() => outcome, explain) : outcome
   } catch (error) {
-    explain(error)
+    return explain(error)
   }
-}
-
-function readFacts({ claims }: Assertion): KerberosFacts {
-  const { login, spn, tokenFormat, sendToken } = claims
-  const { type, name, realm } = (login ?? {}) as Record<string, unknown>
-  if (
-    (type !== 'principal' && type !== 'enterprise') ||
-    typeof name !== 'string' ||
-    (realm !== undefined && typeof realm !== 'string') ||
-    typeof spn !== 'string' ||
-    (tokenFormat !== 'spnego' && tokenFormat !== 'kerberos') ||
-    (sendToken !== 'always' && sendToken !== 'onChallenge')
-  )
-    throw failed('ASSERTION_REFUSED', 'the sign-on assertion does not say what Kerberos needs')
-  return {
-    user: { type, name, ...(realm === undefined ? {} : { realm }) },
-    spn,
-    format: tokenFormat,
-    onChallenge: sendToken === 'onChallenge',
-  }
-}
-
-/** The connector's own list, whatever service and directory say. */
-function checkUser(name: string, { neverImpersonate }: KerberosAccount): void {
-  const lower = name.toLowerCase()
-  const [account] = lower.split('@')
-  if (neverImpersonate.has(lower) || neverImpersonate.has(account!))
-    throw failed(
-      'KERBEROS_USER_REFUSED',
-      `${name} is never impersonated: it is in "neverImpersonate" of connector.json`,
-    )
 }
 
 /** @throws OriginFailure with the code of Kerberos, what failed, and what to do */
 function explain(error: unknown): never {
   if (!(error instanceof KerberosError)) throw error
   throw failed(error.code, `${error.message}; ${error.remedy}`, error)
-}
-
-function failed(code: string, message: string, cause?: unknown): OriginFailure {
-  return new OriginFailure(
-    ResetCode.SIGN_ON_FAILED,
-    `${code}: ${message}`,
-    cause === undefined ? undefined : { cause },
-  )
 }

@@ -18,19 +18,26 @@ export interface SignOnRequest {
   /** Of earlier answers of the origin to this request; the latest is a challenge that was to be answered. */
   readonly challenges: number
   readonly signal: AbortSignal
+  /** Of the connection that it goes out by, or that is expected of it; undefined without TLS, or when it is not known yet. */
+  readonly channelBinding: Buffer | undefined
 }
+
+export type AnswerOutcome = 'taken' | 'again' | 'refused' | 'inspect'
 
 /** What one request carries for the person. */
 export interface Authorization {
   /** Name, value, name, value ...; takes the place of what the gateway sent by these names. */
   readonly fields: FieldList
+  /** They are good for one request, and on a connection of this binding only; undefined: for any, and again. */
+  readonly only?: { readonly channelBinding: Buffer | undefined }
   /**
    * Reads the head of the origin's answer, and throws when whoever answered is not to be believed.
    *
    * @returns `again` when the request shall be signed on anew and sent once more; `refused` when the origin does not
-   *   take what it was given; `inspect` when the body has to be seen too; `taken` otherwise
+   *   take what it was given; `inspect` when the body has to be seen too; `taken` otherwise. A promise: nothing of the
+   *   answer goes on before it is kept
    */
-  readAnswer(statusCode: number, fields: FieldList): 'taken' | 'again' | 'refused' | 'inspect'
+  readAnswer(statusCode: number, fields: FieldList): AnswerOutcome | Promise<AnswerOutcome>
   /** Reads the body that `readAnswer` wanted to see, unless it is too long for that. */
   readBody?(body: Buffer): 'taken' | 'again'
   /** Whether the origin's field concerns the sign-on only, and is nothing for the person's browser. */
