@@ -17,7 +17,7 @@ function start(principal: string) {
       principal,
       verifyReply: () => undefined,
     }),
-    checkAccount: async () => ({ clockOffsetMs: undefined }),
+    checkAccount: async () => ({ kdcOffsetMs: undefined }),
     forgetTicket: () => {
       tickets += 1
     },
