@@ -3,6 +3,8 @@
  * that enrol by token, origins that remember what reached them, and clients with cookie jars.
  */
 
+export { Apache } from './apache.ts'
+export { type ApplicationPage, toApplicationPage } from './application-page.ts'
 export { launchBrowser, newContext, signInOnPage } from './browser.ts'
 export {
   type Answer,
@@ -12,7 +14,7 @@ export {
   type RequestOptions,
   sendRaw,
 } from './client.ts'
-export { MellonApplication } from './mellon-application.ts'
+export { MellonApplication, type ServiceProviderOptions } from './mellon-application.ts'
 export { link, Namespace } from './namespaces.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export { findFreePort } from './ports.ts'
