@@ -154,6 +154,7 @@ export async function startService(
         signOn: () => control.signOnKey(),
         assertions: () => control.assertionKeys(),
         pairwise: keyFile.derive('pairwise names'),
+        logoutPasses: keyFile.derive('logout passes'),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),

@@ -1,8 +1,8 @@
+import { createHash } from 'node:crypto'
 import {
   type CompiledApplication,
   type Decision,
   decide,
-  isLogoutDelivery,
   isReservedTarget,
   type Match,
   PORTAL_APPLICATION_ID,
@@ -10,6 +10,7 @@ import {
   type RequestTarget,
   type Session,
   type SignInReason,
+  splitLogoutPass,
   TargetError,
   toInternalPath,
 } from '@sallyport/domain'
@@ -27,7 +28,7 @@ import type { AccessRecord } from './access-record.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
 import type { AssertionLine } from './assertions.ts'
 import type { Client } from './client.ts'
-import { ClientBody } from './client-body.ts'
+import { ClientBody, WholeBody } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
 import {
   describeError,
@@ -57,8 +58,10 @@ import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
 
 const limitTrailerBytes = 65_536
-/** How long after a sign-out messages that say so may reach applications. */
+/** An application may take so long to answer a message of sign-out. */
 const logoutDeliveryMs = 60_000
+/** A signed message in a form, with RelayState. */
+const limitLogoutBytes = 131_072
 /** More 1xx answers to one request than any server has a use for. */
 const limitInformational = 32
 /** Of a path in the access record, for a target that was no path to us. */
@@ -96,6 +99,10 @@ export class Exchange implements StreamHandler, Translation {
   openAt = -1
   /** When the session was last read, for streams that stay open; epoch milliseconds, 0 when it is to be read again. */
   checkedAt = 0
+  /** It is a message of sign-out that has shown its pass. */
+  #deliversLogout = false
+  /** Of a request whose body had to be looked at first. */
+  #body: Buffer | undefined
   /** A session cookie to set with the answer. */
   #setCookie: string | undefined
   /** Asked for by this request; used even when it was not kept. */
@@ -205,9 +212,62 @@ export class Exchange implements StreamHandler, Translation {
   }
 
   #route(): void {
+    this.match = this.gateway.view().findApplication(this.host, this.target!)
+    const split =
+      this.match?.compiled.application.signOn.method === 'saml'
+        ? splitLogoutPass(this.target!.query)
+        : undefined
+    if (split) this.#deliverLogout(split)
+    else this.#routeBySession()
+  }
+
+  /**
+   * A message of sign-out that was sent on its way by identity needs no session, and takes nothing of one along. Whatever else
+   * shows a pass is a request as any other.
+   */
+  #deliverLogout({ query, pass }: { query: string; pass: string }): void {
+    const { request, framing, upgradeRequested, expectsContinue } = this.server
+    // No application hears of the pass: it is no part of what was signed.
+    this.target = { ...this.target!, query }
+    const { method } = request
+    const length = framing.kind === 'length' ? framing.length : framing.kind === 'none' ? 0 : -1
+    const isPlain = !upgradeRequested && !expectsContinue
+    const fits = method === 'GET' ? length === 0 : length > 0 && length <= limitLogoutBytes
+    const bodyDigest =
+      (method === 'GET' || method === 'POST') && isPlain && fits
+        ? this.gateway.options.identity.takeLogoutPass(pass, {
+            applicationId: this.compiled.application.id,
+            method,
+            url: this.externalOrigin + this.target.path + query,
+          })
+        : undefined
+    if (bodyDigest === undefined) this.#routeBySession()
+    else if (method === 'GET') this.#decideDelivery(true)
+    else
+      this.server.receive(
+        new WholeBody(this, (body) => {
+          this.#body = body
+          this.#decideDelivery(createHash('sha256').update(body).digest('base64url') === bodyDigest)
+        }),
+      )
+  }
+
+  #decideDelivery(isOurs: boolean): void {
+    try {
+      if (this.#isEnded) return
+      // The configuration may have changed while the body came.
+      this.match = this.gateway.view().findApplication(this.host, this.target!)
+      this.#deliversLogout = isOurs
+      if (isOurs) this.#decide(undefined, 'session-missing')
+      else this.#routeBySession()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  #routeBySession(): void {
     const { gateway } = this
     const view = gateway.view()
-    this.match = view.findApplication(this.host, this.target!)
     if (this.match?.compiled.application.preAuthentication !== 'identity') {
       this.#decide(undefined, 'session-missing')
       return
@@ -273,23 +333,9 @@ export class Exchange implements StreamHandler, Translation {
     return {
       nowAt: this.at,
       sessionReason,
-      deliversLogout: sessionReason === 'session-ended' && this.#deliversLogout(),
+      deliversLogout: this.#deliversLogout,
       feedIsSilent: this.gateway.feed.isSilent(),
     }
-  }
-
-  /** Whether it carries a message of sign-out in a session that its person has signed out of a moment ago. */
-  #deliversLogout(): boolean {
-    const { gateway, host, match, target } = this
-    const { method } = this.server.request
-    const { cookie } = this.#fields!
-    const facts = cookie ? gateway.sessionCookies.open(cookie, host) : undefined
-    return (
-      facts !== undefined &&
-      match !== undefined &&
-      gateway.sessions.hasJustSignedOut(facts.sessionId, this.at, logoutDeliveryMs) &&
-      isLogoutDelivery(match.compiled, host, method, target!)
-    )
   }
 
   /** @param sessionReason why there is no session, if there is none */
@@ -337,7 +383,7 @@ export class Exchange implements StreamHandler, Translation {
       {
         nowAt,
         sessionReason: session ? 'session-ended' : 'session-missing',
-        deliversLogout: !session && nowAt - this.at < logoutDeliveryMs && this.#deliversLogout(),
+        deliversLogout: this.#deliversLogout && nowAt - this.at < logoutDeliveryMs,
         feedIsSilent: this.gateway.feed.isSilent(),
       },
     )
@@ -557,7 +603,9 @@ export class Exchange implements StreamHandler, Translation {
 
   onAccepted(): void {
     this.#unaccepted = undefined
-    if (!this.#requestEnded && !this.#upgrade) this.#receive()
+    if (this.#requestEnded || this.#upgrade) return
+    if (this.#body) this.#sendWhole(this.#body)
+    else this.#receive()
   }
 
   onHead(text: string, end: boolean): void {
@@ -756,6 +804,13 @@ export class Exchange implements StreamHandler, Translation {
         bodyIdleTimeoutMs: Math.max(60_000, this.compiled.application.backendTimeoutMs),
       })
     this.server.receive(new ClientBody(this))
+  }
+
+  #sendWhole(body: Buffer): void {
+    this.#receivedBytes = body.length
+    this.#requestEnded = true
+    this.#stream!.write(body)
+    this.#stream!.end()
   }
 
   takeClientData(chunk: Buffer): void {

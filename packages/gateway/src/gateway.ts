@@ -28,10 +28,23 @@ export interface IdentityProvider
     SessionSource,
     SignOnSource,
     AssertionSource {
-  /** Ends a sign-in and every session that came of it. */
   /** Where a sign-on by SAML begins that the application has not asked for. */
   samlStartUrl(applicationId: string): string
-  /** @returns where the browser is to go, so that applications end their sessions too */
+  /**
+   * Takes the pass of a message of sign-out, which is good for nothing after that.
+   *
+   * @param delivery `url` as the browser asked for it, without the pass
+   * @returns SHA-256 of the body that goes with it, base64url; undefined when it is none for this message
+   */
+  takeLogoutPass(
+    pass: string,
+    delivery: { applicationId: string; method: 'GET' | 'POST'; url: string },
+  ): string | undefined
+  /**
+   * Ends a sign-in and every session that came of it.
+   *
+   * @returns where the browser is to go, so that applications end their sessions too
+   */
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   /** The sessions were in use in the minute before the instant. */
   noteUse(sessionIds: readonly string[], at: number): Promise<void>

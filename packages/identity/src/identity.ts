@@ -14,6 +14,7 @@ import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
 import { noteRefused } from './refused-credential.ts'
 import type { SamlParts } from './saml/answer.ts'
+import { type LogoutDelivery, LogoutPasses } from './saml/logout-passes.ts'
 import { SamlSingleLogout } from './saml/single-logout.ts'
 import { SamlSingleSignOn } from './saml/single-sign-on.ts'
 import { samlUrls } from './saml/urls.ts'
@@ -44,6 +45,8 @@ export interface IdentityOptions {
     assertions(): AssertionRing
     /** Persistent names of people in SAML are derived from it. */
     pairwise: Buffer
+    /** Messages of sign-out show the gateway by it that they are ours. */
+    logoutPasses: Buffer
   }
   seal(purpose: string, bytes: Buffer): string
   open(purpose: string, sealed: string): Buffer
@@ -122,6 +125,12 @@ export interface Identity {
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   /** Where a sign-on by SAML begins that the application has not asked for. */
   samlStartUrl(applicationId: string): string
+  /**
+   * Takes the pass of a message of sign-out, which is good for nothing after that.
+   *
+   * @returns SHA-256 of the body that goes with it, base64url; undefined when it is none for this message
+   */
+  takeLogoutPass(pass: string, delivery: LogoutDelivery): string | undefined
   /** Notes for lists that the sessions were in use at the instant. */
   noteUse(sessionIds: readonly string[], at: number): Promise<void>
   /** The portal's one page. @param notice a sentence above the tiles */
@@ -161,8 +170,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       const userId = await sessions.endSession(db, sessionId, reason, nowAt)
       if (!userId) return false
       await recordSessionEnd(db, { sessionId, userId, reason, at: nowAt })
-      const event = { kind: 'session-ended', sessionId, at: nowAt } as const
-      announce([reason === 'signed-out' ? { ...event, signedOut: true } : event])
+      announce([{ kind: 'session-ended', sessionId, at: nowAt }])
       return true
     })
     return isEnded && reason === 'signed-out' ? singleLogout.begin(sessionId) : undefined
@@ -189,6 +197,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     logout: options.logout,
     onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
   })
+  const logoutPasses = new LogoutPasses(options.keys.logoutPasses, clock)
   const samlParts: SamlParts = {
     db,
     provider,
@@ -199,6 +208,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     snapshot,
     open: options.open,
     pairwiseKey: options.keys.pairwise,
+    logoutPasses,
     endSession,
     clock,
   }
@@ -273,6 +283,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     credentialRefused: (credential) => noteRefused(store, credential, clock()),
     endSession,
     samlStartUrl: (applicationId) => `${urls.service}/start/${applicationId}`,
+    takeLogoutPass: (pass, delivery) => logoutPasses.take(pass, delivery),
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
     portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),
     portalNotFound: answerPortalNotFound,

@@ -127,6 +127,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     signOn: async () => signOnPair,
     assertions: () => assertionKeys.ring,
     pairwise: Buffer.alloc(32, 8),
+    logoutPasses: Buffer.alloc(32, 9),
   }
   const assertionKeys = { ring: makeAssertionRing() }
   const logout: LogoutDestinations = { allow: [], authorities: [] }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { createPrivateKey, sign } from 'node:crypto'
+import { createHash, createPrivateKey, sign } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import type { ApplicationInput } from '@sallyport/domain'
+import { type ApplicationInput, splitLogoutPass } from '@sallyport/domain'
 import { applications, audit, saml } from '@sallyport/store'
 import {
   type Answer,
@@ -125,6 +125,22 @@ function formOf({ status, body }: Answer): Posted {
 function messageOf(location: string | undefined, name: string): string {
   const value = new URL(location!).searchParams.get(name)
   return inflateRawSync(Buffer.from(value!, 'base64')).toString()
+}
+
+/** Takes the pass off an address, as the gateway does. @returns the digest of the body that it is for */
+function takePass(
+  { identity }: Fixture,
+  applicationId: string,
+  method: 'GET' | 'POST',
+  address: string,
+): string | undefined {
+  const { origin, pathname, search } = new URL(address)
+  const { query, pass } = splitLogoutPass(search)!
+  return identity.takeLogoutPass(pass, { applicationId, method, url: origin + pathname + query })
+}
+
+function digestOf(body: string): string {
+  return createHash('sha256').update(body).digest('base64url')
 }
 
 /** Follows redirects on the sign-in host, typing the password when asked. */
@@ -371,8 +387,8 @@ test('metadata is there in both places with all certificates, and for SAML appli
 })
 
 test('who signs out takes all SAML applications along, one after the other', async (t) => {
-  const { fixture, browser } = await start(t)
-  await publish(
+  const { fixture, browser, payroll } = await start(t)
+  const wages = await publish(
     fixture,
     { singleLogoutService: { url: 'https://wages.example.test/out', binding: 'post' } },
     {},
@@ -388,6 +404,7 @@ test('who signs out takes all SAML applications along, one after the other', asy
   assert.equal(await fixture.identity.readSession(sessionId), undefined)
   const first = await browser.get(url!)
   assert.ok(first.headers.location!.startsWith(`${slo}?SAMLRequest=`))
+  assert.equal(takePass(fixture, payroll.id, 'GET', first.headers.location!), digestOf(''))
   const asked = messageOf(first.headers.location, 'SAMLRequest')
   assert.match(asked, /<saml:NameID[^>]*>ana<\/saml:NameID><samlp:SessionIndex>_[0-9a-f]{32}</)
   const answer = (id: string, issuer = entityId, status = 'Success') =>
@@ -402,12 +419,14 @@ test('who signs out takes all SAML applications along, one after the other', asy
     assert.equal((await browser.get(redirectUrl(wrong, { name: 'SAMLResponse' }))).status, 400)
   const back = await browser.get(redirectUrl(answer(id), { name: 'SAMLResponse' }))
   const second = await browser.get(back.headers.location!)
-  assert.match(second.body, /action="https:\/\/wages\.example\.test\/out"/)
+  const action = /action="(https:\/\/wages\.example\.test\/out\?[^"]+)"/.exec(second.body)![1]!
   const post = Buffer.from(
     /name="SAMLRequest" value="([^"]*)"/.exec(second.body)![1]!,
     'base64',
   ).toString()
   assert.match(post, /<ds:Signature/)
+  const form = new URLSearchParams({ SAMLRequest: Buffer.from(post).toString('base64') })
+  assert.equal(takePass(fixture, wages.id, 'POST', action), digestOf(form.toString()))
   const last = answer(
     / ID="([^"]+)"/.exec(post)![1]!,
     entityId.replace('payroll', 'wages'),

@@ -81,27 +81,21 @@ export function indexEntityIds(
   return new Map([...translated, ...exact])
 }
 
+const logoutPass = 'sallyport-logout'
+
+/** The address of a message of sign-out, with the pass by which it gets through the gateway. */
+export function addLogoutPass(url: string, pass: string): string {
+  return `${url}${url.includes('?') ? '&' : '?'}${logoutPass}=${pass}`
+}
+
 /**
- * Whether a request only carries a logout message of ours to the application: its host and path are those of the
- * logout service, and there is a message in its query, or in a form where the application wants that.
+ * Takes the pass off a query, where it is last: no application sees it.
  *
- * @param host of the request, lower case
+ * @param query with its `?`, or empty
+ * @returns undefined when there is none
  */
-export function isLogoutDelivery(
-  compiled: CompiledApplication,
-  host: string,
-  method: string,
-  target: { path: string; query: string },
-): boolean {
-  const { signOn } = compiled.application
-  if (signOn.method !== 'saml' || !signOn.singleLogoutService) return false
-  const { url, responseUrl = url, binding } = signOn.singleLogoutService
-  if (method !== (binding === 'post' ? 'POST' : 'GET')) return false
-  const parameters = new URLSearchParams(target.query)
-  if (method === 'GET' && !parameters.has('SAMLRequest') && !parameters.has('SAMLResponse'))
-    return false
-  return [url, responseUrl].some((each) => {
-    const { hostname, pathname } = new URL(toExternalUrl(compiled, each))
-    return hostname === host && pathname === target.path
-  })
+export function splitLogoutPass(query: string): { query: string; pass: string } | undefined {
+  const at = query.lastIndexOf(`${logoutPass}=`)
+  if (at < 1 || (at > 1 && query[at - 1] !== '&')) return undefined
+  return { query: query.slice(0, at - 1), pass: query.slice(at + logoutPass.length + 1) }
 }

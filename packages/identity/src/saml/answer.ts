@@ -3,6 +3,7 @@ import type { Snapshot } from '@sallyport/domain'
 import type { Store } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import type { FailureCode } from '../failures.ts'
+import type { LogoutPasses } from './logout-passes.ts'
 import type { SamlUrls } from './urls.ts'
 
 /** What an endpoint of SAML answers with. */
@@ -22,6 +23,7 @@ export interface SamlParts {
   open(purpose: string, sealed: string): Buffer
   /** What persistent names are derived with. */
   pairwiseKey: Buffer
+  logoutPasses: LogoutPasses
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   clock(): number
 }
