@@ -22,6 +22,8 @@ const DEBIAN_PACKAGES = {
   'libapache2-mod-auth-gssapi': '/usr/lib/apache2/modules/mod_auth_gssapi.so',
   // The module, and Apache with it.
   'libapache2-mod-auth-mellon': '/usr/lib/apache2/modules/mod_auth_mellon.so',
+  // The module, and its daemon with it.
+  'libapache2-mod-shib': '/usr/lib/apache2/modules/mod_shib.so',
   logrotate: 'logrotate',
   mediawiki: '/usr/share/mediawiki/index.php',
   nftables: 'nft',
@@ -77,6 +79,7 @@ const TEST_PACKAGES = [
   'dokuwiki',
   'mediawiki',
   'libapache2-mod-auth-mellon',
+  'libapache2-mod-shib',
   'xmlsec1',
 ]
 

@@ -22,6 +22,7 @@ export { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
 export { type ProcessSystem, startProcesses } from './processes.ts'
 export { parseRaw, type RawAnswer, rawRequest } from './raw.ts'
 export { lastFirst, type Scope } from './scope.ts'
+export { ShibbolethApplication } from './shibboleth-application.ts'
 export {
   domain,
   password,
