@@ -1,6 +1,7 @@
 import { errorPage } from '@sallyport/domain'
 import { StoreError } from '@sallyport/store'
 import { errors } from 'oidc-provider'
+import { NotAssigned } from './oidc/requests.ts'
 
 /** Status, title, explanation, and what to do when there is more to it than to go elsewhere. */
 type Text = readonly [number, string, string, string?]
@@ -140,6 +141,7 @@ export function isUnavailable(error: unknown): boolean {
 
 /** For an error of the OpenID provider (RFC 6749 section 4.1.2.1) that no application may hear of. */
 export function providerFailure(error: Error): FailureCode {
+  if (error instanceof NotAssigned) return 'user-not-assigned'
   if (error instanceof errors.SessionNotFound) return 'sign-in-expired'
   if (isUnavailable(error)) return 'unavailable'
   return error instanceof errors.OIDCProviderError && error.statusCode < 500

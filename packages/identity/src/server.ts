@@ -222,7 +222,8 @@ function isSafe(
 ): boolean {
   if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return true
   const url = raw.url ?? ''
-  return parseProviderPath(url, tenants, tenantId)?.endpoint === 'token' || isSamlPost(url, tenants)
+  const endpoint = parseProviderPath(url, tenants, tenantId)?.endpoint
+  return endpoint === 'token' || endpoint === 'userinfo' || isSamlPost(url, tenants)
 }
 
 /**
