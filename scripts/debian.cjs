@@ -22,6 +22,7 @@ const DEBIAN_PACKAGES = {
   'libapache2-mod-auth-gssapi': '/usr/lib/apache2/modules/mod_auth_gssapi.so',
   // The module, and Apache with it.
   'libapache2-mod-auth-mellon': '/usr/lib/apache2/modules/mod_auth_mellon.so',
+  'libapache2-mod-auth-openidc': '/usr/lib/apache2/modules/mod_auth_openidc.so',
   logrotate: 'logrotate',
   mediawiki: '/usr/share/mediawiki/index.php',
   nftables: 'nft',
@@ -77,6 +78,7 @@ const TEST_PACKAGES = [
   'dokuwiki',
   'mediawiki',
   'libapache2-mod-auth-mellon',
+  'libapache2-mod-auth-openidc',
   'xmlsec1',
 ]
 

@@ -14,6 +14,7 @@ export {
 } from './client.ts'
 export { MellonApplication } from './mellon-application.ts'
 export { link, Namespace } from './namespaces.ts'
+export { OpenidcApplication, type OpenidcOptions } from './openidc-application.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export { findFreePort } from './ports.ts'
 export { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
