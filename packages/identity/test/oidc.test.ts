@@ -403,6 +403,31 @@ test('without a token of this session, people are asked whether they want to sig
   }
 })
 
+test('requests may come by a form from another site, and find the session all the same', async (t) => {
+  const { party, browser } = await start(t, withLogout)
+  const { id_token } = await party.tokens(browser)
+  const fromElsewhere = {
+    origin: 'https://payroll.example.test',
+    'sec-fetch-site': 'cross-site',
+    'sec-fetch-mode': 'navigate',
+  }
+  const { origin, pathname, searchParams } = new URL(party.authorizeUrl())
+  // The cookie is not sent with it.
+  const stranger = party.fixture.browser()
+  const form = Object.fromEntries(searchParams)
+  const sent = await stranger.post(`${origin}${pathname}`, form, fromElsewhere)
+  assert.equal(sent.status, 303)
+  const answer = await browser.get(sent.headers.location!)
+  assert.equal(new URL(answer.headers.location!).searchParams.get('state'), 's t&ä')
+  const out = await stranger.post(logoutUrl, { id_token_hint: id_token }, fromElsewhere)
+  assert.match((await browser.get(out.headers.location!)).body, /Signing you out/)
+  const large = await stranger.post(logoutUrl, { state: 'x'.repeat(9_000) }, fromElsewhere)
+  assert.equal(large.status, 413)
+  // The confirmation is a page of ours.
+  const confirmed = await browser.post(`${logoutUrl}/confirm`, { logout: 'yes' }, fromElsewhere)
+  assert.equal(confirmed.status, 403)
+})
+
 test('discovery says what is true', async (t) => {
   const { fixture } = await start(t)
   const { body } = await fixture.browser().get('/common/v2.0/.well-known/openid-configuration')
