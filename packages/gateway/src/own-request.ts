@@ -1,4 +1,10 @@
-import { type Match, parseTarget, type RequestTarget, toInternalPath } from '@sallyport/domain'
+import {
+  isReservedTarget,
+  type Match,
+  parseTarget,
+  type RequestTarget,
+  toInternalPath,
+} from '@sallyport/domain'
 import { HeadReader } from '@sallyport/http1'
 import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
 import { responseLimits } from './client.ts'
@@ -51,7 +57,7 @@ class OwnExchange implements StreamHandler {
     this.#target = parseTarget(url.pathname + url.search)
     // What is matched is what is sent: another application may have been published there meanwhile.
     const match = gateway.view().findApplication(this.#host, this.#target)
-    if (match?.compiled.application.id !== request.applicationId)
+    if (match?.compiled.application.id !== request.applicationId || isReservedTarget(this.#target))
       throw new RequestError('APPLICATION_NOT_FOUND', `${url.host} is not that application's`)
     this.#match = match
     this.#id = gateway.nextId()

@@ -167,8 +167,9 @@ export function createProvider(parts: ProviderParts): Provider {
     },
     renderError: (ctx, _, error) => {
       const visit = visitOf(ctx.req)
-      const code = providerFailure(error)
-      if (code === 'sign-in-request-invalid') visit.refusal = describeRefusal(ctx, error)
+      const code = providerFailure(error, ctx.oidc?.route?.startsWith('end_session') ?? false)
+      if (code === 'sign-in-request-invalid' || code === 'sign-out-request-invalid')
+        visit.refusal = { code, explanation: describeRefusal(ctx, error) }
       const facts = error instanceof NotAssigned ? error.facts : {}
       const failure = failurePage(code, visit.correlationId, parts.portalOrigin, facts)
       ctx.status = failure.statusCode
@@ -235,8 +236,7 @@ export function createProvider(parts: ProviderParts): Provider {
       )
     else await next()
     const { logoutUrl, isSignedOn, refusal } = visitOf(ctx.req)
-    if (refusal !== undefined)
-      await parts.audit.refused(ctx.req, 'sign-in-request-invalid', refusal)
+    if (refusal) await parts.audit.refused(ctx.req, refusal.code, refusal.explanation)
     if (isSignedOn) await recordSignOn(ctx.oidc, ctx.req, parts)
     if (ctx.oidc?.route === 'discovery')
       Object.assign(ctx.body as object, { response_modes_supported: ['query', 'form_post'] })
@@ -254,7 +254,11 @@ export function createProvider(parts: ProviderParts): Provider {
   const noteRefusal = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
     // What the gateway asks for, it tells itself.
     const { client } = ctx.oidc
-    if (!client || oidcApplicationOf(client)) visitOf(ctx.req).refusal = describeRefusal(ctx, error)
+    if (!client || oidcApplicationOf(client))
+      visitOf(ctx.req).refusal = {
+        code: 'token-request-invalid',
+        explanation: describeRefusal(ctx, error),
+      }
   }
   provider.on('grant.error', noteRefusal)
   provider.on('userinfo.error', noteRefusal)

@@ -16,7 +16,7 @@ export interface Visit {
   /** Whether the request has got a code for an application. */
   isSignedOn?: boolean
   /** What is to be written down of a request that was refused. */
-  refusal?: string
+  refusal?: { code: string; explanation: string }
   /** Where the browser has to go because its session has just ended. */
   logoutUrl?: string | undefined
 }
