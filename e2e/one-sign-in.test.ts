@@ -47,14 +47,19 @@ test('whoever signs in once opens applications of every kind with no second pass
   const told = applications.flatMap(({ isOpenTo, url }) => (isOpenTo ? [{ isOpenTo, url }] : []))
   const cookies = await Promise.all(told.map(({ url }) => cookieFor(context, url)))
   const areOpen = () => Promise.all(told.map(({ isOpenTo }, at) => isOpenTo(cookies[at]!)))
-  assert.deepEqual(await areOpen(), [true])
+  assert.deepEqual(await areOpen(), [true, true])
 
   await page.goto(system.url('apps'))
   await page.getByRole('link', { name: 'Sign out' }).click()
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.getByRole('heading', { name: 'You are signed out' }).waitFor()
 
-  assert.deepEqual(await areOpen(), [false], 'who is told of a sign-out has forgotten the session')
+  for (const { told } of applications) await told?.(system)
+  assert.deepEqual(
+    await areOpen(),
+    [false, false],
+    'who is told of a sign-out has forgotten the session',
+  )
   for (const { name, url } of applications) {
     asked.length = 0
     const record = system.nextRecord(({ host }) => host === system.host(name))

@@ -24,6 +24,7 @@ const DEBIAN_PACKAGES = {
   'libapache2-mod-auth-mellon': '/usr/lib/apache2/modules/mod_auth_mellon.so',
   // The module, and its daemon with it.
   'libapache2-mod-shib': '/usr/lib/apache2/modules/mod_shib.so',
+  'libapache2-mod-auth-openidc': '/usr/lib/apache2/modules/mod_auth_openidc.so',
   logrotate: 'logrotate',
   mediawiki: '/usr/share/mediawiki/index.php',
   nftables: 'nft',
@@ -80,6 +81,7 @@ const TEST_PACKAGES = [
   'mediawiki',
   'libapache2-mod-auth-mellon',
   'libapache2-mod-shib',
+  'libapache2-mod-auth-openidc',
   'xmlsec1',
 ]
 

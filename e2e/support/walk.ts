@@ -3,6 +3,7 @@ import { startIntranet } from '@sallyport/example-intranet'
 import {
   findFreePort,
   MellonApplication,
+  OpenidcApplication,
   type Scope,
   type System,
   startSystem,
@@ -41,6 +42,8 @@ interface Origin {
   opened(page: Page): Promise<unknown>
   /** Whether its own session is open yet, asked past the gateway; of those that are told of a sign-out. */
   isOpenTo?(cookie: string): Promise<boolean>
+  /** Resolves when it was told of a sign-out, of those that are told by the service and not on the way of the browser. */
+  told?(system: System): Promise<unknown>
 }
 
 /** An application that can be walked to. */
@@ -155,6 +158,46 @@ const stops: readonly Stop[] = [
         },
         opened: (page) => page.getByRole('heading', { name: 'Payroll of Ana Lindqvist' }).waitFor(),
         isOpenTo: (cookie) => mellon.isOpenTo(cookie),
+      }
+    },
+  },
+  {
+    name: 'wages',
+    displayName: 'Wages',
+    signOn: 'OpenID Connect',
+    async start() {
+      const port = await findFreePort()
+      const internalUrl = `http://127.0.0.1:${port}/`
+      let application: OpenidcApplication
+      return {
+        internalUrl,
+        set: {
+          hostHeader: 'external',
+          signOn: {
+            method: 'oidc',
+            redirectUris: [`${internalUrl}oidc/callback`],
+            backChannelLogoutUri: `${internalUrl}oidc/callback?logout=backchannel`,
+          },
+        },
+        async finish(scope, system) {
+          const ask = (command: string) => system.execute(command, { name: 'wages' })
+          const { clientId, secret } = (await ask('app.secret.create')) as Record<string, string>
+          const { discovery } = (await ask('app.oidc.show')) as Record<string, string>
+          application = await OpenidcApplication.start(scope, {
+            port,
+            externalUrl: system.url('wages'),
+            metadataUrl: discovery!,
+            ca: system.ca,
+            clientId: clientId!,
+            clientSecret: secret!,
+          })
+        },
+        opened: (page) => page.getByRole('heading', { name: 'Wages of ana' }).waitFor(),
+        isOpenTo: (cookie) => application.isOpenTo(cookie),
+        told: (system) =>
+          system.recordOf(
+            ({ decision, host }) => decision === 'own' && host === system.host('wages'),
+          ),
       }
     },
   },

@@ -8,6 +8,7 @@ import type { Scope } from './scope.ts'
 
 /** Where Debian keeps the modules. */
 const modules = '/usr/lib/apache2/modules'
+const program = '/usr/sbin/apache2'
 
 export interface ApacheSettings {
   /** Names without `mod_`, beside `mpm_event`, `authn_core` and `authz_core`. */
@@ -21,27 +22,31 @@ export interface ApacheSettings {
 export class Apache {
   readonly dir: string
   readonly #environment: Record<string, string>
+  readonly #hosts: readonly string[]
   #process: ChildProcess | undefined
 
-  private constructor(dir: string, environment: Record<string, string>) {
+  private constructor(dir: string, environment: Record<string, string>, hosts: readonly string[]) {
     this.dir = dir
     this.#environment = environment
+    this.#hosts = hosts
   }
 
   /**
    * One that is not configured and does not run yet; it ends with the scope, and its folder with it.
    *
    * @param toEnvironment what its environment has beside ours, by the folder
+   * @param hosts names that it finds at 127.0.0.1, beside those that every process does; needs root
    */
   static create(
     scope: Scope,
     name: string,
     toEnvironment: (dir: string) => Record<string, string> = () => ({}),
+    hosts: readonly string[] = [],
   ): Apache {
     const dir = mkdtempSync(join(tmpdir(), `sallyport-${name}-`))
     // Its workers are another user.
     chmodSync(dir, 0o755)
-    const apache = new Apache(dir, toEnvironment(dir))
+    const apache = new Apache(dir, toEnvironment(dir), hosts)
     scope.after(async () => {
       await apache.stop()
       rmSync(dir, { recursive: true })
@@ -79,8 +84,7 @@ ${lines}
   /** It answers when this resolves. */
   async run(): Promise<void> {
     const saidBefore = this.log.length
-    const args = ['--pdeathsig=TERM', '/usr/sbin/apache2', '-f', join(this.dir, 'httpd.conf')]
-    const child = spawn('setpriv', [...args, '-D', 'FOREGROUND'], {
+    const child = spawn('setpriv', ['--pdeathsig=TERM', ...this.#toCommand()], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...this.#environment },
     })
@@ -95,6 +99,16 @@ ${lines}
         throw new Error(`apache2 ended with ${child.exitCode}: ${complaints}${this.log}`)
       await setTimeout(20)
     }
+  }
+
+  #toCommand(): string[] {
+    const apache = [program, '-f', join(this.dir, 'httpd.conf'), '-D', 'FOREGROUND']
+    if (this.#hosts.length === 0) return apache
+    const hosts = join(this.dir, 'hosts')
+    writeFileSync(hosts, `127.0.0.1 localhost ${this.#hosts.join(' ')}\n`)
+    // Over the file that everybody else still sees.
+    const script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    return ['unshare', '--mount', 'sh', '-c', script, hosts, ...apache]
   }
 
   /** What Apache and its modules have said. */

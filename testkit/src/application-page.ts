@@ -5,6 +5,8 @@ export interface ApplicationPage {
   heading: string
   /** Variable of the request that holds the name; `REMOTE_USER` unless said otherwise. */
   name?: string
+  /** Variables of the request that are shown, by the ID of the element. */
+  shown?: Readonly<Record<string, readonly [label: string, variable: string]>>
   /** Column heads, then rows. */
   table?: readonly (readonly string[])[]
   links?: readonly (readonly [text: string, href: string])[]
@@ -21,6 +23,7 @@ th,td{padding:10px 16px;text-align:left;border-bottom:1px solid var(--line)}th{f
 
 export function toApplicationPage(page: ApplicationPage): string {
   const { title, heading, name = 'REMOTE_USER', table = [], links = [] } = page
+  const shown = Object.entries(page.shown ?? { user: ['Known here as', 'REMOTE_USER'] })
   const [heads = [], ...rows] = table
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${cell}</${tag}>`).join('')}</tr>`
@@ -28,7 +31,7 @@ export function toApplicationPage(page: ApplicationPage): string {
 <header><b>${title}</b><span>${links.map(([text, href]) => `<a href="${href}">${text}</a>`).join(' ')}</span></header>
 <main><h1>${heading} <!--#echo var="${name}" --></h1>
 ${rows.length > 0 ? `<table>${row(heads, 'th')}${rows.map((cells) => row(cells, 'td')).join('')}</table>` : ''}
-<p>Known here as <b id="user"><!--#echo var="REMOTE_USER" --></b></p>
+${shown.map(([id, [label, variable]]) => `<p>${label} <b id="${id}"><!--#echo var="${variable}" --></b></p>`).join('\n')}
 </main></html>
 `
 }

@@ -16,6 +16,7 @@ export {
 } from './client.ts'
 export { MellonApplication, type ServiceProviderOptions } from './mellon-application.ts'
 export { link, Namespace } from './namespaces.ts'
+export { OpenidcApplication, type OpenidcOptions } from './openidc-application.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export { findFreePort } from './ports.ts'
 export { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { get } from 'node:http'
 import { join } from 'node:path'
 import { Apache } from './apache.ts'
 import { toApplicationPage } from './application-page.ts'
@@ -79,13 +80,23 @@ export class MellonApplication {
   }
 }
 
-/** Whether the application on the port serves its page to whoever has the cookies. */
-export async function isOpenTo(port: number, cookie: string): Promise<boolean> {
-  const { status } = await fetch(`http://127.0.0.1:${port}/`, {
-    headers: { cookie },
-    redirect: 'manual',
+/**
+ * Whether the application on the port serves its page to whoever has the cookies.
+ *
+ * @param host that it is asked for, when it looks at that
+ */
+export function isOpenTo(
+  port: number,
+  cookie: string,
+  host = `127.0.0.1:${port}`,
+): Promise<boolean> {
+  const headers = { host, cookie, accept: 'text/html' }
+  return new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port, path: '/', headers, agent: false }, (response) => {
+      response.resume()
+      resolve(response.statusCode === 200)
+    }).once('error', reject)
   })
-  return status === 200
 }
 
 /** `sp.key` and `sp.cert` in the folder, with which the application signs. */

@@ -161,6 +161,11 @@ export async function startService(
       snapshot: () => control.snapshot(),
       passwords: control.passwords,
       onSignIn: (outcome) => metrics?.addSignIn(outcome),
+      deliver: async (request) => {
+        if (!gateway) throw new Error('the gateway is not there yet')
+        return gateway.tell(request)
+      },
+      onLogoutNotice: (outcome) => metrics?.addLogoutNotice(outcome),
       logout: {
         allow: config.logoutAllow,
         // Applications may have a certificate of ours.

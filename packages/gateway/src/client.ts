@@ -21,7 +21,8 @@ import { parseHost, toExternalHost } from './host.ts'
 import { toForwardedLines } from './to-origin.ts'
 import type { Destination } from './view.ts'
 
-const responseLimits = { maxHeadBytes: 262_144, maxFields: 1_000 }
+/** Of heads of origins. */
+export const responseLimits = { maxHeadBytes: 262_144, maxFields: 1_000 }
 
 /** What the field lines of an answer depend on. */
 interface AnswerKey {

@@ -32,9 +32,9 @@ import { ClientBody, WholeBody } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
 import {
   describeError,
+  failureOf,
   RequestError,
   reasonFailures,
-  resetFailures,
   toRequestError,
   toUnavailable,
 } from './failures.ts'
@@ -51,7 +51,7 @@ import {
   toClientTrailers,
   toInformationalFields,
 } from './to-client.ts'
-import { toOriginLines } from './to-origin.ts'
+import { toOpenText, toOriginLines } from './to-origin.ts'
 import type { Trace } from './trace.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
@@ -965,12 +965,6 @@ function checkMethod(method: string): void {
     throw new RequestError('METHOD_NOT_IMPLEMENTED', `${method} is not relayed`)
 }
 
-/** Length of the correlation ID, the ID, the instruction, and a line for the assertion; each byte one latin1 character. */
-function toOpenText(id: string, instruction: string, assertion: string): string {
-  const text = String.fromCharCode(id.length) + id + instruction
-  return assertion === '' ? text : `${text}\n${assertion}`
-}
-
 function isCredentialRefused({ resetCode, detail }: TunnelError): boolean {
   return (
     resetCode === ResetCode.SIGN_ON_FAILED && detail?.startsWith('CREDENTIAL_REFUSED:') === true
@@ -979,11 +973,6 @@ function isCredentialRefused({ resetCode, detail }: TunnelError): boolean {
 
 function connectorFailed(message: string): RequestError {
   return new RequestError('CONNECTOR_FAILED', message)
-}
-
-function failureOf(error: TunnelError) {
-  if (error.code === 'TUNNEL_CLOSED' || error.resetCode === undefined) return 'CONNECTOR_LOST'
-  return resetFailures[error.resetCode] ?? 'CONNECTOR_FAILED'
 }
 
 /** For the record of a request whose target was refused; never its query, nor an authority with a password. */

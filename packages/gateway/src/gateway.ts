@@ -12,6 +12,7 @@ import { EndedPeople } from './ended-people.ts'
 import type { Exchange } from './exchange.ts'
 import { type AccessFeed, FeedWatch } from './feed-watch.ts'
 import { OpenExchanges } from './open-exchanges.ts'
+import { type OwnRequest, sendOwnRequest } from './own-request.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
 import { type SessionSource, Sessions } from './sessions.ts'
@@ -194,6 +195,16 @@ export class Gateway {
     // It may be new, and then no assertion is addressed to it yet.
     this.signOnAssertions.forget()
     return () => this.tunnels.delete(tunnel)
+  }
+
+  /**
+   * Tells an application something that no client has sent, through a connector of its group.
+   *
+   * @returns the status code of its answer
+   * @throws Error whose message begins with the failure's code
+   */
+  tell(request: OwnRequest): Promise<number> {
+    return sendOwnRequest(this, request)
   }
 
   /** Reads what has ended. Until then nobody is let in who needs a session. @throws what the feed rejects with */

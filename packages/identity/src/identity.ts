@@ -3,10 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { oidcModel, type Store, sessions } from '@sallyport/store'
 import { type Assertion, type AssertionRing, makeAssertion } from './assertion.ts'
-import { BackChannelLogout } from './back-channel-logout.ts'
+import { BackChannelLogout, type LogoutOutcome } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
 import type { LogoutDestinations } from './logout-request.ts'
+import type { Delivery } from './oidc/delivery.ts'
 import { OwnPasswords, type PasswordVault } from './own-passwords.ts'
 import { OwnSessions } from './own-sessions.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
@@ -43,7 +44,7 @@ export interface IdentityOptions {
     signOn(): Promise<{ keyPem: string; certificatePem: string }>
     /** Of assertions, as they are now. */
     assertions(): AssertionRing
-    /** Persistent names of people in SAML are derived from it. */
+    /** Names of people that differ from application to application are derived from it. */
     pairwise: Buffer
     /** Messages of sign-out show the gateway by it that they are ours. */
     logoutPasses: Buffer
@@ -56,12 +57,16 @@ export interface IdentityOptions {
   passwords: PasswordVault
   /** Where applications may be told that a session has ended. */
   logout: LogoutDestinations
+  /** The way to applications behind connectors. */
+  deliver: Delivery
   /** Epoch milliseconds. */
   clock?: () => number
   /** Longest life of a session, milliseconds; 12 h unless given. */
   absoluteLifetimeMs?: number
   /** Hears of each sign-in: `succeeded`, or why not. */
   onSignIn?: (outcome: string) => void
+  /** Hears of each attempt to tell an application that a session has ended. */
+  onLogoutNotice?: (outcome: LogoutOutcome) => void
   log: Log
 }
 
@@ -195,6 +200,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     returnFromLogout: (url, returnTo) => singleLogout.returnTo(url, returnTo),
     samlResumeUrl: urls.resume,
     logout: options.logout,
+    pairwiseKey: options.keys.pairwise,
+    deliver: options.deliver,
     onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
   })
   const logoutPasses = new LogoutPasses(options.keys.logoutPasses, clock)
@@ -214,7 +221,14 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   }
   const singleSignOn = new SamlSingleSignOn(samlParts)
   const singleLogout = new SamlSingleLogout(samlParts)
-  const backChannel = new BackChannelLogout({ store, provider, snapshot, clock, log })
+  const backChannel = new BackChannelLogout({
+    store,
+    provider,
+    snapshot,
+    clock,
+    onOutcome: options.onLogoutNotice ?? (() => {}),
+    log,
+  })
   const signInForm = new SignInForm({
     db,
     audit,
@@ -262,6 +276,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   })
 
   async function sweep(): Promise<void> {
+    await oidcModel.endExpiredOidcSessions(db, clock())
+    backChannel.send()
     await oidcModel.deleteOidcModelsBefore(db, clock() - oidcGraceMs)
     await sessions.deleteSessionsBefore(db, clock() - sessionHistoryMs)
   }
@@ -285,7 +301,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     samlStartUrl: (applicationId) => `${urls.service}/start/${applicationId}`,
     takeLogoutPass: (pass, delivery) => logoutPasses.take(pass, delivery),
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
-    portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),
+    portalAnswer: (session, notice) =>
+      answerPortal(snapshot(), session, { loginOrigin, issuer: provider.issuer }, notice),
     portalNotFound: answerPortalNotFound,
     async close() {
       clearInterval(sweeper)

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { samlFormPage, signedOutPage, toExternalUrl } from '@sallyport/domain'
+import { messageFormPage, signedOutPage, toExternalUrl } from '@sallyport/domain'
 import {
   buildLogoutRequest,
   buildLogoutResponse,
@@ -236,7 +236,7 @@ export class SamlSingleLogout {
     return {
       kind: 'page',
       formAction: 'any',
-      body: samlFormPage({
+      body: messageFormPage({
         purpose: 'sign-out',
         applicationName: application.displayName,
         actionUrl: logoutPasses.issue(delivery, toFormBody(fields)),
