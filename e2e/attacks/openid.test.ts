@@ -179,7 +179,7 @@ suite('attacks on applications that are OpenID clients', () => {
     assert.equal(origin.requests.length, before)
   })
 
-  test('attack 21: what the service tells an application has no field of anybody else', async () => {
+  test('attack 17: what the service tells an application has no field of anybody else', async () => {
     const eva = await system.signIn('eva', 'desk')
     await codeOf(eva, 'desk')
     const told = ownRecord('desk')

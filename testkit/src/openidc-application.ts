@@ -13,6 +13,8 @@ export interface OpenidcOptions {
   ca: string
   clientId: string
   clientSecret: string
+  /** How it wants codes; default: by the query. */
+  responseMode?: 'form_post'
 }
 
 /**
@@ -21,7 +23,7 @@ export interface OpenidcOptions {
  */
 export class OpenidcApplication {
   readonly #apache: Apache
-  readonly #options: OpenidcOptions
+  #options: OpenidcOptions
 
   private constructor(apache: Apache, options: OpenidcOptions) {
     this.#apache = apache
@@ -39,7 +41,7 @@ export class OpenidcApplication {
       apache.file('htdocs/index.html'),
       `<!doctype html><title>Wages</title><h1>Wages of <!--#echo var="REMOTE_USER" --></h1><p id="name"><!--#echo var="OIDC_CLAIM_name" --></p><p id="groups"><!--#echo var="OIDC_CLAIM_groups" --></p><a href="/oidc/callback?logout=${after}">Log out</a>\n`,
     )
-    await application.#run(options.clientSecret)
+    await application.#run()
     return application
   }
 
@@ -48,29 +50,26 @@ export class OpenidcApplication {
     return this.#apache.log
   }
 
-  /** It forgets its sessions, too. */
-  async useSecret(clientSecret: string): Promise<void> {
+  /** Starts it again with other options. It forgets its sessions, too. */
+  async restart(changes: Partial<OpenidcOptions>): Promise<void> {
+    this.#options = { ...this.#options, ...changes }
     await this.#apache.stop()
-    await this.#run(clientSecret)
+    await this.#run()
   }
 
-  stop(): Promise<void> {
-    return this.#apache.stop()
-  }
-
-  #run(clientSecret: string): Promise<void> {
+  #run(): Promise<void> {
     const { port, externalUrl } = this.#options
     const { origin } = new URL(externalUrl)
     return this.#apache.start({
       port,
       origin,
       load: ['auth_openidc'],
-      more: this.#toDirectives(origin, clientSecret),
+      more: this.#toDirectives(origin),
     })
   }
 
-  #toDirectives(origin: string, clientSecret: string): string {
-    const { metadataUrl, clientId } = this.#options
+  #toDirectives(origin: string): string {
+    const { metadataUrl, clientId, clientSecret, responseMode } = this.#options
     return `OIDCProviderMetadataURL ${metadataUrl}
 OIDCClientID ${clientId}
 OIDCClientSecret ${clientSecret}
@@ -81,6 +80,7 @@ OIDCScope "openid profile email"
 OIDCPKCEMethod S256
 OIDCRemoteUserClaim preferred_username
 OIDCDefaultURL ${origin}/
+${responseMode === undefined ? '' : `OIDCResponseMode ${responseMode}`}
 <Location />
 AuthType openid-connect
 Require valid-user
