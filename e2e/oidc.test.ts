@@ -242,13 +242,25 @@ suite('sign-on by OpenID Connect in a browser', () => {
     assert.deepEqual(await findViolations(look), [])
   })
 
+  test('a code that comes by a form finds the session on the host of the application', async (t) => {
+    await apache.restart({ responseMode: 'form_post' })
+    const page = await open(await profile(t))
+    assert.equal(page.url(), wages)
+    const byHand = await (await profile(t, { javaScriptEnabled: false })).newPage()
+    await byHand.goto(wages)
+    await signInOnPage(byHand, 'ana', password)
+    await byHand.getByRole('heading', { name: 'Signing you in' }).waitFor()
+    await byHand.getByRole('button', { name: 'Continue' }).click()
+    await byHand.getByRole('heading', { name: 'Wages of ana' }).waitFor()
+  })
+
   test('a secret is changed without anybody noticing: made, taken over, forgotten', async (t) => {
     const made = (await system.execute('app.secret.create', { name: 'wages' })) as typeof secret
     await open(await profile(t))
     await assert.rejects(system.execute('app.secret.create', { name: 'wages' }), {
       code: 'CONFLICT',
     })
-    await apache.useSecret(made.secret)
+    await apache.restart({ clientSecret: made.secret })
     await open(await profile(t))
     await system.execute('app.secret.delete', { name: 'wages', id: secret.id })
     await open(await profile(t))

@@ -177,6 +177,7 @@ const stops: readonly Stop[] = [
             method: 'oidc',
             redirectUris: [`${internalUrl}oidc/callback`],
             backChannelLogoutUri: `${internalUrl}oidc/callback?logout=backchannel`,
+            claims: [{ name: 'groups', claim: 'groups' }],
           },
         },
         async finish(scope, system) {
@@ -242,6 +243,8 @@ export async function startWalk(scope: Scope): Promise<Walk> {
     displayName: 'Ana Lindqvist',
     onPremisesSamAccountName: 'alice',
   })
+  await system.execute('group.create', { name: 'clerks' })
+  await system.execute('group.add-member', { group: 'clerks', user: 'ana' })
   for (const connector of system.connectors) await trustKey(system, connector)
   const applications = stops.map((stop, index) => ({
     ...stop,

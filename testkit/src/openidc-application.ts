@@ -16,6 +16,8 @@ export interface OpenidcOptions {
   ca: string
   clientId: string
   clientSecret: string
+  /** How it wants codes; default: by the query. */
+  responseMode?: 'form_post'
 }
 
 /**
@@ -24,7 +26,7 @@ export interface OpenidcOptions {
  */
 export class OpenidcApplication {
   readonly #apache: Apache
-  readonly #options: OpenidcOptions
+  #options: OpenidcOptions
 
   private constructor(apache: Apache, options: OpenidcOptions) {
     this.#apache = apache
@@ -57,7 +59,7 @@ export class OpenidcApplication {
         },
       }),
     )
-    await application.#run(options.clientSecret)
+    await application.#run()
     return application
   }
 
@@ -72,28 +74,25 @@ export class OpenidcApplication {
     return isOpenTo(port, cookie, new URL(externalUrl).host)
   }
 
-  /** It forgets its sessions, too. */
-  async useSecret(clientSecret: string): Promise<void> {
+  /** Starts it again with other options. It forgets its sessions, too. */
+  async restart(changes: Partial<OpenidcOptions>): Promise<void> {
+    this.#options = { ...this.#options, ...changes }
     await this.#apache.stop()
-    await this.#run(clientSecret)
+    await this.#run()
   }
 
-  stop(): Promise<void> {
-    return this.#apache.stop()
-  }
-
-  #run(clientSecret: string): Promise<void> {
+  #run(): Promise<void> {
     const { port, externalUrl } = this.#options
     const { origin } = new URL(externalUrl)
     this.#apache.configure({
       modules: ['authz_user', 'auth_openidc', 'mime', 'dir', 'include'],
-      lines: this.#toLines(port, origin, clientSecret),
+      lines: this.#toLines(port, origin),
     })
     return this.#apache.run()
   }
 
-  #toLines(port: number, origin: string, clientSecret: string): string {
-    const { metadataUrl, clientId } = this.#options
+  #toLines(port: number, origin: string): string {
+    const { metadataUrl, clientId, clientSecret, responseMode } = this.#options
     const { dir } = this.#apache
     return `ServerName ${origin}
 UseCanonicalName On
@@ -115,6 +114,7 @@ OIDCScope "openid profile email"
 OIDCPKCEMethod S256
 OIDCRemoteUserClaim preferred_username
 OIDCDefaultURL ${origin}/
+${responseMode === undefined ? '' : `OIDCResponseMode ${responseMode}`}
 <Location />
 AuthType openid-connect
 Require valid-user

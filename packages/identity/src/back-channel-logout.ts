@@ -128,7 +128,7 @@ export class BackChannelLogout {
     await audit.recordAudit(store.db, {
       at: clock(),
       kind: isOver ? 'back-channel-logout-given-up' : 'back-channel-logout-failed',
-      actor: 'sallyport',
+      actor: 'service',
       subject: application,
       detail: {
         name: snapshot().findApplicationById(application)?.application.name,

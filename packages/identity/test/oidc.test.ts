@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { audit, logoutNotices, oidcModel, oidcSecrets, sessions, users } from '@sallyport/store'
 import { type Fixture, loginOrigin, nest, startFixture } from './fixture.ts'
-import { issuer, logoutUrl, OidcParty, userinfoPath, walk } from './oidc-party.ts'
+import { issuer, logoutUrl, OidcParty, tokenPath, userinfoPath, walk } from './oidc-party.ts'
 
 async function start(
   t: TestContext,
@@ -196,6 +196,13 @@ test('an application that keeps no secret uses PKCE, and each refresh token once
   }
   const code = await party.signIn(browser, 'ana', pkce)
   const origin = 'https://payroll.example.test'
+  const asked = await browser.send('OPTIONS', tokenPath, undefined, {
+    origin,
+    'access-control-request-method': 'POST',
+  })
+  assert.equal(asked.status, 204)
+  assert.equal(asked.headers['access-control-allow-origin'], origin)
+  assert.equal(asked.headers['access-control-allow-credentials'], undefined)
   const first = await party.token(
     { code, code_verifier: verifier, client_secret: undefined },
     { origin },
