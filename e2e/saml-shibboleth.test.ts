@@ -90,6 +90,23 @@ suite('sign-on by SAML to mod_shib', () => {
     assert.equal(await library.isOpenTo(cookie), false)
   })
 
+  for (const [what, end] of [
+    [
+      'an administrator ends the session',
+      () => system.execute('session.end-all', { userName: 'ana' }),
+    ],
+    ['the user is disabled', () => system.execute('user.disable', { userName: 'ana' })],
+  ] as const)
+    test(`when ${what} it is told by SOAP, with no browser`, async (t) => {
+      const { cookie } = await open(t)
+      const told = system.nextRecord(({ decision }) => decision === 'own')
+      await end()
+      const { path, statusCode } = await told
+      assert.deepEqual([path, statusCode], ['/Shibboleth.sso/SLO/SOAP', 200])
+      assert.equal(await library.isOpenTo(cookie), false)
+      if (what === 'the user is disabled') await system.execute('user.enable', { userName: 'ana' })
+    })
+
   test('logging out in it ends the session everywhere', async (t) => {
     const { page, cookie } = await open(t)
     await page.getByRole('link', { name: 'Log out' }).click()

@@ -21,8 +21,9 @@ export interface OwnRequest {
   applicationId: string
   /** As people would open it. */
   url: string
-  /** `application/x-www-form-urlencoded`. */
   body: string
+  /** `application/x-www-form-urlencoded` unless it is another one. */
+  contentType?: string
   /** Until the answer begins. */
   timeoutMs: number
 }
@@ -110,7 +111,7 @@ class OwnExchange implements StreamHandler {
     return [
       `POST ${toInternalPath(this.#match.compiled, path)}${query} HTTP/1.1`,
       `Host: ${application.hostHeader === 'external' ? external : host}`,
-      'Content-Type: application/x-www-form-urlencoded',
+      `Content-Type: ${this.#request.contentType ?? 'application/x-www-form-urlencoded'}`,
       `Content-Length: ${Buffer.byteLength(this.#request.body)}`,
       `X-Forwarded-Host: ${external}`,
       'X-Forwarded-Proto: https',

@@ -12,6 +12,8 @@ export interface BackChannelLogoutParts {
   snapshot(): Snapshot
   clock(): number
   onOutcome(outcome: LogoutOutcome): void
+  /** @returns false when the application need not be told any more @throws when it could not be */
+  tellSaml(participant: logoutNotices.SamlParticipant): Promise<boolean>
   log: Log
 }
 
@@ -25,7 +27,7 @@ const limitParallel = 8
 const takenMs = 60_000
 
 /**
- * Tells applications that asked for it when a session ends, for whatever reason (OpenID Connect Back-Channel Logout 1.0). Who is to be
+ * Tells applications that asked for it when a session ends, for whatever reason (OpenID Connect Back-Channel Logout 1.0, or SAML by SOAP). Who is to be
  * told was stored in the transaction that ended the session, so that nothing is forgotten when the service stops, and of several
  * services on one database one tells it.
  */
@@ -89,14 +91,10 @@ export class BackChannelLogout {
   }
 
   async #sendOne(notice: logoutNotices.LogoutNotice): Promise<void> {
-    const { store, provider, clock, onOutcome } = this.#parts
-    const { id, clientId, userId, sid, endedAt, attempts } = notice
+    const { store, clock, onOutcome } = this.#parts
+    const { id, endedAt, attempts } = notice
     try {
-      const client = await provider.Client.find(clientId)
-      if (client?.backchannelLogoutUri !== undefined) {
-        await sendLogout(client, userId, sid)
-        onOutcome('delivered')
-      }
+      if (await this.#tell(notice)) onOutcome('delivered')
     } catch (error) {
       const isOver = clock() - endedAt >= limitMs
       await this.#noteFailure(notice, error, isOver)
@@ -109,13 +107,26 @@ export class BackChannelLogout {
     await logoutNotices.deleteLogoutNotice(store.db, id)
   }
 
+  /** @returns false when the application wants to hear of nothing any more */
+  async #tell(notice: logoutNotices.LogoutNotice): Promise<boolean> {
+    const { provider, tellSaml } = this.#parts
+    const participant = logoutNotices.parseSamlNotice(notice)
+    if (participant) return tellSaml(participant)
+    const client = await provider.Client.find(notice.clientId)
+    if (client?.backchannelLogoutUri === undefined) return false
+    await sendLogout(client, notice.userId, notice.sid)
+    return true
+  }
+
   async #noteFailure(
-    { clientId, userId, attempts }: logoutNotices.LogoutNotice,
+    notice: logoutNotices.LogoutNotice,
     error: unknown,
     isOver: boolean,
   ): Promise<void> {
     const { store, snapshot, clock, onOutcome, log } = this.#parts
-    const application = applicationIdOf(clientId)
+    const { clientId, userId, attempts } = notice
+    const application =
+      logoutNotices.parseSamlNotice(notice)?.applicationId ?? applicationIdOf(clientId)
     onOutcome(isOver ? 'given-up' : 'failed')
     log.error(
       { err: error, application },

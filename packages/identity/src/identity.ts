@@ -18,6 +18,7 @@ import type { SamlParts } from './saml/answer.ts'
 import { type LogoutDelivery, LogoutPasses } from './saml/logout-passes.ts'
 import { SamlSingleLogout } from './saml/single-logout.ts'
 import { SamlSingleSignOn } from './saml/single-sign-on.ts'
+import { tellBySoap } from './saml/soap-logout.ts'
 import { samlUrls } from './saml/urls.ts'
 import { createServer } from './server.ts'
 import { SignInForm } from './sign-in.ts'
@@ -171,7 +172,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   async function endSession(sessionId: string, reason: string): Promise<string | undefined> {
     const nowAt = clock()
     const isEnded = await store.change(async (db, announce) => {
-      await oidcModel.deleteOidcSession(db, sessionId, nowAt)
+      await oidcModel.deleteOidcSession(db, sessionId, nowAt, reason === 'signed-out')
       const userId = await sessions.endSession(db, sessionId, reason, nowAt)
       if (!userId) return false
       await recordSessionEnd(db, { sessionId, userId, reason, at: nowAt })
@@ -227,6 +228,11 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     snapshot,
     clock,
     onOutcome: options.onLogoutNotice ?? (() => {}),
+    tellSaml: (participant) =>
+      tellBySoap(
+        { db, urls, snapshot, open: options.open, deliver: options.deliver, clock },
+        participant,
+      ),
     log,
   })
   const signInForm = new SignInForm({

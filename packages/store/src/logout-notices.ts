@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { parseOidcClientId } from '@sallyport/domain'
 import type { Kysely } from 'kysely'
 import type { OidcPayload } from './oidc-model.ts'
+import { listSamlSessions } from './saml.ts'
 import type { Database } from './schema.ts'
 
 /** An application that is to be told that a session has ended. Instants are epoch milliseconds. */
@@ -9,21 +10,46 @@ export interface LogoutNotice {
   id: string
   clientId: string
   userId: string
-  /** What the application knows the session by. */
+  /** What the application knows the session by; of a SAML application more than that, as JSON. */
   sid: string
   endedAt: number
   /** How often it was tried, this time included. */
   attempts: number
 }
 
+/** A SAML application that took part in a session, and what it knows the person by. */
+export interface SamlParticipant {
+  applicationId: string
+  sessionIndex: string
+  nameId: string
+  nameIdFormat: string
+}
+
+const samlPrefix = 'saml.'
+
+/** @returns undefined for a notice to an OpenID client */
+export function parseSamlNotice({
+  clientId,
+  sid,
+}: Pick<LogoutNotice, 'clientId' | 'sid'>): SamlParticipant | undefined {
+  if (!clientId.startsWith(samlPrefix)) return undefined
+  return { applicationId: clientId.slice(samlPrefix.length), ...JSON.parse(sid) }
+}
+
 export type Authorizations = Record<string, { sid?: string; grantId?: string }>
 
-/** Keeps who is to be told that these sessions of the provider end. */
+/**
+ * Keeps who is to be told that these sessions of the provider end.
+ *
+ * @param byBrowser whether the person's browser is there, and tells the SAML applications that can be told by it
+ */
 export async function keepLogoutNotices(
   db: Kysely<Database>,
   sessions: readonly OidcPayload[],
   endedAt: number,
+  byBrowser = false,
 ): Promise<void> {
+  await keepSamlNotices(db, sessions, endedAt, byBrowser)
   const ends = sessions.flatMap(({ accountId, authorizations }) =>
     Object.entries((authorizations ?? {}) as Authorizations).flatMap(([clientId, { sid }]) =>
       accountId === undefined || sid === undefined ? [] : [{ clientId, userId: accountId, sid }],
@@ -48,6 +74,48 @@ export async function keepLogoutNotices(
         .insertInto('logoutNotice')
         .values({ id: randomUUID(), ...end, endedAt, attempts: 0, nextAt: endedAt })
         .execute()
+  }
+}
+
+async function keepSamlNotices(
+  db: Kysely<Database>,
+  sessions: readonly OidcPayload[],
+  endedAt: number,
+  byBrowser: boolean,
+): Promise<void> {
+  const rows = await db
+    .selectFrom('application')
+    .select(['id', 'definition'])
+    .where('definition', 'like', '%"logoutSoapUrl"%')
+    .execute()
+  const told = new Set(
+    rows
+      .filter(({ definition }) => {
+        const { signOn } = JSON.parse(definition)
+        if (signOn.method !== 'saml' || signOn.logoutSoapUrl === undefined) return false
+        return !byBrowser || signOn.singleLogoutService === undefined
+      })
+      .map(({ id }) => id),
+  )
+  if (told.size === 0) return
+  for (const { uid, accountId } of sessions) {
+    if (uid === undefined || accountId === undefined) continue
+    for (const participant of await listSamlSessions(db, uid)) {
+      const { applicationId, sessionIndex, nameId, nameIdFormat } = participant
+      if (!told.has(applicationId)) continue
+      await db
+        .insertInto('logoutNotice')
+        .values({
+          id: randomUUID(),
+          clientId: samlPrefix + applicationId,
+          userId: accountId,
+          sid: JSON.stringify({ sessionIndex, nameId, nameIdFormat }),
+          endedAt,
+          attempts: 0,
+          nextAt: endedAt,
+        })
+        .execute()
+    }
   }
 }
 

@@ -135,12 +135,21 @@ export async function deleteOidcModelsOfUser(
   await db.deleteFrom('oidcModel').where('accountId', '=', userId).execute()
 }
 
-/** Removes the provider's session with all grants given under it, their codes and tokens. */
-export function deleteOidcSession(db: Kysely<Database>, uid: string, nowAt: number): Promise<void> {
+/**
+ * Removes the provider's session with all grants given under it, their codes and tokens.
+ *
+ * @param byBrowser as `keepLogoutNotices`
+ */
+export function deleteOidcSession(
+  db: Kysely<Database>,
+  uid: string,
+  nowAt: number,
+  byBrowser = false,
+): Promise<void> {
   return atomically(db, async (db) => {
     const session = await findOidcModelByUid(db, 'Session', uid)
     if (!session) return
-    await keepLogoutNotices(db, [session], nowAt)
+    await keepLogoutNotices(db, [session], nowAt, byBrowser)
     const authorizations = (session.authorizations ?? {}) as Authorizations
     const grantIds = Object.values(authorizations).flatMap(({ grantId }) => grantId ?? [])
     if (grantIds.length > 0) {

@@ -25,6 +25,7 @@ export function samlProblems(
     ]),
     ['singleLogoutService.url', logout?.url],
     ['singleLogoutService.responseUrl', logout?.responseUrl],
+    ['logoutSoapUrl', signOn.logoutSoapUrl],
   ]
   for (const [field, url] of endpoints)
     if (url !== undefined && !toExternalUrl(compiled, url).startsWith('https://'))

@@ -9,8 +9,9 @@ export interface DeliveryRequest {
   applicationId: string
   /** As people would open it. */
   url: string
-  /** `application/x-www-form-urlencoded`. */
   body: string
+  /** `application/x-www-form-urlencoded` unless it is another one. */
+  contentType?: string
   /** Until the answer begins. */
   timeoutMs: number
 }
