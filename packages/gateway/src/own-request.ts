@@ -29,7 +29,7 @@ export interface OwnRequest {
 }
 
 /**
- * A request of Sallyport's own to one application, through a connector of its group: a form, with no field of any client, and nobody's
+ * A request of Sallyport's own to one application, through a connector of its group: a POST, with no field of any client, and nobody's
  * session. It passes the connector's allow-list like every other. Of the answer only the status is read.
  */
 class OwnExchange implements StreamHandler {

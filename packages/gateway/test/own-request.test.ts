@@ -42,6 +42,23 @@ test('an application is told by a form of ours, with no field of any client', as
   )
 })
 
+test('what is told may be something else than a form', async (t) => {
+  const pay = payroll()
+  const system = new TestGateway(t, { applications: [pay] })
+  const connector = system.addConnector()
+  const told = system.gateway.tell({
+    applicationId: pay.application.id,
+    url,
+    body: '<soap:Envelope/>',
+    contentType: 'text/xml; charset=utf-8',
+    timeoutMs: 10_000,
+  })
+  const relayed = await connector.stream(0)
+  assert.deepEqual(relayed.all('content-type'), ['text/xml; charset=utf-8'])
+  relayed.begin(200)
+  assert.equal(await told, 200)
+})
+
 test('paths and hosts are translated as for every request', async (t) => {
   const wild = app('wild', {
     externalUrl: 'https://*.dev.example.test/hr/',

@@ -1,7 +1,7 @@
 import { type Snapshot, toExternalUrl } from '@sallyport/domain'
 import { findOidcApplicationById } from './client.ts'
 
-/** Sends a form to an application, through a connector of its group. The gateway implements it. */
+/** Sends a POST to an application, through a connector of its group. The gateway implements it. */
 export type Delivery = (request: DeliveryRequest) => Promise<number>
 
 export interface DeliveryRequest {
