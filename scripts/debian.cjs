@@ -25,6 +25,9 @@ const DEBIAN_PACKAGES = {
   'libapache2-mod-auth-mellon': '/usr/lib/apache2/modules/mod_auth_mellon.so',
   // The path of a library has the machine's name in it.
   'libgssapi-krb5-2': '/usr/share/doc/libgssapi-krb5-2',
+  // The module, and its daemon with it.
+  'libapache2-mod-shib': '/usr/lib/apache2/modules/mod_shib.so',
+  'libapache2-mod-auth-openidc': '/usr/lib/apache2/modules/mod_auth_openidc.so',
   logrotate: 'logrotate',
   mediawiki: '/usr/share/mediawiki/index.php',
   nftables: 'nft',
@@ -82,6 +85,8 @@ const TEST_PACKAGES = [
   'dokuwiki',
   'mediawiki',
   'libapache2-mod-auth-mellon',
+  'libapache2-mod-shib',
+  'libapache2-mod-auth-openidc',
   'xmlsec1',
 ]
 

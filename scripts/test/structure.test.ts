@@ -17,7 +17,7 @@ const ARROWS: Record<string, string[]> = {
   domain: [],
   sso: ['domain'],
   store: ['domain'],
-  identity: ['domain', 'store', 'sso/saml'],
+  identity: ['domain', 'store', 'sso/saml', 'sso/oidc'],
   control: ['domain', 'store', 'sso/password'],
   gateway: ['domain', 'http1', 'protocol', 'sso'],
   connector: ['http1', 'protocol', 'kerberos', 'sso/password'],

@@ -3,6 +3,8 @@
  * that enrol by token, origins that remember what reached them, and clients with cookie jars.
  */
 
+export { Apache } from './apache.ts'
+export { type ApplicationPage, toApplicationPage } from './application-page.ts'
 export { launchBrowser, newContext, signInOnPage } from './browser.ts'
 export {
   type Answer,
@@ -12,14 +14,16 @@ export {
   type RequestOptions,
   sendRaw,
 } from './client.ts'
-export { MellonApplication } from './mellon-application.ts'
+export { MellonApplication, type ServiceProviderOptions } from './mellon-application.ts'
 export { link, Namespace } from './namespaces.ts'
+export { OpenidcApplication, type OpenidcOptions } from './openidc-application.ts'
 export { Origin, type SeenRequest } from './origin.ts'
 export { findFreePort } from './ports.ts'
 export { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
 export { type ProcessSystem, startProcesses } from './processes.ts'
 export { parseRaw, type RawAnswer, rawRequest } from './raw.ts'
 export { lastFirst, type Scope } from './scope.ts'
+export { ShibbolethApplication } from './shibboleth-application.ts'
 export {
   domain,
   password,

@@ -135,12 +135,18 @@ export async function startService(
         signOn: () => control.signOnKey(),
         assertions: () => control.assertionKeys(),
         pairwise: keyFile.derive('pairwise names'),
+        logoutPasses: keyFile.derive('logout passes'),
       },
       seal: (purpose, bytes) => keyFile.seal(purpose, bytes),
       open: (purpose, sealed) => keyFile.open(purpose, sealed),
       snapshot: () => control.snapshot(),
       passwords: control.passwords,
       onSignIn: (outcome) => metrics?.addSignIn(outcome),
+      deliver: async (request) => {
+        if (!gateway) throw new Error('the gateway is not there yet')
+        return gateway.tell(request)
+      },
+      onLogoutNotice: (outcome) => metrics?.addLogoutNotice(outcome),
       logout: {
         allow: config.logoutAllow,
         // Applications may have a certificate of ours.

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { headerSignOnFields, stripHeadersSchema } from './sign-on/headers.ts'
 import { kerberosSignOnSchema } from './sign-on/kerberos.ts'
+import { oidcSignOnSchema } from './sign-on/oidc.ts'
 import { passwordSignOnSchema } from './sign-on/password.ts'
 import { samlSignOnSchema } from './sign-on/saml.ts'
 
@@ -96,6 +97,7 @@ export const signOnSchema = z.discriminatedUnion('method', [
   kerberosSignOnSchema,
   passwordSignOnSchema,
   samlSignOnSchema,
+  oidcSignOnSchema,
 ])
 
 /** Descriptions go into the help, the reference and the JSON schema of objects. */

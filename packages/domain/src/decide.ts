@@ -33,8 +33,8 @@ export interface Signals {
   /** Why `session` is undefined, if it is. */
   sessionReason: SignInReason
   /**
-   * It only carries a message of sign-out to the application, in a session that has ended a moment ago: applications with sessions
-   * of their own could not hear of it otherwise.
+   * It is a message of sign-out that this service has just written for the application, and nothing else: applications with sessions
+   * of their own could not hear of it otherwise, because the session is over by then.
    */
   deliversLogout: boolean
   /** Nobody has said for too long whether access has ended: then nobody has any. */

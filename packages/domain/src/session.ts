@@ -47,8 +47,7 @@ export type AccessEvent =
    * read it anew. Comes before everything that the feed brings from now on.
    */
   | { kind: 'feed-interrupted'; at: number }
-  /** `signedOut`: by the person in this browser, where applications may still have to hear of it. */
-  | { kind: 'session-ended'; sessionId: string; at: number; signedOut?: true }
+  | { kind: 'session-ended'; sessionId: string; at: number }
   /** Every session of the user with a lower epoch has ended. */
   | { kind: 'user-epoch'; userId: string; signInEpoch: number; at: number }
   /** Names, mail or groups changed: cached claims are stale. */

@@ -6,6 +6,7 @@ import {
 } from './application.ts'
 import type { SignOnHeader } from './sign-on/headers.ts'
 import { toServicePrincipalName } from './sign-on/kerberos.ts'
+import { oidcProblems } from './sign-on/oidc-endpoints.ts'
 import { indexEntityIds, samlProblems } from './sign-on/saml-endpoints.ts'
 import { parseTarget, type RequestTarget, readPath, TargetError } from './target.ts'
 
@@ -409,8 +410,11 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
           message: `the ${key} is also published with pre-authentication identity; set allowMixedPreAuthentication to accept that`,
         })
   }
+  const snapshot = new Snapshot(input, applications, routes, links)
+  for (const { compiled, say } of withPaths)
+    for (const { field, message } of oidcProblems(compiled, snapshot)) say(field, message)
   if (problems.length > 0) throw new ConfigurationError(problems)
-  return new Snapshot(input, applications, routes, links)
+  return snapshot
 }
 
 /** For callers that hold a target as text. */

@@ -10,7 +10,8 @@ export interface AccessRecord {
   path: string
   /** Of the answer; 499 when the client left before there was one. */
   statusCode: number
-  decision: 'allow' | 'sign-in' | 'deny' | 'reserved' | 'none'
+  /** `own`: no client's, but one of Sallyport's own, such as a message that a session has ended. */
+  decision: 'allow' | 'sign-in' | 'deny' | 'reserved' | 'own' | 'none'
   /** Why the decision was not `allow`, or the failure's code. */
   reason: string | undefined
   application: string | undefined

@@ -22,7 +22,8 @@ import { ClientPins } from './pinned-connections.ts'
 import { toForwardedLines } from './to-origin.ts'
 import type { Destination } from './view.ts'
 
-const responseLimits = { maxHeadBytes: 262_144, maxFields: 1_000 }
+/** Of heads of origins. */
+export const responseLimits = { maxHeadBytes: 262_144, maxFields: 1_000 }
 
 /** What the field lines of an answer depend on. */
 interface AnswerKey {

@@ -1,9 +1,9 @@
+import { createHash } from 'node:crypto'
 import {
   type CompiledApplication,
   type Decision,
   decide,
   type IdentitySession,
-  isLogoutDelivery,
   isReservedTarget,
   type Match,
   PORTAL_APPLICATION_ID,
@@ -11,6 +11,7 @@ import {
   type RequestTarget,
   type Session,
   type SignInReason,
+  splitLogoutPass,
   TargetError,
   toInternalPath,
 } from '@sallyport/domain'
@@ -28,13 +29,13 @@ import type { AccessRecord } from './access-record.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
 import type { SignOnAssertion } from './assertions.ts'
 import type { Client } from './client.ts'
-import { ClientBody } from './client-body.ts'
+import { ClientBody, WholeBody } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
 import {
   describeError,
+  failureOf,
   RequestError,
   reasonFailures,
-  resetFailures,
   toRequestError,
 } from './failures.ts'
 import { copyText } from './field-names.ts'
@@ -51,15 +52,17 @@ import {
   toClientTrailers,
   toInformationalFields,
 } from './to-client.ts'
-import { toOriginLines } from './to-origin.ts'
+import { toOpenText, toOriginLines } from './to-origin.ts'
 import type { Trace } from './trace.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
 
 const limitTrailerBytes = 65_536
-/** How long after a sign-out messages that say so may reach applications. */
+/** An application may take so long to answer a message of sign-out. */
 const logoutDeliveryMs = 60_000
+/** A signed message in a form, with RelayState. */
+const limitLogoutBytes = 131_072
 /** More 1xx answers to one request than any server has a use for. */
 const limitInformational = 32
 /** Of a path in the access record, for a target that was no path to us. */
@@ -97,6 +100,10 @@ export class Exchange implements StreamHandler, Translation {
   openAt = -1
   /** When the session was last read, for streams that stay open; epoch milliseconds, 0 when it is to be read again. */
   checkedAt = 0
+  /** It is a message of sign-out that has shown its pass. */
+  #deliversLogout = false
+  /** Of a request whose body had to be looked at first. */
+  #body: Buffer | undefined
   /** A session cookie to set with the answer. */
   #setCookie: string | undefined
   #signOn: RequestSignOn | undefined
@@ -203,9 +210,62 @@ export class Exchange implements StreamHandler, Translation {
   }
 
   #route(): void {
+    this.match = this.gateway.view().findApplication(this.host, this.target!)
+    const split =
+      this.match?.compiled.application.signOn.method === 'saml'
+        ? splitLogoutPass(this.target!.query)
+        : undefined
+    if (split) this.#deliverLogout(split)
+    else this.#routeBySession()
+  }
+
+  /**
+   * A message of sign-out that was sent on its way by identity needs no session, and takes nothing of one along. Whatever else
+   * shows a pass is a request as any other.
+   */
+  #deliverLogout({ query, pass }: { query: string; pass: string }): void {
+    const { request, framing, upgradeRequested, expectsContinue } = this.server
+    // No application hears of the pass: it is no part of what was signed.
+    this.target = { ...this.target!, query }
+    const { method } = request
+    const length = framing.kind === 'length' ? framing.length : framing.kind === 'none' ? 0 : -1
+    const isPlain = !upgradeRequested && !expectsContinue
+    const fits = method === 'GET' ? length === 0 : length > 0 && length <= limitLogoutBytes
+    const bodyDigest =
+      (method === 'GET' || method === 'POST') && isPlain && fits
+        ? this.gateway.options.identity.takeLogoutPass(pass, {
+            applicationId: this.compiled.application.id,
+            method,
+            url: this.externalOrigin + this.target.path + query,
+          })
+        : undefined
+    if (bodyDigest === undefined) this.#routeBySession()
+    else if (method === 'GET') this.#decideDelivery(true)
+    else
+      this.server.receive(
+        new WholeBody(this, (body) => {
+          this.#body = body
+          this.#decideDelivery(createHash('sha256').update(body).digest('base64url') === bodyDigest)
+        }),
+      )
+  }
+
+  #decideDelivery(isOurs: boolean): void {
+    try {
+      if (this.#isEnded) return
+      // The configuration may have changed while the body came.
+      this.match = this.gateway.view().findApplication(this.host, this.target!)
+      this.#deliversLogout = isOurs
+      if (isOurs) this.#decide(undefined, 'session-missing')
+      else this.#routeBySession()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  #routeBySession(): void {
     const { gateway } = this
     const view = gateway.view()
-    this.match = view.findApplication(this.host, this.target!)
     if (this.match?.compiled.application.preAuthentication !== 'identity') {
       this.#decide(undefined, 'session-missing')
       return
@@ -269,23 +329,9 @@ export class Exchange implements StreamHandler, Translation {
     return {
       nowAt: this.at,
       sessionReason,
-      deliversLogout: sessionReason === 'session-ended' && this.#deliversLogout(),
+      deliversLogout: this.#deliversLogout,
       feedIsSilent: this.gateway.feed.isSilent(),
     }
-  }
-
-  /** Whether it carries a message of sign-out in a session that its person has signed out of a moment ago. */
-  #deliversLogout(): boolean {
-    const { gateway, host, match, target } = this
-    const { method } = this.server.request
-    const { cookie } = this.#fields!
-    const facts = cookie ? gateway.sessionCookies.open(cookie, host) : undefined
-    return (
-      facts !== undefined &&
-      match !== undefined &&
-      gateway.sessions.hasJustSignedOut(facts.sessionId, this.at, logoutDeliveryMs) &&
-      isLogoutDelivery(match.compiled, host, method, target!)
-    )
   }
 
   /** @param sessionReason why there is no session, if there is none */
@@ -333,7 +379,7 @@ export class Exchange implements StreamHandler, Translation {
       {
         nowAt,
         sessionReason: session ? 'session-ended' : 'session-missing',
-        deliversLogout: !session && nowAt - this.at < logoutDeliveryMs && this.#deliversLogout(),
+        deliversLogout: this.#deliversLogout && nowAt - this.at < logoutDeliveryMs,
         feedIsSilent: this.gateway.feed.isSilent(),
       },
     )
@@ -535,7 +581,9 @@ export class Exchange implements StreamHandler, Translation {
 
   onAccepted(): void {
     this.#unaccepted = undefined
-    if (!this.#requestEnded && !this.#upgrade) this.#receive()
+    if (this.#requestEnded || this.#upgrade) return
+    if (this.#body) this.#sendWhole(this.#body)
+    else this.#receive()
   }
 
   onHead(text: string, end: boolean): void {
@@ -736,6 +784,13 @@ export class Exchange implements StreamHandler, Translation {
     this.server.receive(new ClientBody(this))
   }
 
+  #sendWhole(body: Buffer): void {
+    this.#receivedBytes = body.length
+    this.#requestEnded = true
+    this.#stream!.write(body)
+    this.#stream!.end()
+  }
+
   takeClientData(chunk: Buffer): void {
     try {
       this.#receivedBytes += chunk.length
@@ -888,12 +943,6 @@ function checkMethod(method: string): void {
     throw new RequestError('METHOD_NOT_IMPLEMENTED', `${method} is not relayed`)
 }
 
-/** Length of the correlation ID, the ID, the instruction, and a line for the assertion; each byte one latin1 character. */
-function toOpenText(id: string, instruction: string, assertion: string): string {
-  const text = String.fromCharCode(id.length) + id + instruction
-  return assertion === '' ? text : `${text}\n${assertion}`
-}
-
 /** @param instruction the JSON of an object */
 function withConnection(instruction: string, id: string): string {
   return `${instruction.slice(0, -1)},"connection":"${id}"}`
@@ -907,11 +956,6 @@ function isCredentialRefused({ resetCode, detail }: TunnelError): boolean {
 
 function connectorFailed(message: string): RequestError {
   return new RequestError('CONNECTOR_FAILED', message)
-}
-
-function failureOf(error: TunnelError) {
-  if (error.code === 'TUNNEL_CLOSED' || error.resetCode === undefined) return 'CONNECTOR_LOST'
-  return resetFailures[error.resetCode] ?? 'CONNECTOR_FAILED'
 }
 
 /** For the record of a request whose target was refused; never its query, nor an authority with a password. */

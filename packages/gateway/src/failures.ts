@@ -1,5 +1,5 @@
 import { type Reason, TargetError } from '@sallyport/domain'
-import { ResetCode } from '@sallyport/protocol'
+import { ResetCode, type TunnelError } from '@sallyport/protocol'
 
 /** Everything but an origin's answer that a request can end with. Stable: pages, logs and tests use these codes. */
 export type FailureCode =
@@ -295,4 +295,10 @@ export function describeError(error: unknown): string {
   for (let at = error; at instanceof Error && parts.length < 4; at = at.cause)
     if (parts.at(-1) !== at.message) parts.push(at.message)
   return parts.join(': ') || String(error)
+}
+
+/** What a stream that was reset means for its request. */
+export function failureOf(error: TunnelError): FailureCode {
+  if (error.code === 'TUNNEL_CLOSED' || error.resetCode === undefined) return 'CONNECTOR_LOST'
+  return resetFailures[error.resetCode] ?? 'CONNECTOR_FAILED'
 }

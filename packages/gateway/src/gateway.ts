@@ -20,6 +20,7 @@ import type { Exchange } from './exchange.ts'
 import { type AccessFeed, FeedWatch } from './feed-watch.ts'
 import { HeaderSignOn } from './header-sign-on.ts'
 import { OpenExchanges } from './open-exchanges.ts'
+import { type OwnRequest, sendOwnRequest } from './own-request.ts'
 import { PinnedConnections } from './pinned-connections.ts'
 import type { RingKey } from './seal.ts'
 import { SessionCookies, type SessionFacts, sessionLifetimeMs } from './session-cookie.ts'
@@ -33,7 +34,21 @@ import { View } from './view.ts'
 export interface IdentityProvider extends SignInProvider, SessionSource, AssertionSource {
   /** Where a sign-on by SAML begins that the application has not asked for. */
   samlStartUrl(applicationId: string): string
-  /** Ends a sign-in and every session that came of it. @returns where the browser is to go, so that applications end their sessions too */
+  /**
+   * Takes the pass of a message of sign-out, which is good for nothing after that.
+   *
+   * @param delivery `url` as the browser asked for it, without the pass
+   * @returns SHA-256 of the body that goes with it, base64url; undefined when it is none for this message
+   */
+  takeLogoutPass(
+    pass: string,
+    delivery: { applicationId: string; method: 'GET' | 'POST'; url: string },
+  ): string | undefined
+  /**
+   * Ends a sign-in and every session that came of it.
+   *
+   * @returns where the browser is to go, so that applications end their sessions too
+   */
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   /** The sessions were in use in the minute before the instant. */
   noteUse(sessionIds: readonly string[], at: number): Promise<void>
@@ -184,6 +199,16 @@ export class Gateway {
     // It may be new, and then no assertion is addressed to it yet.
     this.connectorAssertions.forget()
     return () => this.tunnels.delete(tunnel)
+  }
+
+  /**
+   * Tells an application something that no client has sent, through a connector of its group.
+   *
+   * @returns the status code of its answer
+   * @throws Error whose message begins with the failure's code
+   */
+  tell(request: OwnRequest): Promise<number> {
+    return sendOwnRequest(this, request)
   }
 
   /** Reads what has ended. Until then nobody is let in who needs a session. @throws what the feed rejects with */

@@ -18,6 +18,7 @@ export {
   type LocalAnswer,
   type PortalRequest,
 } from './gateway.ts'
+export type { OwnRequest } from './own-request.ts'
 export type { RingKey } from './seal.ts'
 export { sessionLifetimeMs } from './session-cookie.ts'
 export { listenTls, type TlsRoute } from './tls-port.ts'

@@ -207,18 +207,18 @@ async function signOut(exchange: Exchange): Promise<void> {
       .catch((error: unknown) => {
         throw toUnavailable(error) ?? error
       }))
+  const forget = [
+    'Set-Cookie',
+    `${gateway.cookieNames.session}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax`,
+  ]
   if (next !== undefined) {
-    // The cookie stays: it opens nothing any more but the way of the message that says so.
-    exchange.answer(303, [...uncached, 'Location', next], '')
+    exchange.answer(303, [...uncached, 'Location', next, ...forget], '')
     return
   }
   // Without a cookie of this host nothing has ended: the person may be signed in by way of others.
   answerPage(
     exchange,
     facts ? signedOutPage({ signInUrl: portalUrl }) : notSignedInPage({ portalUrl }),
-    [
-      'Set-Cookie',
-      `${gateway.cookieNames.session}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax`,
-    ],
+    forget,
   )
 }

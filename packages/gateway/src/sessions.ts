@@ -38,8 +38,6 @@ export class Sessions {
   readonly #knownOfUser = new Map<string, Set<string>>()
   readonly #reading = new Map<string, Reading>()
   readonly #endedAt = new Map<string, number>()
-  /** Of those, the ones that nobody has signed out of, as far as is known. */
-  readonly #withoutSignOut = new Set<string>()
   readonly #epochs = new Map<string, { signInEpoch: number; at: number }>()
   readonly #limit: number
 
@@ -53,13 +51,6 @@ export class Sessions {
     if (this.#endedAt.has(facts.sessionId)) return true
     const epoch = this.#epochs.get(facts.userId)
     return epoch !== undefined && facts.signInEpoch < epoch.signInEpoch
-  }
-
-  /** Whether the person has signed out of this one session in the time before the instant. */
-  hasJustSignedOut(sessionId: string, nowAt: number, withinMs: number): boolean {
-    const endedAt = this.#endedAt.get(sessionId)
-    if (endedAt === undefined || this.#withoutSignOut.has(sessionId)) return false
-    return nowAt - endedAt < withinMs
   }
 
   /** @returns undefined when the claims are not at hand: then `read` */
@@ -139,8 +130,6 @@ export class Sessions {
   /** Takes in what the feed says. */
   apply(event: AccessEvent): void {
     if (event.kind === 'session-ended') {
-      if (event.signedOut) this.#withoutSignOut.delete(event.sessionId)
-      else this.#withoutSignOut.add(event.sessionId)
       this.#end(event.sessionId, event.at)
     } else if (event.kind === 'user-epoch') {
       const known = this.#epochs.get(event.userId)
@@ -154,10 +143,7 @@ export class Sessions {
 
   /** Takes in all that has ended, and keeps no claims: what changed them may have been missed. */
   learn({ endedSessions, epochs }: DenySet): void {
-    for (const { sessionId, at } of endedSessions) {
-      if (!this.#endedAt.has(sessionId)) this.#withoutSignOut.add(sessionId)
-      this.#endedAt.set(sessionId, at)
-    }
+    for (const { sessionId, at } of endedSessions) this.#endedAt.set(sessionId, at)
     for (const epoch of epochs) this.apply({ kind: 'user-epoch', ...epoch })
     for (const reading of this.#reading.values()) reading.isStale = true
     this.#known.clear()
@@ -170,7 +156,6 @@ export class Sessions {
    * @param at when it was found
    */
   noteEnded(sessionId: string, at: number): void {
-    if (!this.#endedAt.has(sessionId)) this.#withoutSignOut.add(sessionId)
     this.#end(sessionId, at)
   }
 
@@ -209,10 +194,7 @@ export class Sessions {
   /** Forgets endings that no cookie can outlive. @param lifetimeMs the absolute limit of sessions */
   prune(nowAt: number, lifetimeMs: number): void {
     for (const [sessionId, at] of this.#endedAt)
-      if (at + lifetimeMs < nowAt) {
-        this.#endedAt.delete(sessionId)
-        this.#withoutSignOut.delete(sessionId)
-      }
+      if (at + lifetimeMs < nowAt) this.#endedAt.delete(sessionId)
     for (const [userId, { at }] of this.#epochs)
       if (at + lifetimeMs < nowAt) this.#epochs.delete(userId)
   }

@@ -216,3 +216,9 @@ function nominatedFields(fields: readonly string[]): Set<string> | undefined {
   }
   return names
 }
+
+/** Length of the correlation ID, the ID, the instruction, and a line for the assertion; each byte one latin1 character. */
+export function toOpenText(id: string, instruction: string, assertion: string): string {
+  const text = String.fromCharCode(id.length) + id + instruction
+  return assertion === '' ? text : `${text}\n${assertion}`
+}

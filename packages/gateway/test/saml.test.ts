@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import test from 'node:test'
+import { createHash } from 'node:crypto'
+import test, { type TestContext } from 'node:test'
 import type { ApplicationInput } from '@sallyport/domain'
 import { app, person, request, startAt, TestGateway } from './support/gateway.ts'
 
@@ -18,94 +19,160 @@ function payroll(binding = 'redirect') {
   })
 }
 
-function end(system: TestGateway, at = system.nowAt): void {
+const message = '/saml/logout?SAMLRequest=x&Signature=y'
+const applied = `sallyport-logout=pass`
+
+function end(system: TestGateway): void {
   system.identity.sessions.clear()
-  system.gateway.apply({
-    kind: 'session-ended',
-    sessionId: ana.sessionId,
-    at,
-    signedOut: true,
-  })
+  system.gateway.apply({ kind: 'session-ended', sessionId: ana.sessionId, at: system.nowAt })
 }
 
-test('for a minute after its sign-out a session still carries the message that says so, and nothing else', async (t) => {
-  const system = new TestGateway(t, { applications: [payroll(), app('other')] })
-  const connector = system.addConnector()
-  const wire = system.connect()
+function setUp(t: TestContext, binding?: string) {
+  const pay = payroll(binding)
+  const system = new TestGateway(t, { applications: [pay, app('other')] })
+  const issue = (method: string, target: string, body = '', pass = 'pass') =>
+    system.identity.logoutPasses.set(pass, [
+      `${pay.application.id} ${method} https://${host}${target}`,
+      createHash('sha256').update(body).digest('base64url'),
+    ])
+  return { system, connector: system.addConnector(), wire: system.connect(), issue }
+}
+
+test('a message of sign-out passes without a session by its pass, which the application does not see, and nobody goes along', async (t) => {
+  const { system, connector, wire, issue } = setUp(t)
+  // Neither a session that has ended nor a live one: the person may be signed in again already.
+  for (const [index, cookie] of ['', system.cookie(ana, host)].entries()) {
+    issue('GET', message)
+    const fields = { ...browser, 'X-User': 'eve', ...(cookie && { Cookie: cookie }) }
+    wire.send(request(`${message}&${applied}`, host, fields))
+    const relayed = await connector.stream(index)
+    assert.equal(relayed.head.target, message)
+    assert.deepEqual(relayed.all('cookie'), [])
+    relayed.answer(303, ['Location', 'https://login.example.test/x'])
+    assert.equal((await wire.response()).statusCode, 303)
+    const record = system.records.at(-1)!
+    assert.deepEqual(
+      [record.decision, record.userId, record.path],
+      ['allow', undefined, '/saml/logout'],
+    )
+  }
+})
+
+test('attack: a pass is for one message, to one address, by one method, and once', async (t) => {
+  const { system, connector, issue } = setUp(t)
   const cookie = system.cookie(ana, host)
   end(system)
-  const send = async (target: string, fields: Record<string, string> = { Cookie: cookie }) => {
-    wire.send(request(target, host, { ...browser, ...fields }))
+  const send = async (target: string, fields: Record<string, string> = {}) => {
+    issue('GET', message)
+    // Some of them end their connection.
+    const wire = system.connect()
+    wire.send(request(target, host, { ...browser, Cookie: cookie, ...fields }))
     return (await wire.response()).statusCode
   }
   for (const target of [
-    '/',
-    '/saml/logout',
-    '/saml/logout?x=SAMLRequest',
-    '/saml/logout/?SAMLRequest=x',
-    '/saml/logoutx?SAMLRequest=x',
-    '/SAML/logout?SAMLRequest=x',
-    '/acs?SAMLRequest=x',
-    'HEAD /saml/logout?SAMLRequest=x',
-    'GET /.sallyport/saml?SAMLRequest=x',
+    message,
+    `/?SAMLRequest=x&Signature=y&${applied}`,
+    `/saml/logout/?SAMLRequest=x&Signature=y&${applied}`,
+    `/SAML/logout?SAMLRequest=x&Signature=y&${applied}`,
+    `/saml/%6cogout?SAMLRequest=x&Signature=y&${applied}`,
+    `/saml/./logout?SAMLRequest=x&Signature=y&${applied}`,
+    `/saml//logout?SAMLRequest=x&Signature=y&${applied}`,
+    `/saml/logout;x?SAMLRequest=x&Signature=y&${applied}`,
+    `/x/..%2fsaml/logout?SAMLRequest=x&Signature=y&${applied}`,
+    `${message}&more=1&${applied}`,
+    `${message}&${applied}&more=1`,
+    `${message}&${applied}&${applied}`,
+    `${message}&sallyport-logout=other`,
+    `${message}&sallyport-logout=`,
+    `${message}?${applied}`,
+    `/saml/logout?${applied}&SAMLRequest=x&Signature=y`,
+    `HEAD ${message}&${applied}`,
   ])
-    assert.notEqual(await send(target), 200, target)
-  assert.equal(await send('/saml/logout?SAMLRequest=x', {}), 302)
-  assert.equal(await send('/saml/logout?SAMLRequest=x', { Cookie: `${cookie}x` }), 302)
-  assert.equal(
-    await send('POST /saml/logout?SAMLRequest=x', { Cookie: cookie, 'Content-Length': '0' }),
-    401,
-  )
+    assert.ok([302, 400].includes(await send(target)), target)
+  for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS'])
+    assert.equal(await send(`${method} ${message}&${applied}`, { 'Content-Length': '0' }), 401)
+  const socket = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13' }
+  const key = { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+  assert.equal(await send(`${message}&${applied}`, { ...socket, ...key }), 302)
+  // A body that nobody has signed.
+  issue('GET', message)
+  let wire = system.connect()
+  const form = { ...browser, 'Content-Length': '3' }
+  wire.send(`${request(`${message}&${applied}`, host, form)}a=b`)
+  assert.equal((await wire.response()).statusCode, 302)
+  wire = system.connect()
+  // Another application, whose host knows no such messages.
+  wire.send(request(`${message}&${applied}`, 'other.example.test', browser))
+  assert.equal((await wire.response()).statusCode, 302)
   assert.equal(connector.streams.length, 0)
 
-  wire.send(request('/saml/logout?SAMLRequest=x', host, { ...browser, Cookie: cookie }))
-  const relayed = await connector.stream(0)
-  assert.equal(relayed.head.target, '/saml/logout?SAMLRequest=x')
-  assert.deepEqual(relayed.all('cookie'), [])
+  issue('GET', message)
+  for (const _ of ['first', 'again']) wire.send(request(`${message}&${applied}`, host, browser))
+  ;(await connector.stream(0)).answer(200)
+  assert.equal((await wire.response()).statusCode, 200)
+  assert.equal((await wire.response()).statusCode, 302)
+  assert.equal(connector.streams.length, 1)
 })
 
-test('later, or when the person has not signed out, as far as is known, nothing passes', async (t) => {
+test('attack: the cookie of a session that has ended, however it ended, lets nothing pass', async (t) => {
   for (const ended of [
-    (system: TestGateway) => {
-      end(system)
-      system.nowAt += 60_000
-    },
-    // Somebody else has ended it.
-    (system: TestGateway) =>
-      system.gateway.apply({ kind: 'session-ended', sessionId: ana.sessionId, at: startAt }),
+    end,
     // Its user was disabled, or its end was only found by asking.
     (system: TestGateway) =>
       system.gateway.apply({ kind: 'user-epoch', userId: 'ana', signInEpoch: 2, at: startAt }),
     (system: TestGateway) => system.identity.sessions.clear(),
   ]) {
-    const system = new TestGateway(t, { applications: [payroll()] })
-    const connector = system.addConnector()
-    const wire = system.connect()
+    const { system, connector, wire } = setUp(t)
     const cookie = system.cookie(ana, host)
     ended(system)
-    for (let index = 0; index < 2; index += 1) {
-      wire.send(request('/saml/logout?SAMLRequest=x', host, { ...browser, Cookie: cookie }))
+    for (const target of [message, '/saml/logout?SAMLResponse=x', `${message}&${applied}`]) {
+      wire.send(request(target, host, { ...browser, Cookie: cookie }))
       assert.equal((await wire.response()).statusCode, 302)
     }
     assert.equal(connector.streams.length, 0)
   }
 })
 
-test('an application that wants its messages by a form gets them by a form', async (t) => {
-  const system = new TestGateway(t, { applications: [payroll('post')] })
-  const connector = system.addConnector()
-  const wire = system.connect()
-  const cookie = system.cookie(ana, host)
-  end(system)
-  wire.send(request('/saml/logout?SAMLRequest=x', host, { ...browser, Cookie: cookie }))
-  assert.equal((await wire.response()).statusCode, 302)
-  wire.send(
-    request('POST /saml/logout', host, { ...browser, Cookie: cookie, 'Content-Length': '0' }),
-  )
-  assert.equal((await connector.stream(0)).head.method, 'POST')
+test('an application that wants its messages by a form gets the one that was written, and no other', async (t) => {
+  const { system, connector, issue } = setUp(t, 'post')
+  const body = 'SAMLRequest=eA%3D%3D&RelayState=r'
+  const post = (text: string, isChunked = false) => {
+    const wire = system.connect()
+    wire.send(
+      request(`POST /saml/logout?${applied}`, host, {
+        ...browser,
+        'Content-Type': 'application/x-www-form-urlencoded',
+        ...(isChunked
+          ? { 'Transfer-Encoding': 'chunked' }
+          : { 'Content-Length': `${text.length}` }),
+      }) + (isChunked ? `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n` : text),
+    )
+    return wire
+  }
+  for (const send of [
+    () => post(`${body}&a=b`),
+    () => post('SAMLRequest=eQ%3D%3D&RelayState=r'),
+    // Larger than any message, or without a length: nobody waits for that.
+    () => post(`${body}${'&'.repeat(131_072)}`),
+    () => post(body, true),
+  ]) {
+    issue('POST', '/saml/logout', body)
+    const wire = send()
+    assert.equal((await wire.response()).statusCode, 401)
+  }
+  assert.equal(connector.streams.length, 0)
+
+  issue('POST', '/saml/logout', body)
+  post(body)
+  const relayed = await connector.stream(0)
+  assert.equal(relayed.head.method, 'POST')
+  assert.equal(relayed.head.target, '/saml/logout')
+  relayed.stream.accept()
+  await relayed.until(() => relayed.ended)
+  assert.equal(relayed.body, body)
 })
 
-test('who signs out is sent on to the applications that have to be told, with the cookie that lets it pass', async (t) => {
+test('who signs out is sent on to the applications that have to be told', async (t) => {
   const system = new TestGateway(t, { applications: [payroll()] })
   const wire = system.connect()
   system.identity.logoutUrl = 'https://login.example.test/t/saml2/logout?state=x'
@@ -118,7 +185,7 @@ test('who signs out is sent on to the applications that have to be told, with th
   const answer = await wire.response()
   assert.equal(answer.statusCode, 303)
   assert.equal(answer.all('location')[0], system.identity.logoutUrl)
-  assert.equal(answer.all('set-cookie')[0], undefined)
+  assert.match(answer.all('set-cookie')[0]!, /^__Host-sallyport=; Path=\/; Max-Age=0;/)
 })
 
 test('a sign-on that is begun here has a session on this host first', async (t) => {

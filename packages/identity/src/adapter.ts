@@ -2,6 +2,7 @@ import type { Snapshot } from '@sallyport/domain'
 import { PORTAL_APPLICATION_ID } from '@sallyport/domain'
 import { oidcModel, type Store } from '@sallyport/store'
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
+import { findOidcApplication, toOidcClient } from './oidc/client.ts'
 
 export interface AdapterParts {
   db: Store['db']
@@ -65,8 +66,10 @@ function toText(payload: object): string {
   return JSON.stringify(Object.entries(payload).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** The application as an OpenID client. It is made anew from the Snapshot at each look-up. */
+/** The application as an OpenID client, or its own client. It is made anew from the Snapshot at each look-up. */
 function toClient(id: string, parts: AdapterParts): AdapterPayload | undefined {
+  const own = findOidcApplication(parts.snapshot(), id)
+  if (own) return toOidcClient(id, own, parts.portalOrigin)
   const application = parts.snapshot().findApplicationById(id)?.application
   if (!application && id !== PORTAL_APPLICATION_ID) return undefined
   return {

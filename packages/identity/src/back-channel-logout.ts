@@ -1,25 +1,35 @@
-import type { Snapshot } from '@sallyport/domain'
-import { oidcModel, type Store } from '@sallyport/store'
+import { applicationIdOf, type Snapshot } from '@sallyport/domain'
+import { audit, logoutNotices, type Store } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import type { Log } from './visit.ts'
+
+/** What became of telling an application: `failed` is tried again. */
+export type LogoutOutcome = 'delivered' | 'failed' | 'given-up'
 
 export interface BackChannelLogoutParts {
   store: Store
   provider: Provider
   snapshot(): Snapshot
   clock(): number
+  onOutcome(outcome: LogoutOutcome): void
+  /** @returns false when the application need not be told any more @throws when it could not be */
+  tellSaml(participant: logoutNotices.SamlParticipant): Promise<boolean>
   log: Log
 }
 
-/** An application that cannot be reached is told again after so long; it may be starting. */
-const retryMs = 60_000
+/** An application that cannot be reached is told again after so long, which doubles each time; it may be starting. */
+const retryMs = 5_000
+const limitRetryMs = 600_000
 /** And no longer than that. */
 const limitMs = 3_600_000
 const limitParallel = 8
+/** Longer than anything waits for an application: whoever has taken a notice has sent it by then, or has died. */
+const takenMs = 60_000
 
 /**
- * Tells applications that asked for it when a session ends, for whatever reason (OpenID Connect Back-Channel Logout 1.0). Who is to be
- * told was stored in the transaction that ended the session, so that nothing is forgotten when the service stops.
+ * Tells applications that asked for it when a session ends, for whatever reason (OpenID Connect Back-Channel Logout 1.0, or SAML by SOAP). Who is to be
+ * told was stored in the transaction that ended the session, so that nothing is forgotten when the service stops, and of several
+ * services on one database one tells it.
  */
 export class BackChannelLogout {
   readonly #parts: BackChannelLogoutParts
@@ -64,38 +74,79 @@ export class BackChannelLogout {
   }
 
   async #sendAll(): Promise<void> {
-    const { db } = this.#parts.store
-    const waiting = await oidcModel.listPendingLogouts(db)
-    let failed = 0
-    for (let start = 0; start < waiting.length; start += limitParallel) {
-      const results = await Promise.all(
-        waiting.slice(start, start + limitParallel).map((pending) => this.#sendOne(pending)),
-      )
-      failed += results.filter((done) => !done).length
+    const { store, clock } = this.#parts
+    const { db } = store
+    for (;;) {
+      const nowAt = clock()
+      const due = await logoutNotices.takeLogoutNotices(db, nowAt, nowAt + takenMs, limitParallel)
+      if (due.length === 0) break
+      await Promise.all(due.map((notice) => this.#sendOne(notice)))
+      if (this.#closed) return
     }
     clearTimeout(this.#timer)
-    if (failed > 0 && !this.#closed) this.#timer = setTimeout(() => this.send(), retryMs).unref()
+    const nextAt = await logoutNotices.nextLogoutNoticeAt(db)
+    if (nextAt === undefined || this.#closed) return
+    const waitMs = Math.min(Math.max(nextAt - clock(), 1_000), limitRetryMs)
+    this.#timer = setTimeout(() => this.send(), waitMs).unref()
   }
 
-  /** @returns false when it is to be tried again */
-  async #sendOne(pending: oidcModel.PendingLogout): Promise<boolean> {
-    const { store, provider, clock, log } = this.#parts
-    const { id, clientId, userId, sid, endedAt } = pending
+  async #sendOne(notice: logoutNotices.LogoutNotice): Promise<void> {
+    const { store, clock, onOutcome } = this.#parts
+    const { id, endedAt, attempts } = notice
     try {
-      const client = await provider.Client.find(clientId)
-      if (client?.backchannelLogoutUri !== undefined) await sendLogout(client, userId, sid)
+      if (await this.#tell(notice)) onOutcome('delivered')
     } catch (error) {
-      if (clock() - endedAt < limitMs) {
-        log.error(
-          { err: error, application: clientId },
-          'an application could not be told of a logout',
-        )
-        return false
+      const isOver = clock() - endedAt >= limitMs
+      await this.#noteFailure(notice, error, isOver)
+      if (!isOver) {
+        const waitMs = Math.min(retryMs * 2 ** (attempts - 1), limitRetryMs)
+        await logoutNotices.postponeLogoutNotice(store.db, id, clock() + waitMs)
+        return
       }
-      log.error({ err: error, application: clientId }, 'an application was never told of a logout')
     }
-    await oidcModel.deleteOidcModel(store.db, { model: oidcModel.logoutModel, id })
+    await logoutNotices.deleteLogoutNotice(store.db, id)
+  }
+
+  /** @returns false when the application wants to hear of nothing any more */
+  async #tell(notice: logoutNotices.LogoutNotice): Promise<boolean> {
+    const { provider, tellSaml } = this.#parts
+    const participant = logoutNotices.parseSamlNotice(notice)
+    if (participant) return tellSaml(participant)
+    const client = await provider.Client.find(notice.clientId)
+    if (client?.backchannelLogoutUri === undefined) return false
+    await sendLogout(client, notice.userId, notice.sid)
     return true
+  }
+
+  async #noteFailure(
+    notice: logoutNotices.LogoutNotice,
+    error: unknown,
+    isOver: boolean,
+  ): Promise<void> {
+    const { store, snapshot, clock, onOutcome, log } = this.#parts
+    const { clientId, userId, attempts } = notice
+    const application =
+      logoutNotices.parseSamlNotice(notice)?.applicationId ?? applicationIdOf(clientId)
+    onOutcome(isOver ? 'given-up' : 'failed')
+    log.error(
+      { err: error, application },
+      isOver
+        ? 'an application was never told of a logout'
+        : 'an application could not be told of a logout',
+    )
+    // The first time, and when there will be no other: in between there is nothing new.
+    if (attempts > 1 && !isOver) return
+    await audit.recordAudit(store.db, {
+      at: clock(),
+      kind: isOver ? 'back-channel-logout-given-up' : 'back-channel-logout-failed',
+      actor: 'service',
+      subject: application,
+      detail: {
+        name: snapshot().findApplicationById(application)?.application.name,
+        userId,
+        reason: error instanceof Error ? error.message : String(error),
+      },
+    })
   }
 }
 

@@ -1,6 +1,7 @@
 import { errorPage } from '@sallyport/domain'
 import { StoreError } from '@sallyport/store'
 import { errors } from 'oidc-provider'
+import { NotAssigned } from './oidc/requests.ts'
 
 /** Status, title, explanation, and what to do when there is more to it than to go elsewhere. */
 type Text = readonly [number, string, string, string?]
@@ -42,6 +43,12 @@ const failures = {
     'This sign-in request is not valid',
     'The application asked for the sign-in in a way that is not allowed. Nothing was sent to it.',
     'Open the application again. If it stays like this, give your administrator the correlation ID below.',
+  ],
+  'sign-out-request-invalid': [
+    400,
+    'This sign-out request is not valid',
+    'The application asked for the sign-out in a way that is not allowed. You are still signed in.',
+    'Sign out on the page of your applications. If it stays like this, give your administrator the correlation ID below.',
   ],
   'user-not-assigned': [
     403,
@@ -144,11 +151,16 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof StoreError && error.retryable
 }
 
-/** For an error of the OpenID provider (RFC 6749 section 4.1.2.1) that no application may hear of. */
-export function providerFailure(error: Error): FailureCode {
+/**
+ * For an error of the OpenID provider (RFC 6749 section 4.1.2.1) that no application may hear of.
+ *
+ * @param isSignOut whether somebody was to be signed out
+ */
+export function providerFailure(error: Error, isSignOut: boolean): FailureCode {
+  if (error instanceof NotAssigned) return 'user-not-assigned'
   if (error instanceof errors.SessionNotFound) return 'sign-in-expired'
   if (isUnavailable(error)) return 'unavailable'
-  return error instanceof errors.OIDCProviderError && error.statusCode < 500
-    ? 'sign-in-request-invalid'
-    : 'internal-error'
+  if (!(error instanceof errors.OIDCProviderError) || error.statusCode >= 500)
+    return 'internal-error'
+  return isSignOut ? 'sign-out-request-invalid' : 'sign-in-request-invalid'
 }

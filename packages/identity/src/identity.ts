@@ -3,10 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { IdentitySession, Session, Snapshot } from '@sallyport/domain'
 import { oidcModel, type Store, sessions } from '@sallyport/store'
 import { type Assertion, type AssertionRing, makeAssertion } from './assertion.ts'
-import { BackChannelLogout } from './back-channel-logout.ts'
+import { BackChannelLogout, type LogoutOutcome } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
 import type { LogoutDestinations } from './logout-request.ts'
+import type { Delivery } from './oidc/delivery.ts'
 import { OwnPasswords, type PasswordVault } from './own-passwords.ts'
 import { OwnSessions } from './own-sessions.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
@@ -14,8 +15,10 @@ import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
 import { noteRefused } from './refused-credential.ts'
 import type { SamlParts } from './saml/answer.ts'
+import { type LogoutDelivery, LogoutPasses } from './saml/logout-passes.ts'
 import { SamlSingleLogout } from './saml/single-logout.ts'
 import { SamlSingleSignOn } from './saml/single-sign-on.ts'
+import { tellBySoap } from './saml/soap-logout.ts'
 import { samlUrls } from './saml/urls.ts'
 import { createServer } from './server.ts'
 import { SignInForm } from './sign-in.ts'
@@ -44,8 +47,10 @@ export interface IdentityOptions {
     signOn(): Promise<{ keyPem: string; certificatePem: string }>
     /** Of assertions, as they are now. */
     assertions(): AssertionRing
-    /** Persistent names of people in SAML are derived from it. */
+    /** Names of people that differ from application to application are derived from it. */
     pairwise: Buffer
+    /** Messages of sign-out show the gateway by it that they are ours. */
+    logoutPasses: Buffer
   }
   seal(purpose: string, bytes: Buffer): string
   open(purpose: string, sealed: string): Buffer
@@ -55,12 +60,16 @@ export interface IdentityOptions {
   passwords: PasswordVault
   /** Where applications may be told that a session has ended. */
   logout: LogoutDestinations
+  /** The way to applications behind connectors. */
+  deliver: Delivery
   /** Epoch milliseconds. */
   clock?: () => number
   /** Longest life of a session, milliseconds; 12 h unless given. */
   absoluteLifetimeMs?: number
   /** Hears of each sign-in: `succeeded`, or why not. */
   onSignIn?: (outcome: string) => void
+  /** Hears of each attempt to tell an application that a session has ended. */
+  onLogoutNotice?: (outcome: LogoutOutcome) => void
   log: Log
 }
 
@@ -126,6 +135,12 @@ export interface Identity {
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   /** Where a sign-on by SAML begins that the application has not asked for. */
   samlStartUrl(applicationId: string): string
+  /**
+   * Takes the pass of a message of sign-out, which is good for nothing after that.
+   *
+   * @returns SHA-256 of the body that goes with it, base64url; undefined when it is none for this message
+   */
+  takeLogoutPass(pass: string, delivery: LogoutDelivery): string | undefined
   /** Notes for lists that the sessions were in use at the instant. */
   noteUse(sessionIds: readonly string[], at: number): Promise<void>
   /** The portal's one page. @param notice a sentence above the tiles */
@@ -161,12 +176,11 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   async function endSession(sessionId: string, reason: string): Promise<string | undefined> {
     const nowAt = clock()
     const isEnded = await store.change(async (db, announce) => {
-      await oidcModel.deleteOidcSession(db, sessionId, nowAt)
+      await oidcModel.deleteOidcSession(db, sessionId, nowAt, reason === 'signed-out')
       const userId = await sessions.endSession(db, sessionId, reason, nowAt)
       if (!userId) return false
       await recordSessionEnd(db, { sessionId, userId, reason, at: nowAt })
-      const event = { kind: 'session-ended', sessionId, at: nowAt } as const
-      announce([reason === 'signed-out' ? { ...event, signedOut: true } : event])
+      announce([{ kind: 'session-ended', sessionId, at: nowAt }])
       return true
     })
     return isEnded && reason === 'signed-out' ? singleLogout.begin(sessionId) : undefined
@@ -191,8 +205,11 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     returnFromLogout: (url, returnTo) => singleLogout.returnTo(url, returnTo),
     samlResumeUrl: urls.resume,
     logout: options.logout,
+    pairwiseKey: options.keys.pairwise,
+    deliver: options.deliver,
     onError: (error) => log.error({ err: error }, 'OpenID provider failed'),
   })
+  const logoutPasses = new LogoutPasses(options.keys.logoutPasses, clock)
   const samlParts: SamlParts = {
     db,
     provider,
@@ -204,12 +221,25 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     open: options.open,
     binding,
     pairwiseKey: options.keys.pairwise,
+    logoutPasses,
     endSession,
     clock,
   }
   const singleSignOn = new SamlSingleSignOn(samlParts)
   const singleLogout = new SamlSingleLogout(samlParts)
-  const backChannel = new BackChannelLogout({ store, provider, snapshot, clock, log })
+  const backChannel = new BackChannelLogout({
+    store,
+    provider,
+    snapshot,
+    clock,
+    onOutcome: options.onLogoutNotice ?? (() => {}),
+    tellSaml: (participant) =>
+      tellBySoap(
+        { db, urls, snapshot, open: options.open, deliver: options.deliver, clock },
+        participant,
+      ),
+    log,
+  })
   const signInForm = new SignInForm({
     db,
     audit,
@@ -259,6 +289,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   })
 
   async function sweep(): Promise<void> {
+    await oidcModel.endExpiredOidcSessions(db, clock())
+    backChannel.send()
     await oidcModel.deleteOidcModelsBefore(db, clock() - oidcGraceMs)
     await sessions.deleteSessionsBefore(db, clock() - sessionHistoryMs)
   }
@@ -281,8 +313,10 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     credentialRefused: (credential) => noteRefused(store, credential, clock()),
     endSession,
     samlStartUrl: (applicationId) => `${urls.service}/start/${applicationId}`,
+    takeLogoutPass: (pass, delivery) => logoutPasses.take(pass, delivery),
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
-    portalAnswer: (session, notice) => answerPortal(snapshot(), session, loginOrigin, notice),
+    portalAnswer: (session, notice) =>
+      answerPortal(snapshot(), session, { loginOrigin, issuer: provider.issuer }, notice),
     portalNotFound: answerPortalNotFound,
     async close() {
       clearInterval(sweeper)

@@ -4,6 +4,7 @@
  * questions that the gateway asks; the directory itself is in the store.
  */
 export type { Assertion, AssertionRing } from './assertion.ts'
+export type { LogoutOutcome } from './back-channel-logout.ts'
 export { IdentityError, type IdentityErrorCode } from './errors.ts'
 export {
   type AuthorizeRequest,
@@ -12,6 +13,7 @@ export {
   startIdentity,
 } from './identity.ts'
 export type { LogoutDestinations } from './logout-request.ts'
+export type { Delivery, DeliveryRequest } from './oidc/delivery.ts'
 export type { PasswordVault } from './own-passwords.ts'
 export { hashPassword, verifyPassword } from './password.ts'
 export type { PageAnswer } from './portal.ts'

@@ -1,10 +1,13 @@
 import {
+  type CompiledApplication,
   errorPage,
   isAssigned,
+  isOidc,
   portalPage,
   type Session,
   type Snapshot,
   securityHeaders,
+  toOidcStartUrl,
 } from '@sallyport/domain'
 
 /** An answer for a host that the gateway serves. */
@@ -21,7 +24,7 @@ const fields = ['Content-Type', 'text/html; charset=utf-8', 'Cache-Control', 'no
 export function answerPortal(
   snapshot: Snapshot,
   session: Session,
-  loginOrigin: string,
+  { loginOrigin, issuer }: { loginOrigin: string; issuer: string },
   notice?: string,
 ): PageAnswer {
   const mayUse = [...snapshot.applications.values()].filter(
@@ -35,13 +38,10 @@ export function answerPortal(
         !compiled.externalHost.startsWith('*.') &&
         isAssigned(compiled, session.principalIds),
     )
-    .map(({ application: { id, name, displayName, externalUrl, signOn } }) => ({
-      name,
-      displayName,
-      externalUrl:
-        signOn.method === 'saml' && signOn.start === 'response'
-          ? `${new URL(externalUrl).origin}/.sallyport/saml?app=${id}`
-          : externalUrl,
+    .map((compiled) => ({
+      name: compiled.application.name,
+      displayName: compiled.application.displayName,
+      externalUrl: toTileUrl(compiled, issuer),
     }))
   const links = snapshot.links
     .filter((link) => link.application.visible && isAssigned(link, session.principalIds))
@@ -67,6 +67,15 @@ export function answerPortal(
     signOutUrl: '/.sallyport/signout',
   })
   return { statusCode: 200, fields: [...fields, ...securityHeaders()], body }
+}
+
+/** Where the application itself is opened, or where the sign-on begins that it wants to begin elsewhere. */
+function toTileUrl(compiled: CompiledApplication, issuer: string): string {
+  const { id, externalUrl, signOn } = compiled.application
+  if (isOidc(compiled)) return toOidcStartUrl(compiled, issuer)
+  return signOn.method === 'saml' && signOn.start === 'response'
+    ? `${new URL(externalUrl).origin}/.sallyport/saml?app=${id}`
+    : externalUrl
 }
 
 export function answerPortalNotFound(correlationId: string): PageAnswer {

@@ -1,9 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
-import { securityHeaders, signedOutPage, signOutPage } from '@sallyport/domain'
+import type { IncomingMessage } from 'node:http'
+import {
+  applicationIdOf,
+  messageFormPage,
+  oidcRedirectAllowed,
+  securityHeaders,
+  signedOutPage,
+  signOutPage,
+} from '@sallyport/domain'
 import { atomically, type Store, sessions, users } from '@sallyport/store'
 import Provider, {
   type Account,
+  type Client,
+  type errors,
   type Grant,
   interactionPolicy,
   type JWK,
@@ -15,6 +25,17 @@ import type { BrowserBinding } from './browser-binding.ts'
 import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
 import { failurePage, providerFailure } from './failures.ts'
 import { createLogoutFetch, type LogoutDestinations } from './logout-request.ts'
+import { findOidcApplication, hasOidcSecret, parseDoorUrl } from './oidc/client.ts'
+import { type Delivery, deliverLogout } from './oidc/delivery.ts'
+import { allowsOrigin, isOwnHint, NotAssigned, postLogoutUrl } from './oidc/requests.ts'
+import {
+  claimsFor,
+  mayUseOidc,
+  type OwnClaims,
+  ownClaims,
+  recordOidc,
+  toPairwiseSubject,
+} from './oidc/sign-on.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
@@ -48,36 +69,69 @@ export interface ProviderParts extends AdapterParts {
   /** Redirect URI of sign-on by SAML. */
   samlResumeUrl: string
   logout: LogoutDestinations
+  /** What names of people are derived with that differ from application to application. */
+  pairwiseKey: Buffer
+  /** The way to applications behind connectors. */
+  deliver: Delivery
   onError(error: unknown): void
 }
 
 const scopes = ['openid', 'profile', 'email']
 const pendingSignInSeconds = 3_600
+/** Each use of an access token asks whether the session stands; how long it may be used matters little. */
+const accessTokenSeconds = 3_600
+
+/** What goes to an application by a form goes by a page of ours. */
+class PageProvider extends Provider {
+  override registerResponseMode(
+    name: string,
+    handler: Parameters<Provider['registerResponseMode']>[1],
+  ): void {
+    super.registerResponseMode(name, name === 'form_post' ? sendByForm : handler)
+  }
+}
 
 /** The OpenID provider, with our store, clients, cookies, pages and sessions in it. */
 export function createProvider(parts: ProviderParts): Provider {
   const { loginOrigin, tenantId } = parts
-  const provider = new Provider(`${loginOrigin}/${tenantId}/v2.0`, {
+  const oidcApplicationOf = ({ clientId }: Pick<Client, 'clientId'>) =>
+    findOidcApplication(parts.snapshot(), clientId)
+  const fetchDirectly = createLogoutFetch(parts.logout, (url) =>
+    [...parts.snapshot().applications.values()].some(
+      ({ application: { backChannelLogoutUrl } }) =>
+        backChannelLogoutUrl !== undefined && new URL(backChannelLogoutUrl).href === url,
+    ),
+  )
+  const provider = new PageProvider(`${loginOrigin}/${tenantId}/v2.0`, {
     adapter: (model) => createAdapter(model, parts),
     jwks: { keys: parts.signingKeys },
     routes: providerRoutes,
     responseTypes: ['code'],
     scopes,
-    clientAuthMethods: ['client_secret_post'],
-    pkce: { required: () => true },
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
+    subjectTypes: ['public', 'pairwise'],
+    pairwiseIdentifier: (_, userId, { clientId }) =>
+      toPairwiseSubject(parts.pairwiseKey, clientId, userId),
+    // Whoever has no secret proves by it that the code is his. The gateway does both.
+    pkce: {
+      required: (_, client) => !oidcApplicationOf(client) || client.clientAuthMethod === 'none',
+    },
     allowOmittingSingleRegisteredRedirectUri: false,
-    issueRefreshToken: () => false,
-    clientBasedCORS: () => false,
+    issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+    expiresWithSession: () => true,
+    clientBasedCORS: (_, origin, client) => {
+      const own = oidcApplicationOf(client)
+      return own !== undefined && allowsOrigin(own, origin)
+    },
     // There is nobody else to call.
-    fetch: createLogoutFetch(parts.logout, (url) =>
-      [...parts.snapshot().applications.values()].some(
-        ({ application: { backChannelLogoutUrl } }) =>
-          backChannelLogoutUrl !== undefined && new URL(backChannelLogoutUrl).href === url,
-      ),
-    ) as typeof fetch,
+    fetch: (async (url: string, init: RequestInit) => {
+      const applicationId = parseDoorUrl(url)
+      return applicationId === undefined
+        ? fetchDirectly(url, init)
+        : deliverLogout(parts, applicationId, String(init.body))
+    }) as typeof fetch,
     features: {
       devInteractions: { enabled: false },
-      userinfo: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       dPoP: { enabled: false },
       resourceIndicators: { enabled: false },
@@ -97,7 +151,7 @@ export function createProvider(parts: ProviderParts): Provider {
       email: ['email'],
     },
     conformIdTokenClaims: false,
-    findAccount: (_, accountId, token) => findAccount(parts, accountId, token),
+    findAccount: (ctx, accountId, token) => findAccount(parts, ctx, accountId, token),
     loadExistingGrant: async (ctx) => {
       const login = ctx.oidc.result?.login as SignInResult | undefined
       if (login) await beginSession(ctx, login, parts)
@@ -112,8 +166,12 @@ export function createProvider(parts: ProviderParts): Provider {
       },
     },
     renderError: (ctx, _, error) => {
-      const { correlationId } = visitOf(ctx.req)
-      const failure = failurePage(providerFailure(error), correlationId, parts.portalOrigin)
+      const visit = visitOf(ctx.req)
+      const code = providerFailure(error, ctx.oidc?.route?.startsWith('end_session') ?? false)
+      if (code === 'sign-in-request-invalid' || code === 'sign-out-request-invalid')
+        visit.refusal = { code, explanation: describeRefusal(ctx, error) }
+      const facts = error instanceof NotAssigned ? error.facts : {}
+      const failure = failurePage(code, visit.correlationId, parts.portalOrigin, facts)
       ctx.status = failure.statusCode
       ctx.type = 'html'
       ctx.body = failure.body
@@ -123,7 +181,8 @@ export function createProvider(parts: ProviderParts): Provider {
     },
     ttl: {
       AuthorizationCode: 60,
-      AccessToken: 60,
+      AccessToken: (_, __, client) => (oidcApplicationOf(client) ? accessTokenSeconds : 60),
+      RefreshToken: parts.absoluteLifetimeMs / 1000,
       IdToken: 600,
       Interaction: pendingSignInSeconds,
       Grant: parts.absoluteLifetimeMs / 1000,
@@ -133,7 +192,20 @@ export function createProvider(parts: ProviderParts): Provider {
           : Math.max(1, loginTs + parts.absoluteLifetimeMs / 1000 - Math.floor(Date.now() / 1000)),
     },
   })
+  const { compareClientSecret } = provider.Client.prototype
+  provider.Client.prototype.compareClientSecret = function (secret: string) {
+    const own = oidcApplicationOf(this)
+    return own
+      ? hasOidcSecret(parts.db, own.application.id, secret, parts.clock())
+      : compareClientSecret.call(this, secret)
+  }
+  provider.Client.prototype.postLogoutRedirectUriAllowed = function (uri: string): boolean {
+    const own = oidcApplicationOf(this)
+    return own !== undefined && oidcRedirectAllowed(own, 'postLogoutRedirectUris', uri)
+  }
   provider.Client.prototype.redirectUriAllowed = function (uri: string): boolean {
+    const own = oidcApplicationOf(this)
+    if (own) return oidcRedirectAllowed(own, 'redirectUris', uri)
     if (uri === parts.samlResumeUrl) {
       const compiled = parts.snapshot().findApplicationById(this.clientId)
       return compiled?.application.signOn.method === 'saml'
@@ -150,6 +222,7 @@ export function createProvider(parts: ProviderParts): Provider {
     }
     await destroy.call(this)
   }
+  useOwnClaims(provider)
   postponeLogouts(provider)
   useOwnOrigin(provider, loginOrigin)
   useOwnCookies(provider, parts)
@@ -157,9 +230,16 @@ export function createProvider(parts: ProviderParts): Provider {
     // The provider would answer with a form that script submits, which our policy forbids.
     const asks = ctx.method === 'GET' && ctx.path === providerRoutes.end_session
     if (asks && (await provider.Session.get(ctx)).accountId === undefined)
-      ctx.redirect(`${loginOrigin}/${tenantId}${providerRoutes.end_session}/success`)
+      ctx.redirect(
+        (await postLogoutUrl(ctx, provider)) ??
+          `${loginOrigin}/${tenantId}${providerRoutes.end_session}/success`,
+      )
     else await next()
-    const { logoutUrl } = visitOf(ctx.req)
+    const { logoutUrl, isSignedOn, refusal } = visitOf(ctx.req)
+    if (refusal) await parts.audit.refused(ctx.req, refusal.code, refusal.explanation)
+    if (isSignedOn) await recordSignOn(ctx.oidc, ctx.req, parts)
+    if (ctx.oidc?.route === 'discovery')
+      Object.assign(ctx.body as object, { response_modes_supported: ['query', 'form_post'] })
     if (logoutUrl === undefined) return
     await parts.returnFromLogout(logoutUrl, ctx.response.get('location'))
     ctx.redirect(logoutUrl)
@@ -168,6 +248,20 @@ export function createProvider(parts: ProviderParts): Provider {
   provider.on('grant.success', ({ req, oidc }) => {
     visitOf(req).redeemedSessionId = oidc.entities.AuthorizationCode?.sessionUid
   })
+  provider.on('authorization.success', ({ req }) => {
+    visitOf(req).isSignedOn = true
+  })
+  const noteRefusal = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+    // What the gateway asks for, it tells itself.
+    const { client } = ctx.oidc
+    if (!client || oidcApplicationOf(client))
+      visitOf(ctx.req).refusal = {
+        code: 'token-request-invalid',
+        explanation: describeRefusal(ctx, error),
+      }
+  }
+  provider.on('grant.error', noteRefusal)
+  provider.on('userinfo.error', noteRefusal)
   provider.on('server_error', (_, error) => parts.onError(error))
   // Koa's own event, which the provider's types leave out.
   ;(provider as EventEmitter).on('error', (error) => parts.onError(error))
@@ -205,7 +299,68 @@ function useOwnCookies(provider: Provider, { cookieNames, cookieSigner }: Provid
   })
 }
 
-function signInPolicy({ db, clock }: ProviderParts): interactionPolicy.DefaultPolicy {
+/** An application's own claims are whatever an administrator has named: no list of the provider has them. */
+function useOwnClaims(provider: Provider): void {
+  const { prototype } = (provider as unknown as { Claims: { prototype: ClaimsResult } }).Claims
+  const { result } = prototype
+  prototype.result = async function () {
+    return { ...(await result.call(this)), ...this.available[ownClaims] }
+  }
+}
+
+interface ClaimsResult {
+  available: OwnClaims
+  result(): Promise<Record<string, unknown>>
+}
+
+function describeRefusal({ oidc }: KoaContextWithOIDC, error: Error): string {
+  const { error_description: description, error_detail: detail } = error as errors.OIDCProviderError
+  const client = oidc?.client ? `client ${oidc.client.clientId}` : 'a client that nobody knows'
+  return [client, error.message, description, detail].filter(Boolean).join(': ').slice(0, 500)
+}
+
+/** Answers with a page whose form leads to an application. */
+function showForm(ctx: KoaContextWithOIDC, body: string, statusCode = 200): void {
+  const fields = securityHeaders({ formAction: 'any', referrer: 'origin' })
+  for (let index = 0; index < fields.length; index += 2) ctx.set(fields[index]!, fields[index + 1]!)
+  ctx.status = statusCode
+  ctx.type = 'html'
+  ctx.body = body
+}
+
+/** OAuth 2.0 Form Post Response Mode. */
+function sendByForm(
+  ctx: KoaContextWithOIDC,
+  redirectUri: string,
+  payload: Record<string, unknown>,
+): void {
+  showForm(
+    ctx,
+    messageFormPage({
+      purpose: 'sign-on',
+      applicationName: ctx.oidc.client?.clientName ?? '',
+      actionUrl: redirectUri,
+      fields: payload as Record<string, string>,
+    }),
+    'error' in payload ? 400 : 200,
+  )
+}
+
+/** Writes down whom an application is told of. */
+async function recordSignOn(
+  oidc: KoaContextWithOIDC['oidc'],
+  request: IncomingMessage,
+  { db, snapshot, clock }: ProviderParts,
+): Promise<void> {
+  const compiled = findOidcApplication(snapshot(), oidc.client!.clientId)
+  if (!compiled) return
+  const session = await sessions.findIdentitySession(db, oidc.session!.uid, clock())
+  // It may have ended in this moment: then the code is worth nothing.
+  if (session) await recordOidc(db, request, 'oidc-signed-on', compiled, session, clock())
+}
+
+function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
+  const { db, clock } = parts
   const policy = interactionPolicy.base()
   // Administrators consent by publishing an application.
   policy.remove('consent')
@@ -219,32 +374,65 @@ function signInPolicy({ db, clock }: ProviderParts): interactionPolicy.DefaultPo
           !oidc.account || !(await sessions.isLiveSession(db, oidc.session!.uid, clock())),
       ),
     )
+  policy.add(
+    new interactionPolicy.Prompt(
+      { name: 'access', requestable: false },
+      new interactionPolicy.Check('not_assigned', 'the application is not assigned', (ctx) =>
+        checkAssigned(ctx, parts),
+      ),
+    ),
+  )
   return policy
+}
+
+/** @throws NotAssigned */
+async function checkAssigned(
+  ctx: KoaContextWithOIDC,
+  { db, snapshot, clock }: ProviderParts,
+): Promise<boolean> {
+  const compiled = findOidcApplication(snapshot(), ctx.oidc.client!.clientId)
+  if (!compiled) return false
+  const session = await sessions.findIdentitySession(db, ctx.oidc.session!.uid, clock())
+  if (session && mayUseOidc(compiled, session)) return false
+  if (session) {
+    const reason = 'user-not-assigned'
+    await recordOidc(db, ctx.req, 'oidc-sign-on-refused', compiled, session, clock(), { reason })
+  }
+  throw new NotAssigned(compiled, session, ctx.oidc.prompts.has('none'))
 }
 
 /** @param token what is to be redeemed or used, if it is about that; one of a session that has ended is for nobody */
 async function findAccount(
-  { db, tenantId, clock }: ProviderParts,
+  { db, tenantId, clock, snapshot }: ProviderParts,
+  ctx: KoaContextWithOIDC,
   accountId: string,
   token: object | undefined,
 ): Promise<Account | undefined> {
+  const { sessionUid, kind } = (token ?? {}) as { sessionUid?: string; kind?: string }
+  const compiled = ctx.oidc.client && findOidcApplication(snapshot(), ctx.oidc.client.clientId)
+  // Access tokens of the gateway's sign-ins are for nobody.
+  if (!compiled && kind === 'AccessToken') return undefined
   // A code that is stored while its session ends is not among those that are removed with it.
-  const { sessionUid } = (token ?? {}) as { sessionUid?: string }
-  if (sessionUid !== undefined && !(await sessions.isLiveSession(db, sessionUid, clock())))
-    return undefined
+  const session =
+    sessionUid === undefined
+      ? undefined
+      : await sessions.findIdentitySession(db, sessionUid, clock())
+  if (sessionUid !== undefined && !session) return undefined
+  if (compiled && session && !mayUseOidc(compiled, session)) return undefined
   const user = await users.findUserById(db, accountId)
   if (!user?.enabled) return undefined
+  const standard = {
+    sub: user.id,
+    name: user.displayName,
+    preferred_username: user.userName,
+    ...(user.mail === undefined ? {} : { email: user.mail }),
+  }
   return {
     accountId,
-    claims: () => ({
-      sub: user.id,
-      oid: user.id,
-      tid: tenantId,
-      ver: '2.0',
-      name: user.displayName,
-      preferred_username: user.userName,
-      ...(user.mail === undefined ? {} : { email: user.mail }),
-    }),
+    claims: () =>
+      compiled
+        ? { ...standard, ...(session && claimsFor(compiled, session)) }
+        : { ...standard, oid: user.id, tid: tenantId, ver: '2.0' },
   }
 }
 
@@ -274,7 +462,7 @@ async function beginSession(
       sessionId: id,
       userId: login.accountId,
       userName: user?.userName ?? login.accountId,
-      applicationId: ctx.oidc.client!.clientId,
+      applicationId: applicationIdOf(ctx.oidc.client!.clientId),
       methods: login.amr,
       at: parts.clock(),
     })
@@ -297,16 +485,32 @@ async function consentedGrant(ctx: KoaContextWithOIDC, provider: Provider): Prom
 }
 
 async function askSignOut(ctx: KoaContextWithOIDC, parts: ProviderParts): Promise<void> {
-  const { session } = ctx.oidc
+  const { session, client } = ctx.oidc
+  const fields = { xsrf: String(session!.state?.secret), logout: 'yes' }
+  const actionUrl = ctx.oidc.urlFor('end_session_confirm')
+  // The person has signed out in the application, which proves by a token that it means this session.
+  if (client && isOwnHint(ctx.oidc, (userId) => subjectOf(parts, client, userId))) {
+    const applicationName = client.clientName ?? ''
+    showForm(ctx, messageFormPage({ purpose: 'sign-out', applicationName, actionUrl, fields }))
+    return
+  }
   const user = await users.findUserById(parts.db, session!.accountId!)
   // The redirects that follow the form lead to applications that have to be told.
-  const fields = securityHeaders({ formAction: 'any' })
-  for (let index = 0; index < fields.length; index += 2) ctx.set(fields[index]!, fields[index + 1]!)
-  ctx.type = 'html'
-  ctx.body = signOutPage({
-    person: user && { displayName: user.displayName, userName: user.userName },
-    stayUrl: `${parts.portalOrigin}/`,
-    actionUrl: ctx.oidc.urlFor('end_session_confirm'),
-    fields: { xsrf: String(session!.state?.secret), logout: 'yes' },
-  })
+  showForm(
+    ctx,
+    signOutPage({
+      person: user && { displayName: user.displayName, userName: user.userName },
+      stayUrl: `${parts.portalOrigin}/`,
+      actionUrl,
+      fields,
+    }),
+  )
+}
+
+function subjectOf(
+  { pairwiseKey }: ProviderParts,
+  { subjectType, clientId }: Client,
+  userId: string,
+): string {
+  return subjectType === 'pairwise' ? toPairwiseSubject(pairwiseKey, clientId, userId) : userId
 }

@@ -13,7 +13,7 @@ import { addressKey, RateLimit } from './rate-limit.ts'
 import { addSamlRoutes, isSamlPost, type SamlRoutes } from './saml/routes.ts'
 import type { SignInAnswer, SignInForm } from './sign-in.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
-import { type ProviderPath, parseProviderPath } from './tenant-path.ts'
+import { type ProviderPath, parseProviderPath, providerRoutes } from './tenant-path.ts'
 import { beginVisit, type Log, visitOf } from './visit.ts'
 
 export interface ServerParts {
@@ -169,11 +169,23 @@ export async function createServer(parts: ServerParts): Promise<FastifyInstance>
 
   await app.register(async (provider) => {
     provider.removeAllContentTypeParsers()
-    // The provider reads the body itself.
-    provider.addContentTypeParser('*', (_, __, done) => done(null))
+    // The provider reads the body itself, but for what is sent on.
+    provider.addContentTypeParser('*', (request, payload, done) => {
+      if (isSentOn(request, tenants, tenantId))
+        readForm(payload, limitFormBytes).then((form) => done(null, form), done)
+      else done(null)
+    })
     provider.all('/*', async (request, reply) => {
       const path = parseProviderPath(request.raw.url ?? '', tenants, tenantId)
       if (!path) return answerFailure(reply, 'not-found')
+      // A form from another site comes without our cookie; the redirect to ourselves brings it.
+      if (isSentOn(request, tenants, tenantId)) {
+        if (!(request.body instanceof URLSearchParams)) return answerFailure(reply, 'bad-request')
+        return reply.redirect(
+          `${loginOrigin}${path.originalUrl.split('?')[0]}?${request.body}`,
+          303,
+        )
+      }
       if (path.endpoint === 'authorize' && isLimited(request))
         return refuse(reply, 'too-many-requests')
       if (path.endpoint === 'resume') {
@@ -223,7 +235,42 @@ function isSafe(
 ): boolean {
   if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return true
   const url = raw.url ?? ''
-  return parseProviderPath(url, tenants, tenantId)?.endpoint === 'token' || isSamlPost(url, tenants)
+  const endpoint = parseProviderPath(url, tenants, tenantId)?.endpoint
+  return (
+    endpoint === 'token' ||
+    endpoint === 'userinfo' ||
+    isSamlPost(url, tenants) ||
+    isSentOn({ method, raw }, tenants, tenantId)
+  )
+}
+
+/** A request of an application by a form, as the standard allows: it is made one by the query, which nobody need trust. */
+function isSentOn(
+  { method, raw }: Pick<FastifyRequest, 'method' | 'raw'>,
+  tenants: ReadonlySet<string>,
+  tenantId: string,
+): boolean {
+  if (method !== 'POST') return false
+  const path = parseProviderPath(raw.url ?? '', tenants, tenantId)
+  if (path?.endpoint === 'authorize') return true
+  // The confirmation of a sign-out is a page of ours.
+  return path?.url.split('?')[0] === providerRoutes.end_session
+}
+
+/** What fits into the request line that it becomes. */
+const limitFormBytes = 8_192
+
+async function readForm(
+  payload: AsyncIterable<Buffer>,
+  limitBytes: number,
+): Promise<URLSearchParams> {
+  let text = ''
+  for await (const chunk of payload) {
+    text += chunk.toString('latin1')
+    if (text.length > limitBytes)
+      throw Object.assign(new Error('the form is too large'), { statusCode: 413 })
+  }
+  return new URLSearchParams(text)
 }
 
 /**

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
   alreadySignedInPage,
+  applicationIdOf,
   type SignInPage,
   type SignInProblem,
   type Snapshot,
@@ -52,6 +53,10 @@ const statusCodes: Readonly<Record<SignInProblem, number>> = {
   invalid: 422,
   limited: 429,
   busy: 503,
+}
+
+function applicationOf({ params }: PendingSignIn): string {
+  return applicationIdOf(String(params.client_id))
 }
 
 /** Why a sign-in may wait although nothing but a session was missing: another tab may bring one. */
@@ -110,7 +115,7 @@ export class SignInForm {
     const { waitMs, taken } = await this.#take(request, userName)
     const user = await users.findCredentials(this.#parts.db, userName)
     const failed = (reason: SignInFailure) =>
-      this.#parts.audit.failed(request, String(pending.params.client_id), user, reason)
+      this.#parts.audit.failed(request, applicationOf(pending), user, reason)
     if (waitMs > 0) {
       await failed('rate-limited')
       return again('limited', Math.ceil(waitMs / 1000))
@@ -258,7 +263,7 @@ export class SignInForm {
   }
 
   #facts(pending: PendingSignIn, more: Partial<SignInPage>): SignInPage {
-    const application = this.#parts.snapshot().findApplicationById(String(pending.params.client_id))
+    const application = this.#parts.snapshot().findApplicationById(applicationOf(pending))
     return { applicationName: application?.application.displayName, ...more }
   }
 }

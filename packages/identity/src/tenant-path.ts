@@ -1,5 +1,12 @@
 /** What the OpenID provider calls the endpoint. */
-export type Endpoint = 'authorize' | 'resume' | 'token' | 'logout' | 'discovery' | 'keys'
+export type Endpoint =
+  | 'authorize'
+  | 'resume'
+  | 'token'
+  | 'userinfo'
+  | 'logout'
+  | 'discovery'
+  | 'keys'
 
 export interface ProviderPath {
   endpoint: Endpoint
@@ -17,6 +24,7 @@ const discoveryPath = '/.well-known/openid-configuration'
 const endpoints: Readonly<Record<string, Endpoint>> = {
   '/oauth2/v2.0/authorize': 'authorize',
   '/oauth2/v2.0/token': 'token',
+  '/oauth2/v2.0/userinfo': 'userinfo',
   '/oauth2/v2.0/logout': 'logout',
   '/oauth2/v2.0/logout/confirm': 'logout',
   '/oauth2/v2.0/logout/success': 'logout',
@@ -27,6 +35,7 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
 export const providerRoutes = {
   authorization: '/oauth2/v2.0/authorize',
   token: '/oauth2/v2.0/token',
+  userinfo: '/oauth2/v2.0/userinfo',
   end_session: '/oauth2/v2.0/logout',
   jwks: '/discovery/v2.0/keys',
 }

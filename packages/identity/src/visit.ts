@@ -13,6 +13,10 @@ export interface Visit {
   interactionUid: string | undefined
   /** The session that the code stands for which this request has redeemed. */
   redeemedSessionId?: string | undefined
+  /** Whether the request has got a code for an application. */
+  isSignedOn?: boolean
+  /** What is to be written down of a request that was refused. */
+  refusal?: { code: string; explanation: string }
   /** Where the browser has to go because its session has just ended. */
   logoutUrl?: string | undefined
 }

@@ -22,6 +22,7 @@ import {
 import { groups, openStore, type Store, secrets, users } from '@sallyport/store'
 import {
   type AssertionRing,
+  type DeliveryRequest,
   hashPassword,
   type Identity,
   type LogoutDestinations,
@@ -64,11 +65,32 @@ export interface Fixture {
   snapshot(): Snapshot
   /** Where logout tokens may go; read when identity starts. */
   logout: LogoutDestinations
+  /** What goes to applications through connectors. */
+  deliveries: Deliveries
   addUser(userName: string, enabled?: boolean): Promise<string>
   /** @param address of 127.0.0.0/8 that it comes from */
   browser(address?: string): Browser
   /** A new identity over the same store, as after a restart; the one before is closed. */
   restart(): Promise<void>
+}
+
+/** Applications behind connectors, as far as they are told of ends of sessions. */
+export class Deliveries {
+  readonly requests: DeliveryRequest[] = []
+  /** What they answer; undefined: they cannot be reached. */
+  statusCode: number | undefined = 200
+  #waiting: (() => void)[] = []
+
+  async take(request: DeliveryRequest): Promise<number> {
+    this.requests.push(request)
+    for (const resolve of this.#waiting.splice(0)) resolve()
+    if (this.statusCode === undefined) throw new Error('no connector takes the request')
+    return this.statusCode
+  }
+
+  async until(isTrue: () => boolean): Promise<void> {
+    while (!isTrue()) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
 }
 
 export interface Published {
@@ -132,9 +154,11 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     signOn: async () => signOnPair,
     assertions: () => assertionKeys.ring,
     pairwise: Buffer.alloc(32, 8),
+    logoutPasses: Buffer.alloc(32, 9),
   }
   const assertionKeys = { ring: makeAssertionRing() }
   const logout: LogoutDestinations = { allow: [], authorities: [] }
+  const deliveries = new Deliveries()
   const start = () =>
     startIdentity({
       store,
@@ -155,6 +179,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
         countKeepers: async () => 0,
       },
       logout,
+      deliver: (request) => deliveries.take(request),
       clock: () => time.nowAt,
       log: { error: (facts) => errors.push(facts) },
     })
@@ -180,6 +205,7 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
     assertionKeys,
     snapshot: () => snapshot,
     logout,
+    deliveries,
     async addUser(userName, enabled = true) {
       const user = await users.createUser(
         store.db,

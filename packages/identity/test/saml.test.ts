@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { createPrivateKey, sign } from 'node:crypto'
+import { createHash, createPrivateKey, sign } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import type { ApplicationInput } from '@sallyport/domain'
-import { applications, audit, groups, saml, users } from '@sallyport/store'
+import { type ApplicationInput, splitLogoutPass } from '@sallyport/domain'
+import { parseLogoutRequest, readPost, verifyMessage } from '@sallyport/sso/saml'
+import { applications, audit, groups, logoutNotices, saml, users } from '@sallyport/store'
+import type { DeliveryRequest } from '../src/index.ts'
 import {
   type Answer,
   type Browser,
@@ -125,6 +127,22 @@ function formOf({ status, body }: Answer): Posted {
 function messageOf(location: string | undefined, name: string): string {
   const value = new URL(location!).searchParams.get(name)
   return inflateRawSync(Buffer.from(value!, 'base64')).toString()
+}
+
+/** Takes the pass off an address, as the gateway does. @returns the digest of the body that it is for */
+function takePass(
+  { identity }: Fixture,
+  applicationId: string,
+  method: 'GET' | 'POST',
+  address: string,
+): string | undefined {
+  const { origin, pathname, search } = new URL(address)
+  const { query, pass } = splitLogoutPass(search)!
+  return identity.takeLogoutPass(pass, { applicationId, method, url: origin + pathname + query })
+}
+
+function digestOf(body: string): string {
+  return createHash('sha256').update(body).digest('base64url')
 }
 
 /** Follows redirects on the sign-in host, typing the password when asked. */
@@ -417,8 +435,8 @@ test('metadata is there in both places with all certificates, and for SAML appli
 })
 
 test('who signs out takes all SAML applications along, one after the other', async (t) => {
-  const { fixture, browser } = await start(t)
-  await publish(
+  const { fixture, browser, payroll } = await start(t)
+  const wages = await publish(
     fixture,
     { singleLogoutService: { url: 'https://wages.example.test/out', binding: 'post' } },
     {},
@@ -434,6 +452,7 @@ test('who signs out takes all SAML applications along, one after the other', asy
   assert.equal(await fixture.identity.readSession(sessionId), undefined)
   const first = await browser.get(url!)
   assert.ok(first.headers.location!.startsWith(`${slo}?SAMLRequest=`))
+  assert.equal(takePass(fixture, payroll.id, 'GET', first.headers.location!), digestOf(''))
   const asked = messageOf(first.headers.location, 'SAMLRequest')
   assert.match(asked, /<saml:NameID[^>]*>ana<\/saml:NameID><samlp:SessionIndex>_[0-9a-f]{32}</)
   const answer = (id: string, issuer = entityId, status = 'Success') =>
@@ -453,12 +472,14 @@ test('who signs out takes all SAML applications along, one after the other', asy
     assert.equal((await browser.get(redirectUrl(wrong, { name: 'SAMLResponse' }))).status, 400)
   const back = await browser.get(redirectUrl(answer(id), { name: 'SAMLResponse' }))
   const second = await browser.get(back.headers.location!)
-  assert.match(second.body, /action="https:\/\/wages\.example\.test\/out"/)
+  const action = /action="(https:\/\/wages\.example\.test\/out\?[^"]+)"/.exec(second.body)![1]!
   const post = Buffer.from(
     /name="SAMLRequest" value="([^"]*)"/.exec(second.body)![1]!,
     'base64',
   ).toString()
   assert.match(post, /<ds:Signature/)
+  const form = new URLSearchParams({ SAMLRequest: Buffer.from(post).toString('base64') })
+  assert.equal(takePass(fixture, wages.id, 'POST', action), digestOf(form.toString()))
   const last = answer(
     / ID="([^"]+)"/.exec(post)![1]!,
     entityId.replace('payroll', 'wages'),
@@ -483,6 +504,82 @@ test('an application that signs out ends the session, and gets its answer', asyn
   assert.match(response, /status:Success/)
   assert.equal(await fixture.identity.readSession(sessionId), undefined)
   assert.equal((await events(fixture, 'signed-out')).length, 1)
+})
+
+const soapUrl = 'https://payroll.example.test/soap'
+
+for (const [what, end] of [
+  [
+    'an administrator ends the session',
+    (f: Fixture, id: string) => f.identity.endSession(id, 'administrator'),
+  ],
+  [
+    'the user is disabled',
+    async (f: Fixture) => {
+      const { id } = (await users.findUserByName(f.store.db, 'ana'))!
+      f.store.feed.publishAll((await users.setEnabled(f.store.db, id, false, f.time.nowAt))!)
+    },
+  ],
+  [
+    'the user is deleted',
+    async (f: Fixture) => {
+      const { id } = (await users.findUserByName(f.store.db, 'ana'))!
+      f.store.feed.publishAll((await users.deleteUser(f.store.db, id, f.time.nowAt))!)
+    },
+  ],
+] as const)
+  test(`an application is told by SOAP, in a signed request, when ${what}`, async (t) => {
+    const { fixture, browser, payroll } = await start(t, { logoutSoapUrl: soapUrl })
+    const { sessionId } = await signIn(fixture, browser, fixture.hr, 'ana')
+    const { xml } = formOf(await browser.get(redirectUrl(authnRequest(fixture))))
+    const { deliveries } = fixture
+    await end(fixture, sessionId)
+    await deliveries.until(() => deliveries.requests.length > 0)
+    const [{ body, ...delivery }] = deliveries.requests as [DeliveryRequest]
+    assert.deepEqual(delivery, {
+      applicationId: payroll.id,
+      url: soapUrl,
+      contentType: 'text/xml; charset=utf-8',
+      timeoutMs: 10_000,
+    })
+    const [, inside] = /^<soap:Envelope [^>]*><soap:Body>(.*)<\/soap:Body><\/soap:Envelope>$/s.exec(
+      body,
+    )!
+    const form = new URLSearchParams({ SAMLRequest: Buffer.from(inside!).toString('base64') })
+    const root = verifyMessage(readPost(form), [idp.certificatePem], true)
+    const request = parseLogoutRequest(root, soapUrl, fixture.time.nowAt)
+    assert.equal(request.nameId.value, 'ana')
+    assert.deepEqual(request.sessionIndexes, [/SessionIndex="([^"]+)"/.exec(xml)![1]])
+  })
+
+test('an application that does not answer by SOAP is told again; one whose browser brings the message is not told twice', async (t) => {
+  const { fixture, browser } = await start(t, { logoutSoapUrl: soapUrl })
+  const { deliveries, identity, store } = fixture
+  const open = async () => {
+    const { sessionId } = await signIn(fixture, fixture.browser(), fixture.hr, 'ana')
+    return sessionId
+  }
+  const { sessionId } = await signIn(fixture, browser, fixture.hr, 'ana')
+  formOf(await browser.get(redirectUrl(authnRequest(fixture))))
+  assert.ok(await identity.endSession(sessionId, 'signed-out'))
+  // Nor one that the application took no part in.
+  await identity.endSession(await open(), 'administrator')
+  assert.deepEqual(await logoutNotices.listLogoutNotices(store.db), [])
+
+  const second = fixture.browser()
+  const again = await signIn(fixture, second, fixture.hr, 'ana')
+  formOf(await second.get(redirectUrl(authnRequest(fixture))))
+  deliveries.statusCode = 500
+  await identity.endSession(again.sessionId, 'administrator')
+  await deliveries.until(() => deliveries.requests.length > 0)
+  await identity.close()
+  const [notice] = await logoutNotices.listLogoutNotices(store.db)
+  assert.equal(notice!.attempts, 1)
+  assert.equal((await events(fixture, 'back-channel-logout-failed')).length, 1)
+  deliveries.statusCode = 200
+  fixture.time.nowAt += 5_000
+  await fixture.restart()
+  await deliveries.until(() => deliveries.requests.length > 1)
 })
 
 test('attack 37: a logout request that is not signed, or means somebody else, ends nothing', async (t) => {

@@ -18,7 +18,7 @@ const read = (xml: string) => parseServiceProviderMetadata(xml, nowAt)
 test('metadata of a service provider gives what sign-on needs', () => {
   const facts = read(
     metadata(
-      `${key(' use="signing"')}${key(' use="encryption"', idp.certificatePem)}<SingleLogoutService Binding="${post}" Location="https://hr/post"/><SingleLogoutService Binding="${redirect}" Location="https://hr/out" ResponseLocation="https://hr/done"/><NameIDFormat>urn:oasis:names:tc:SAML:2.0:nameid-format:entity</NameIDFormat><NameIDFormat>urn:oasis:names:tc:SAML:2.0:nameid-format:persistent</NameIDFormat>`,
+      `${key(' use="signing"')}${key(' use="encryption"', idp.certificatePem)}<SingleLogoutService Binding="urn:oasis:names:tc:SAML:2.0:bindings:SOAP" Location="https://hr/soap"/><SingleLogoutService Binding="${post}" Location="https://hr/post"/><SingleLogoutService Binding="${redirect}" Location="https://hr/out" ResponseLocation="https://hr/done"/><NameIDFormat>urn:oasis:names:tc:SAML:2.0:nameid-format:entity</NameIDFormat><NameIDFormat>urn:oasis:names:tc:SAML:2.0:nameid-format:persistent</NameIDFormat>`,
     ),
   )
   assert.deepEqual(facts, {
@@ -32,6 +32,7 @@ test('metadata of a service provider gives what sign-on needs', () => {
       responseUrl: 'https://hr/done',
       binding: 'redirect',
     },
+    logoutSoapUrl: 'https://hr/soap',
     requestCertificates: [sp.certificatePem],
     requireSignedRequests: true,
     encryptionCertificate: idp.certificatePem,

@@ -13,6 +13,8 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type Kysely, sql } from 'kysely'
 import { StoreError } from './errors.ts'
+import { keepLogoutNotices } from './logout-notices.ts'
+import type { OidcPayload } from './oidc-model.ts'
 import type { Database } from './schema.ts'
 
 /**
@@ -93,6 +95,7 @@ export async function settleRestored(db: Kysely<Database>, nowAt: number): Promi
       .set({ endedAt: nowAt, endReason: 'restored' })
       .where('endedAt', 'is', null)
       .execute()
+    await tellOfAll(db, nowAt)
     await db.deleteFrom('oidcModel').execute()
     // Cookies may hold an epoch that was given after the backup: no such number may come again.
     await db
@@ -101,6 +104,17 @@ export async function settleRestored(db: Kysely<Database>, nowAt: number): Promi
       .execute()
     await db.deleteFrom('enrolmentToken').where('usedAt', 'is', null).execute()
   })
+}
+
+/** Applications with sessions of their own do not hear of it otherwise. */
+async function tellOfAll(db: Kysely<Database>, nowAt: number): Promise<void> {
+  const rows = await db
+    .selectFrom('oidcModel')
+    .select('payload')
+    .where('model', '=', 'Session')
+    .execute()
+  const payloads = rows.map(({ payload }) => JSON.parse(payload) as OidcPayload)
+  await keepLogoutNotices(db, payloads, nowAt)
 }
 
 /** More changes than a user sees between a backup and its restoration. */

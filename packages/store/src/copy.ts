@@ -26,6 +26,8 @@ const primaryKeys = {
   session: ['id'],
   samlCertificate: ['id'],
   samlSession: ['sessionId', 'applicationId'],
+  oidcClientSecret: ['id'],
+  logoutNotice: ['id'],
   auditEvent: ['id'],
 } satisfies { [T in Table]: readonly (keyof Database[T] & string)[] }
 

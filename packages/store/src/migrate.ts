@@ -7,6 +7,7 @@ import * as feed from './migrations/0003-feed.ts'
 import * as onPremises from './migrations/0004-on-premises.ts'
 import * as passwords from './migrations/0005-passwords.ts'
 import * as saml from './migrations/0006-saml.ts'
+import * as oidc from './migrations/0007-oidc.ts'
 
 /** In the order of their names; never edited once released, only added to. */
 const migrations: Record<string, Migration> = {
@@ -16,6 +17,7 @@ const migrations: Record<string, Migration> = {
   '0004-on-premises': onPremises,
   '0005-passwords': passwords,
   '0006-saml': saml,
+  '0007-oidc': oidc,
 }
 
 /**

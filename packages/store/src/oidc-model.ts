@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import type { Kysely, Selectable } from 'kysely'
+import { type Authorizations, keepLogoutNotices } from './logout-notices.ts'
 import { prepare, type Slots } from './prepare.ts'
 import type { Database } from './schema.ts'
 import { atomically } from './transaction.ts'
@@ -115,63 +115,6 @@ export async function deleteOidcModelsOfGrant(
     .execute()
 }
 
-/** Applications that are to be told of an end are kept under this name until they were. */
-export const logoutModel = 'BackChannelLogout'
-
-/** An application that is to be told that a session has ended. */
-export interface PendingLogout {
-  id: string
-  clientId: string
-  userId: string
-  /** What the application knows the session by. */
-  sid: string
-  /** Epoch milliseconds. */
-  endedAt: number
-}
-
-type Authorizations = Record<string, { sid?: string; grantId?: string }>
-
-/** Keeps who is to be told that these sessions of the provider end. */
-async function keepLogouts(
-  db: Kysely<Database>,
-  sessions: readonly OidcPayload[],
-  endedAt: number,
-): Promise<void> {
-  const ends = sessions.flatMap(({ accountId, authorizations }) =>
-    Object.entries((authorizations ?? {}) as Authorizations).flatMap(([clientId, { sid }]) =>
-      accountId === undefined || sid === undefined ? [] : [{ clientId, userId: accountId, sid }],
-    ),
-  )
-  if (ends.length === 0) return
-  const rows = await db
-    .selectFrom('application')
-    .select(['id', 'definition'])
-    .where('definition', 'like', '%"backChannelLogoutUrl":%')
-    .execute()
-  const told = new Set(
-    rows
-      .filter(({ definition }) => JSON.parse(definition).backChannelLogoutUrl !== undefined)
-      .map(({ id }) => id),
-  )
-  for (const end of ends)
-    if (told.has(end.clientId)) {
-      const key = { model: logoutModel, id: randomUUID() }
-      await saveOidcModel(db, key, { ...end, endedAt }, undefined)
-    }
-}
-
-export async function listPendingLogouts(db: Kysely<Database>): Promise<PendingLogout[]> {
-  const rows = await db
-    .selectFrom('oidcModel')
-    .select(['id', 'payload'])
-    .where('model', '=', logoutModel)
-    .execute()
-  return rows.map(({ id, payload }) => ({
-    ...(JSON.parse(payload) as Omit<PendingLogout, 'id'>),
-    id,
-  }))
-}
-
 /** Removes everything that the provider holds for a user: sessions, grants, tokens. */
 export async function deleteOidcModelsOfUser(
   db: Kysely<Database>,
@@ -184,7 +127,7 @@ export async function deleteOidcModelsOfUser(
     .where('accountId', '=', userId)
     .where('model', '=', 'Session')
     .execute()
-  await keepLogouts(
+  await keepLogoutNotices(
     db,
     sessions.map(({ payload }) => JSON.parse(payload) as OidcPayload),
     nowAt,
@@ -192,12 +135,21 @@ export async function deleteOidcModelsOfUser(
   await db.deleteFrom('oidcModel').where('accountId', '=', userId).execute()
 }
 
-/** Removes the provider's session with all grants given under it, their codes and tokens. */
-export function deleteOidcSession(db: Kysely<Database>, uid: string, nowAt: number): Promise<void> {
+/**
+ * Removes the provider's session with all grants given under it, their codes and tokens.
+ *
+ * @param byBrowser as `keepLogoutNotices`
+ */
+export function deleteOidcSession(
+  db: Kysely<Database>,
+  uid: string,
+  nowAt: number,
+  byBrowser = false,
+): Promise<void> {
   return atomically(db, async (db) => {
     const session = await findOidcModelByUid(db, 'Session', uid)
     if (!session) return
-    await keepLogouts(db, [session], nowAt)
+    await keepLogoutNotices(db, [session], nowAt, byBrowser)
     const authorizations = (session.authorizations ?? {}) as Authorizations
     const grantIds = Object.values(authorizations).flatMap(({ grantId }) => grantId ?? [])
     if (grantIds.length > 0) {
@@ -210,6 +162,18 @@ export function deleteOidcSession(db: Kysely<Database>, uid: string, nowAt: numb
     }
     await db.deleteFrom('oidcModel').where('model', '=', 'Session').where('uid', '=', uid).execute()
   })
+}
+
+/** Sessions that nobody has ended and whose time is over: applications are told of these too. */
+export async function endExpiredOidcSessions(db: Kysely<Database>, nowAt: number): Promise<void> {
+  const rows = await db
+    .selectFrom('oidcModel')
+    .select('uid')
+    .where('model', '=', 'Session')
+    .where('accountId', 'is not', null)
+    .where('expiresAt', '<', nowAt)
+    .execute()
+  for (const { uid } of rows) if (uid !== null) await deleteOidcSession(db, uid, nowAt)
 }
 
 export async function deleteOidcModelsBefore(

@@ -135,6 +135,25 @@ export interface Database {
     nameIdFormat: string
     begunAt: number
   }
+  /** What applications that sign people on by OpenID Connect prove with that they are the ones. */
+  oidcClientSecret: {
+    id: string
+    applicationId: string
+    /** SHA-256, hex. */
+    secretHash: string
+    createdAt: number
+    lastUsedAt: number | null
+  }
+  /** Applications that are still to be told that a session has ended. */
+  logoutNotice: {
+    id: string
+    clientId: string
+    userId: string
+    sid: string
+    endedAt: number
+    attempts: number
+    nextAt: number
+  }
   auditEvent: {
     id: string
     at: number

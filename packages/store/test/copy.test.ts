@@ -40,6 +40,7 @@ async function fill({ db }: Store, rowsOf: (table: string) => number): Promise<v
     assignment: { application_id: 'application' },
     credential: { application_id: 'application' },
     sealed_credential: { credential_id: 'credential', connector_id: 'connector' },
+    oidc_client_secret: { application_id: 'application' },
     saml_certificate: { application_id: 'application' },
     saml_session: { application_id: 'application', session_id: 'session' },
   }

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import type { Administration } from '../administration.ts'
 import { each, toHeader, toInteger, toSetting } from '../arguments.ts'
 import { CommandError } from '../failure.ts'
+import { addOidcCommands } from './oidc.ts'
 import { addSamlCommands } from './saml.ts'
 
 const dayMs = 86_400_000
@@ -148,6 +149,7 @@ export function addApplicationCommands(program: Command, administration: Adminis
         ),
       )
   addSamlCommands(app, administration)
+  addOidcCommands(app, administration)
 }
 
 /** Every field that can be set, by the schemas that check them. */

@@ -85,6 +85,7 @@ export function mergeSignOn(
 ): Partial<SamlSignOn> {
   const kept: Partial<SamlSignOn> = old.method === 'saml' ? { ...old } : {}
   delete kept.singleLogoutService
+  delete kept.logoutSoapUrl
   delete kept.encryptionCertificate
   const named = kept.nameId ?? (nameIdFormat && { format: nameIdFormat })
   return {

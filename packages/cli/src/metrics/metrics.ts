@@ -28,6 +28,7 @@ export interface MetricsSource {
 export class Metrics {
   readonly #requests = new RequestCounts()
   readonly #signIns = new Words()
+  readonly #logoutNotices = new Words()
   readonly #systemRequests = Object.fromEntries(
     systemHostNames.map((host) => [host, new SystemRequestCounts()]),
   ) as Record<SystemHostName, SystemRequestCounts>
@@ -47,6 +48,10 @@ export class Metrics {
 
   addSignIn(outcome: string): void {
     this.#signIns.add(outcome)
+  }
+
+  addLogoutNotice(outcome: string): void {
+    this.#logoutNotices.add(outcome)
   }
 
   addSystemRequest(host: SystemHostName, statusCode: number, totalMs: number): void {
@@ -104,6 +109,16 @@ export class Metrics {
         for (const [outcome, count] of this.#signIns.counts) set({ outcome }, count)
       },
     })
+    this.#counter(
+      'logout_notices_total',
+      'Attempts to tell applications that a session has ended',
+      {
+        labels: ['outcome'],
+        read: (set) => {
+          for (const [outcome, count] of this.#logoutNotices.counts) set({ outcome }, count)
+        },
+      },
+    )
     this.#registry.registerMetric(
       toHistogram(
         'sallyport_request_duration_seconds',

@@ -1,6 +1,6 @@
 import type { AccessRecord } from '@sallyport/gateway'
 
-const decisions = ['allow', 'sign-in', 'deny', 'reserved', 'none'] as const
+const decisions = ['allow', 'sign-in', 'deny', 'reserved', 'own', 'none'] as const
 const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 /** Reasons and codes are words of ours; if one should come from elsewhere, no more than this are told apart. */
 const limitReasons = 100

@@ -6,6 +6,7 @@ import { credentialCommands } from './credentials.ts'
 import { groupCommands } from './groups.ts'
 import { keyCommands } from './keys.ts'
 import { objectCommands } from './objects.ts'
+import { oidcCommands } from './oidc.ts'
 import { samlCommands } from './saml.ts'
 import { systemCommands } from './system.ts'
 import { userCommands } from './users.ts'
@@ -15,6 +16,7 @@ const definitions: Record<string, CommandDefinition> = {
   ...groupCommands,
   ...applicationCommands,
   ...samlCommands,
+  ...oidcCommands,
   ...connectorCommands,
   ...credentialCommands,
   ...objectCommands,

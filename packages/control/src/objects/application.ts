@@ -4,6 +4,7 @@ import {
   applicationSchema,
   headerSignOnFields,
   kerberosSettingsSchema,
+  oidcSignOnFields,
   passwordSettingsSchema,
   type SignOnMethod,
   samlSignOnFields,
@@ -30,6 +31,7 @@ const signOnModes: Record<SignOnMethod, readonly [mode: string, settings?: strin
   kerberos: ['onPremisesKerberos', 'kerberosSignOnSettings'],
   password: ['password', 'passwordSignOnSettings'],
   saml: ['saml'],
+  oidc: ['oidc'],
 }
 
 /** By Entra's name (`onPremisesPublishing` of Microsoft Graph). */
@@ -69,6 +71,7 @@ const translations: Record<string, Translation> = {
           passwordSignOnSettings: passwordSettingsSchema,
         }),
         z.strictObject({ singleSignOnMode: z.literal('saml'), ...samlSignOnFields }),
+        z.strictObject({ singleSignOnMode: z.literal('oidc'), ...oidcSignOnFields }),
       ])
       .default({ singleSignOnMode: 'none' })
       .describe('How the origin learns who the person is.'),

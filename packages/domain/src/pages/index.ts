@@ -11,9 +11,9 @@ export {
   signInDonePage,
 } from './error.ts'
 export { escapeHtml, Html, type HtmlValue, html, linkUrl } from './html.ts'
+export { type MessageFormPage, messageFormPage } from './message-form.ts'
 export { type KeptPassword, type PasswordsPage, passwordsPage } from './passwords.ts'
 export { type PortalPage, portalPage } from './portal.ts'
-export { type SamlFormPage, samlFormPage } from './saml.ts'
 export { type ListedSession, type SessionsPage, sessionsPage } from './sessions.ts'
 export { cardPage, page, type Shell, securityHeaders } from './shell.ts'
 export {

@@ -1,35 +1,5 @@
 import type { CompiledApplication } from '../snapshot.ts'
-
-/**
- * What an application calls an address of its own, as people reach it: one below the internal URL becomes one below the
- * external URL. Others stay as they are.
- *
- * @param url of the application's metadata, or of a request
- */
-export function toExternalUrl(
-  compiled: Pick<CompiledApplication, 'application'>,
-  url: string,
-): string {
-  const { internalUrl, externalUrl } = compiled.application
-  return replacePrefix(url, internalUrl, externalUrl)
-}
-
-/** The other way: what an application that believes in its internal URL calls an address. */
-export function toInternalUrl(
-  compiled: Pick<CompiledApplication, 'application'>,
-  url: string,
-): string {
-  const { internalUrl, externalUrl } = compiled.application
-  return replacePrefix(url, externalUrl, internalUrl)
-}
-
-function replacePrefix(url: string, from: string, to: string): string {
-  // Origins spell their default port out or not; URL() is of one mind.
-  const written = URL.canParse(url) ? new URL(url).href : url
-  const prefix = new URL(from).href
-  if (written === prefix.slice(0, -1)) return to.slice(0, -1)
-  return written.startsWith(prefix) ? to + written.slice(prefix.length) : url
-}
+import { toExternalUrl, toInternalUrl } from './own-urls.ts'
 
 /** What is wrong with an application's SAML settings beside its other ones. */
 export function samlProblems(
@@ -55,6 +25,7 @@ export function samlProblems(
     ]),
     ['singleLogoutService.url', logout?.url],
     ['singleLogoutService.responseUrl', logout?.responseUrl],
+    ['logoutSoapUrl', signOn.logoutSoapUrl],
   ]
   for (const [field, url] of endpoints)
     if (url !== undefined && !toExternalUrl(compiled, url).startsWith('https://'))
@@ -81,27 +52,21 @@ export function indexEntityIds(
   return new Map([...translated, ...exact])
 }
 
+const logoutPass = 'sallyport-logout'
+
+/** The address of a message of sign-out, with the pass by which it gets through the gateway. */
+export function addLogoutPass(url: string, pass: string): string {
+  return `${url}${url.includes('?') ? '&' : '?'}${logoutPass}=${pass}`
+}
+
 /**
- * Whether a request only carries a logout message of ours to the application: its host and path are those of the
- * logout service, and there is a message in its query, or in a form where the application wants that.
+ * Takes the pass off a query, where it is last: no application sees it.
  *
- * @param host of the request, lower case
+ * @param query with its `?`, or empty
+ * @returns undefined when there is none
  */
-export function isLogoutDelivery(
-  compiled: CompiledApplication,
-  host: string,
-  method: string,
-  target: { path: string; query: string },
-): boolean {
-  const { signOn } = compiled.application
-  if (signOn.method !== 'saml' || !signOn.singleLogoutService) return false
-  const { url, responseUrl = url, binding } = signOn.singleLogoutService
-  if (method !== (binding === 'post' ? 'POST' : 'GET')) return false
-  const parameters = new URLSearchParams(target.query)
-  if (method === 'GET' && !parameters.has('SAMLRequest') && !parameters.has('SAMLResponse'))
-    return false
-  return [url, responseUrl].some((each) => {
-    const { hostname, pathname } = new URL(toExternalUrl(compiled, each))
-    return hostname === host && pathname === target.path
-  })
+export function splitLogoutPass(query: string): { query: string; pass: string } | undefined {
+  const at = query.lastIndexOf(`${logoutPass}=`)
+  if (at < 1 || (at > 1 && query[at - 1] !== '&')) return undefined
+  return { query: query.slice(0, at - 1), pass: query.slice(at + logoutPass.length + 1) }
 }

@@ -117,6 +117,11 @@ export const samlSignOnFields = {
     })
     .optional()
     .describe('Where the application hears of sign-outs (Logout URL).'),
+  logoutSoapUrl: endpointUrl
+    .optional()
+    .describe(
+      'Where the service itself tells it, by SOAP through a connector, that a session has ended without its browser.',
+    ),
   requestCertificates: z
     .array(certificate)
     .max(10)

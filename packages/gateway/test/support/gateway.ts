@@ -184,6 +184,18 @@ export class Identity {
     return this.logoutUrl
   }
 
+  /** Passes of messages of sign-out, each good once: `application method url`, and the SHA-256 of the body. */
+  readonly logoutPasses = new Map<string, [delivery: string, digest: string]>()
+  takeLogoutPass(
+    pass: string,
+    { applicationId, method, url }: { applicationId: string; method: string; url: string },
+  ): string | undefined {
+    const [delivery, digest] = this.logoutPasses.get(pass) ?? []
+    if (delivery !== `${applicationId} ${method} ${url}`) return undefined
+    this.logoutPasses.delete(pass)
+    return digest
+  }
+
   samlStartUrl(applicationId: string): string {
     return `https://login.example.com/saml2/start/${applicationId}`
   }

@@ -4,6 +4,7 @@ import type { Store } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import type { BrowserBinding } from '../browser-binding.ts'
 import type { FailureCode } from '../failures.ts'
+import type { LogoutPasses } from './logout-passes.ts'
 import type { SamlUrls } from './urls.ts'
 
 /** What an endpoint of SAML answers with. */
@@ -24,6 +25,7 @@ export interface SamlParts {
   binding: BrowserBinding
   /** What persistent names are derived with. */
   pairwiseKey: Buffer
+  logoutPasses: LogoutPasses
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   clock(): number
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { samlFormPage, signedOutPage, toExternalUrl } from '@sallyport/domain'
+import { messageFormPage, signedOutPage, toExternalUrl } from '@sallyport/domain'
 import {
   buildLogoutRequest,
   buildLogoutResponse,
@@ -218,24 +218,33 @@ export class SamlSingleLogout {
     message: Xml,
     relayState: string | undefined,
   ): Promise<SamlAnswer> {
-    const { db, open } = this.#parts
+    const { db, open, logoutPasses } = this.#parts
     const { application } = compiled
     const key = await readSigningKey(db, open, application.id)
     const url = toExternalUrl(compiled, destination)
     if (application.signOn.singleLogoutService!.binding === 'redirect')
-      return { kind: 'redirect', location: toRedirectUrl(url, kind, message, relayState, key) }
+      return {
+        kind: 'redirect',
+        location: logoutPasses.issue({
+          applicationId: application.id,
+          method: 'GET',
+          url: toRedirectUrl(url, kind, message, relayState, key),
+        }),
+      }
     const name = kind === 'request' ? 'SAMLRequest' : 'SAMLResponse'
+    const fields = {
+      [name]: encode(signXml(message, key)),
+      ...(relayState === undefined ? {} : { RelayState: relayState }),
+    }
+    const delivery = { applicationId: application.id, method: 'POST', url } as const
     return {
       kind: 'page',
       formAction: 'any',
-      body: samlFormPage({
+      body: messageFormPage({
         purpose: 'sign-out',
         applicationName: application.displayName,
-        actionUrl: url,
-        fields: {
-          [name]: encode(signXml(message, key)),
-          ...(relayState === undefined ? {} : { RelayState: relayState }),
-        },
+        actionUrl: logoutPasses.issue(delivery, toFormBody(fields)),
+        fields,
       }),
     }
   }
@@ -275,6 +284,16 @@ export class SamlSingleLogout {
     await oidcModel.saveOidcModel(db, { model, id }, round, clock() + roundMs)
     return id
   }
+}
+
+/** What a browser makes of a form with these fields. */
+function toFormBody(fields: Readonly<Record<string, string>>): string {
+  return new URLSearchParams(
+    Object.entries(fields).map(([name, value]): [string, string] => [
+      name,
+      value.replace(/\r\n?|\n/g, '\r\n'),
+    ]),
+  ).toString()
 }
 
 function refuse(message: string): SamlError {

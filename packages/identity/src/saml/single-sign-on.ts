@@ -5,8 +5,8 @@ import {
   type CompiledApplication,
   type IdentitySession,
   isAssigned,
+  messageFormPage,
   type SamlSignOn,
-  samlFormPage,
   toExternalUrl,
 } from '@sallyport/domain'
 import {
@@ -255,7 +255,7 @@ export class SamlSingleSignOn {
     return {
       kind: 'page',
       formAction: 'any',
-      body: samlFormPage({
+      body: messageFormPage({
         purpose: 'sign-on',
         applicationName: application.displayName,
         actionUrl: action,

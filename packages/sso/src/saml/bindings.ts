@@ -140,12 +140,15 @@ export function toRedirectUrl(
     ...(relayState === undefined ? [] : [['RelayState', relayState]]),
     ['SigAlg', rsaSha256],
   ]
-  const octets = parameters
-    .map(([each, value]) => `${each}=${encodeURIComponent(value!)}`)
-    .join('&')
+  const octets = parameters.map(([each, value]) => `${each}=${toQueryValue(value!)}`).join('&')
   const value = sign('sha256', Buffer.from(octets), key.privateKey).toString('base64')
   const joint = destination.includes('?') ? '&' : '?'
-  return `${destination}${joint}${octets}&Signature=${encodeURIComponent(value)}`
+  return `${destination}${joint}${octets}&Signature=${toQueryValue(value)}`
+}
+
+/** As browsers leave it: in a query they encode an apostrophe, and what is signed is what arrives. */
+function toQueryValue(text: string): string {
+  return encodeURIComponent(text).replaceAll("'", '%27')
 }
 
 function kindOf(has: (name: string) => boolean): 'request' | 'response' {

@@ -36,4 +36,5 @@ export {
 } from './response.ts'
 export { parseServiceProviderMetadata, type ServiceProviderFacts } from './service-provider.ts'
 export { type SigningKey, signXml } from './signature.ts'
+export { toSoap } from './soap.ts'
 export type { Xml } from './xml.ts'

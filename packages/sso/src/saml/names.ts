@@ -12,6 +12,9 @@ export const bindings = {
   post: 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST',
 } as const
 
+/** Between programs, with no browser. */
+export const soapBinding = 'urn:oasis:names:tc:SAML:2.0:bindings:SOAP'
+
 export type Binding = keyof typeof bindings
 
 export const nameIdFormats = {

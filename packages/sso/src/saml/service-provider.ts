@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { Element } from '@xmldom/xmldom'
 import { SamlError } from './errors.ts'
-import { type Binding, bindings, nameIdFormats, namespaces } from './names.ts'
+import { type Binding, bindings, nameIdFormats, namespaces, soapBinding } from './names.ts'
 import {
   attributeOf,
   booleanOf,
@@ -22,6 +22,8 @@ export interface ServiceProviderFacts {
   entityId: string
   assertionConsumerServices: { url: string; index?: number }[]
   singleLogoutService?: { url: string; responseUrl?: string; binding: Binding }
+  /** Where logout requests may come without a browser. */
+  logoutSoapUrl?: string
   /** PEM. */
   requestCertificates: string[]
   requireSignedRequests: boolean
@@ -72,6 +74,9 @@ function readEntity(entity: Element, nowAt: number): ServiceProviderFacts {
     throw refuse('is of a service provider that does not speak SAML 2.0')
   const [encryptionCertificate] = readCertificates(provider, 'encryption')
   const singleLogoutService = readLogout(provider)
+  const soap = childrenNamed(provider, metadata, 'SingleLogoutService').find(
+    (one) => attributeOf(one, 'Binding') === soapBinding,
+  )
   const nameIdFormat = readNameIdFormat(provider)
   return {
     entityId,
@@ -79,6 +84,7 @@ function readEntity(entity: Element, nowAt: number): ServiceProviderFacts {
     requestCertificates: readCertificates(provider, 'signing'),
     requireSignedRequests: booleanOf(provider, 'AuthnRequestsSigned'),
     ...(singleLogoutService ? { singleLogoutService } : {}),
+    ...(soap === undefined ? {} : { logoutSoapUrl: locationOf(soap) }),
     ...(encryptionCertificate === undefined ? {} : { encryptionCertificate }),
     ...(nameIdFormat === undefined ? {} : { nameIdFormat }),
   }

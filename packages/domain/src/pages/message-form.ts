@@ -1,18 +1,18 @@
 import { html, linkUrl } from './html.ts'
 import { cardPage, script } from './shell.ts'
 
-export interface SamlFormPage {
+export interface MessageFormPage {
   language?: string | undefined
   purpose: 'sign-on' | 'sign-out'
   applicationName: string
-  /** Where the form goes: an address of the application. */
+  /** Where the form goes. */
   actionUrl: string
   /** Hidden fields. */
   fields: Readonly<Record<string, string>>
 }
 
-/** Carries a message of SAML to an application: by itself where there is script, and else by a button. */
-export function samlFormPage(facts: SamlFormPage): string {
+/** Carries a message of SAML or OpenID Connect to an application, or of one to us: by itself where there is script, and else by a button. */
+export function messageFormPage(facts: MessageFormPage): string {
   const { purpose, applicationName, actionUrl, fields } = facts
   const isSignOn = purpose === 'sign-on'
   return cardPage({

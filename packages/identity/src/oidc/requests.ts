@@ -1,0 +1,83 @@
+import {
+  type IdentitySession,
+  type OidcApplication,
+  parseOidcClientId,
+  toExternalUrl,
+} from '@sallyport/domain'
+import type Provider from 'oidc-provider'
+import { errors, type KoaContextWithOIDC } from 'oidc-provider'
+import type { FailureFacts } from '../failures.ts'
+
+/** The person may not use the application. People read a page of ours; who asked for no page is told by the protocol. */
+export class NotAssigned extends errors.AccessDenied {
+  override readonly name = 'NotAssigned'
+  readonly facts: FailureFacts
+
+  constructor(
+    { application }: OidcApplication,
+    session: IdentitySession | undefined,
+    isWithoutPage: boolean,
+  ) {
+    super('the application is not assigned to the person')
+    this.allow_redirect = isWithoutPage
+    this.facts = {
+      applicationName: application.displayName,
+      ...(session && {
+        signedInAs: `${session.claims.displayName} (${session.claims.userName})`,
+      }),
+    }
+  }
+}
+
+/** Whether script of a page there may use the token endpoint: only that of the application, and if it can keep no secret. */
+export function allowsOrigin(compiled: OidcApplication, origin: string): boolean {
+  const { tokenEndpointAuthMethod, redirectUris } = compiled.application.signOn
+  return (
+    tokenEndpointAuthMethod === 'none' &&
+    redirectUris.some((uri) => new URL(toExternalUrl(compiled, uri)).origin === origin)
+  )
+}
+
+/**
+ * Whether an application that asks to sign somebody out has an ID token of this very session, so that nobody need be asked: a link
+ * on some page has none.
+ *
+ * @param subjectOf what the application calls a user
+ */
+export function isOwnHint(
+  { entities, session, client }: KoaContextWithOIDC['oidc'],
+  subjectOf: (userId: string) => string,
+): boolean {
+  const { payload } = (entities.IdTokenHint ?? {}) as { payload?: Record<string, unknown> }
+  if (!payload || !client || parseOidcClientId(client.clientId) === undefined) return false
+  const sid = session!.sidFor(client.clientId)
+  if (sid === undefined || payload.sub !== subjectOf(session!.accountId!)) return false
+  return payload.sid === undefined || payload.sid === sid
+}
+
+/**
+ * Where an application wants somebody to go who is signed out already: only to what is named for it, so that it does not matter who
+ * asks.
+ */
+export async function postLogoutUrl(
+  { query }: Pick<KoaContextWithOIDC, 'query'>,
+  provider: Provider,
+): Promise<string | undefined> {
+  const { post_logout_redirect_uri: uri, client_id: clientId, id_token_hint: hint, state } = query
+  const id = clientId ?? (typeof hint === 'string' ? audienceOf(hint) : undefined)
+  if (typeof uri !== 'string' || typeof id !== 'string') return undefined
+  const client = await provider.Client.find(id)
+  if (!client?.postLogoutRedirectUriAllowed(uri)) return undefined
+  const url = new URL(uri)
+  if (typeof state === 'string') url.searchParams.set('state', state)
+  return url.href
+}
+
+function audienceOf(token: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()).aud
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}

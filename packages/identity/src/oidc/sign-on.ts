@@ -1,0 +1,68 @@
+import { createHmac } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import {
+  type IdentitySession,
+  isAssigned,
+  type OidcApplication,
+  parseOidcClientId,
+} from '@sallyport/domain'
+import { type OidcClaimValue, toOidcClaims } from '@sallyport/sso/oidc'
+import { audit, type Store } from '@sallyport/store'
+import { visitOf } from '../visit.ts'
+
+/** Claims that are no scope's: the application's own. No claim of a scope can be found under a symbol. */
+export const ownClaims = Symbol('claims of the application')
+
+/** Claims of one person, in front of what scopes let through. */
+export interface OwnClaims {
+  [ownClaims]?: Record<string, OidcClaimValue>
+}
+
+export function mayUseOidc(
+  compiled: OidcApplication,
+  { userId, claims }: IdentitySession,
+): boolean {
+  return isAssigned(compiled, [userId, ...claims.groups.map(({ id }) => id)])
+}
+
+/** What the application is told of the person, whatever scope it asks for. @throws ClaimError `SIGN_ON_CLAIM_TOO_LONG` */
+export function claimsFor(
+  { application }: OidcApplication,
+  { claims }: IdentitySession,
+): OwnClaims {
+  return { [ownClaims]: toOidcClaims(application.signOn, claims) }
+}
+
+/** A name of the person that no two applications share, and that tells nobody whose it is. */
+export function toPairwiseSubject(key: Buffer, clientId: string, userId: string): string {
+  return createHmac('sha256', key)
+    .update(`oidc\0${parseOidcClientId(clientId)}\0${userId}`)
+    .digest('base64url')
+}
+
+/** Writes down that an application was told who somebody is, or why not. */
+export function recordOidc(
+  db: Store['db'],
+  request: IncomingMessage,
+  kind: 'oidc-signed-on' | 'oidc-sign-on-refused',
+  { application }: OidcApplication,
+  { userId, sessionId, claims }: IdentitySession,
+  at: number,
+  detail: Record<string, unknown> = {},
+): Promise<void> {
+  const { correlationId, clientAddress } = visitOf(request)
+  return audit.recordAudit(db, {
+    at,
+    kind,
+    actor: claims.userName,
+    subject: application.id,
+    detail: {
+      name: application.name,
+      userId,
+      sessionId,
+      ...detail,
+      correlationId,
+      clientAddress,
+    },
+  })
+}
