@@ -22,7 +22,9 @@ const retryMs = 5_000
 const limitRetryMs = 600_000
 /** And no longer than that. */
 const limitMs = 3_600_000
-const limitParallel = 8
+/** Of one application at a time, and applications at a time. */
+const limitTaken = 16
+const limitApplications = 32
 /** Longer than anything waits for an application: whoever has taken a notice has sent it by then, or has died. */
 const takenMs = 60_000
 
@@ -34,7 +36,9 @@ const takenMs = 60_000
 export class BackChannelLogout {
   readonly #parts: BackChannelLogoutParts
   readonly #unsubscribe: () => void
-  #running: Promise<void> | undefined
+  /** What is being sent, by client: one that does not answer holds up nobody else. */
+  readonly #lanes = new Map<string, Promise<void>>()
+  #taking: Promise<void> | undefined
   #again = false
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -50,16 +54,14 @@ export class BackChannelLogout {
   /** Sends what waits to be sent. */
   send(): void {
     if (this.#closed) return
-    if (this.#running) {
+    if (this.#taking) {
       this.#again = true
       return
     }
-    this.#running = this.#sendAll()
-      .catch((error: unknown) =>
-        this.#parts.log.error({ err: error }, 'logout tokens could not be read'),
-      )
+    this.#taking = this.#take()
+      .catch((error: unknown) => this.#complain(error))
       .finally(() => {
-        this.#running = undefined
+        this.#taking = undefined
         if (!this.#again) return
         this.#again = false
         this.send()
@@ -70,24 +72,46 @@ export class BackChannelLogout {
     this.#closed = true
     this.#unsubscribe()
     clearTimeout(this.#timer)
-    await this.#running
+    await this.#taking
+    await Promise.all(this.#lanes.values())
   }
 
-  async #sendAll(): Promise<void> {
+  async #take(): Promise<void> {
     const { store, clock } = this.#parts
-    const { db } = store
-    for (;;) {
+    while (!this.#closed && this.#lanes.size < limitApplications) {
       const nowAt = clock()
-      const due = await logoutNotices.takeLogoutNotices(db, nowAt, nowAt + takenMs, limitParallel)
+      const due = await logoutNotices.takeLogoutNotices(
+        store.db,
+        nowAt,
+        nowAt + takenMs,
+        limitTaken,
+        [...this.#lanes.keys()],
+      )
       if (due.length === 0) break
-      await Promise.all(due.map((notice) => this.#sendOne(notice)))
-      if (this.#closed) return
+      for (const [clientId, notices] of Map.groupBy(due, (notice) => notice.clientId))
+        this.#lanes.set(clientId, this.#sendAll(clientId, notices))
     }
     clearTimeout(this.#timer)
-    const nextAt = await logoutNotices.nextLogoutNoticeAt(db)
+    const nextAt = await logoutNotices.nextLogoutNoticeAt(store.db)
     if (nextAt === undefined || this.#closed) return
     const waitMs = Math.min(Math.max(nextAt - clock(), 1_000), limitRetryMs)
     this.#timer = setTimeout(() => this.send(), waitMs).unref()
+  }
+
+  async #sendAll(clientId: string, notices: logoutNotices.LogoutNotice[]): Promise<void> {
+    try {
+      await Promise.all(notices.map((notice) => this.#sendOne(notice)))
+    } catch (error) {
+      this.#complain(error)
+    } finally {
+      this.#lanes.delete(clientId)
+      this.send()
+    }
+  }
+
+  /** What was taken is there again when its time is up. */
+  #complain(error: unknown): void {
+    this.#parts.log.error({ err: error }, 'logout tokens could not be read')
   }
 
   async #sendOne(notice: logoutNotices.LogoutNotice): Promise<void> {

@@ -258,7 +258,7 @@ function isSentOn(
 }
 
 /** What fits into the request line that it becomes. */
-const limitFormBytes = 8_192
+const limitFormBytes = 16_384
 
 async function readForm(
   payload: AsyncIterable<Buffer>,

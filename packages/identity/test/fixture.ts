@@ -79,11 +79,14 @@ export class Deliveries {
   readonly requests: DeliveryRequest[] = []
   /** What they answer; undefined: they cannot be reached. */
   statusCode: number | undefined = 200
+  /** What one of them waits for, by ID. */
+  readonly gates = new Map<string, Promise<void>>()
   #waiting: (() => void)[] = []
 
   async take(request: DeliveryRequest): Promise<number> {
     this.requests.push(request)
     for (const resolve of this.#waiting.splice(0)) resolve()
+    await this.gates.get(request.applicationId)
     if (this.statusCode === undefined) throw new Error('no connector takes the request')
     return this.statusCode
   }

@@ -358,6 +358,27 @@ test('an application that cannot be told is told later, and given up after an ho
   assert.equal((await events(fixture, 'back-channel-logout-given-up')).length, 1)
 })
 
+test('an application that does not answer holds up nobody else', async (t) => {
+  const { fixture, party, browser } = await start(t, withLogout)
+  const other = await OidcParty.publish(fixture, 'other', {
+    backChannelLogoutUri: 'https://other.example.test/out',
+  })
+  const { gates, requests } = fixture.deliveries
+  const { promise, resolve: release } = Promise.withResolvers<void>()
+  gates.set(party.id, promise)
+  for (let count = 0; count < 3; count += 1) await party.signIn(fixture.browser())
+  for (let count = 0; count < 3; count += 1) await endSession(fixture)
+  const sentTo = ({ id }: OidcParty) => requests.filter((each) => each.applicationId === id).length
+  await fixture.deliveries.until(() => sentTo(party) > 0)
+  const waitedFor = sentTo(party)
+  await other.signIn(browser)
+  await endSession(fixture)
+  await fixture.deliveries.until(() => sentTo(other) === 1)
+  assert.equal(sentTo(party), waitedFor)
+  release()
+  await fixture.deliveries.until(() => sentTo(party) === 3)
+})
+
 test('what one service has taken to tell, another does not', async (t) => {
   const { fixture, party, browser } = await start(t, withLogout)
   const { db } = fixture.store
@@ -428,7 +449,7 @@ test('requests may come by a form from another site, and find the session all th
   assert.equal(new URL(answer.headers.location!).searchParams.get('state'), 's t&ä')
   const out = await stranger.post(logoutUrl, { id_token_hint: id_token }, fromElsewhere)
   assert.match((await browser.get(out.headers.location!)).body, /Signing you out/)
-  const large = await stranger.post(logoutUrl, { state: 'x'.repeat(9_000) }, fromElsewhere)
+  const large = await stranger.post(logoutUrl, { state: 'x'.repeat(17_000) }, fromElsewhere)
   assert.equal(large.status, 413)
   // The confirmation is a page of ours.
   const confirmed = await browser.post(`${logoutUrl}/confirm`, { logout: 'yes' }, fromElsewhere)

@@ -124,21 +124,24 @@ async function keepSamlNotices(
  * of a process that has died is there again when its time is up.
  *
  * @param untilAt for so long they are the caller's
+ * @param exceptClientIds of whom none is taken
  */
 export async function takeLogoutNotices(
   db: Kysely<Database>,
   nowAt: number,
   untilAt: number,
   limit: number,
+  exceptClientIds: readonly string[] = [],
 ): Promise<LogoutNotice[]> {
-  const due = await db
+  let query = db
     .selectFrom('logoutNotice')
     .select(['id', 'nextAt'])
     .where('nextAt', '<=', nowAt)
     .orderBy('nextAt')
     .orderBy('id')
     .limit(limit)
-    .execute()
+  if (exceptClientIds.length > 0) query = query.where('clientId', 'not in', exceptClientIds)
+  const due = await query.execute()
   const taken: LogoutNotice[] = []
   for (const { id, nextAt } of due) {
     const row = await db
