@@ -68,6 +68,12 @@ const failures = {
     'It wants a name of you that you do not have, such as a mail address.',
     'Give your administrator the correlation ID below.',
   ],
+  'saml-claim-too-long': [
+    403,
+    'The application cannot be told who you are',
+    'What it wants to know of you is too long.',
+    'Give your administrator the correlation ID below.',
+  ],
   'saml-attributes-too-many': [
     403,
     'The application cannot be told who you are',

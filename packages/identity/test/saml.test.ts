@@ -238,6 +238,11 @@ for (const [what, content, status] of [
     '<samlp:NameIDPolicy Format="urn:oasis:names:tc:SAML:2.0:nameid-format:kerberos"/>',
     'InvalidNameIDPolicy',
   ],
+  [
+    'a mail address where people are called by their user names',
+    '<samlp:NameIDPolicy Format="urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"/>',
+    'InvalidNameIDPolicy',
+  ],
 ] as const)
   test(`who asks for ${what} hears ${status}`, async (t) => {
     const { fixture, browser } = await start(t)

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SAML, type SamlConfig, ValidateInResponseTo } from '@node-saml/node-saml'
-import { buildFailure, buildResponse, toAttributes, toNameId } from '../src/saml/index.ts'
+import {
+  buildFailure,
+  buildResponse,
+  offersNameId,
+  toAttributes,
+  toNameId,
+} from '../src/saml/index.ts'
 import {
   addressing,
   audience,
@@ -232,20 +238,55 @@ test('a transient name is never the same', () => {
   assert.notEqual(named()?.value, named()?.value)
 })
 
-test('a person is called as the request wants, and else as is configured', () => {
+test('a person is called as is configured, whatever name the request would like', () => {
   const key = Buffer.alloc(32)
   assert.deepEqual(toNameId(signOn(), undefined, claims, key), {
     value: 'ana',
     format: 'unspecified',
-  })
-  assert.deepEqual(toNameId(signOn(), 'emailAddress', claims, key), {
-    value: 'ana@example.test',
-    format: 'emailAddress',
   })
   const mail = signOn({ nameId: { format: 'emailAddress', claim: 'userName' } })
   assert.deepEqual(toNameId(mail, 'unspecified', claims, key), {
     value: 'ana',
     format: 'emailAddress',
   })
-  assert.equal(toNameId(signOn(), 'emailAddress', { ...claims, mail: undefined }, key), undefined)
+  const byMail = signOn({ nameId: { format: 'unspecified', claim: 'mail' } })
+  assert.deepEqual(toNameId(byMail, 'emailAddress', claims, key), {
+    value: 'ana@example.test',
+    format: 'emailAddress',
+  })
+  assert.equal(toNameId(byMail, 'emailAddress', { ...claims, mail: undefined }, key), undefined)
+})
+
+test('attack 35: no request chooses a mail address as the name of a person who is called otherwise', () => {
+  const offers = (nameId: object, format: Parameters<typeof offersNameId>[1]) =>
+    offersNameId(signOn({ nameId }), format)
+  assert.ok(!offers({ format: 'unspecified', claim: 'userName' }, 'emailAddress'))
+  assert.ok(!offers({ format: 'persistent' }, 'emailAddress'))
+  const transforms = [{ transform: 'extractMailPrefix' }]
+  assert.ok(!offers({ format: 'unspecified', claim: 'mail', transforms }, 'emailAddress'))
+  assert.ok(offers({ format: 'unspecified', claim: 'mail' }, 'emailAddress'))
+  assert.ok(offers({ format: 'emailAddress', claim: 'mail' }, 'emailAddress'))
+  for (const format of ['persistent', 'transient', 'unspecified', undefined] as const)
+    assert.ok(offers({ format: 'unspecified', claim: 'userName' }, format))
+})
+
+test('attributes and names are transformed on their way', () => {
+  const prefix = [{ transform: 'extractMailPrefix' }, { transform: 'toUppercase' }]
+  const transformed = signOn({
+    nameId: { format: 'unspecified', claim: 'mail', transforms: prefix },
+    attributes: [
+      { name: 'account', claim: 'mail', transforms: prefix },
+      { name: 'first', claim: 'groups', multivalued: false },
+      { name: 'all', claim: 'groups', separator: ';' },
+    ],
+  })
+  assert.deepEqual(
+    toAttributes(transformed, claims)?.map(({ values }) => values),
+    [['ANA'], ['engineers'], ['engineers;a%3Badmins']],
+  )
+  assert.equal(toNameId(transformed, undefined, claims, Buffer.alloc(32))?.value, 'ANA')
+  assert.deepEqual(
+    toAttributes(transformed, { ...claims, groups: [] })?.map(({ name }) => name),
+    ['account'],
+  )
 })

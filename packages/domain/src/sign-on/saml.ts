@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
-import { headerClaims } from './claims.ts'
+import { claimFields } from './claims.ts'
 
 /**
  * Sign-on by SAML 2.0: the application is a service provider, and Sallyport its identity provider. Entra's names are in
@@ -63,10 +63,7 @@ const attributeFacts = {
 }
 
 const attributeSchema = z.union([
-  z.strictObject({
-    ...attributeFacts,
-    claim: z.enum(headerClaims).describe('What the attribute says of the person.'),
-  }),
+  z.strictObject({ ...attributeFacts, ...claimFields }),
   z.strictObject({
     ...attributeFacts,
     value: z.string().max(1_024).describe('A constant.'),
@@ -77,10 +74,12 @@ const nameIdSchema = z.discriminatedUnion('format', [
   z.strictObject({
     format: z.literal('unspecified'),
     claim: z.enum(['userName', 'mail', 'objectId']).default('userName'),
+    transforms: claimFields.transforms,
   }),
   z.strictObject({
     format: z.literal('emailAddress'),
     claim: z.enum(['userName', 'mail']).default('mail'),
+    transforms: claimFields.transforms,
   }),
   z.strictObject({ format: z.literal('persistent') }),
   z.strictObject({ format: z.literal('transient') }),
@@ -175,3 +174,4 @@ export const samlSignOnFields = {
 export const samlSignOnSchema = z.strictObject({ method: z.literal('saml'), ...samlSignOnFields })
 
 export type SamlSignOn = z.output<typeof samlSignOnSchema>
+export type SamlAttribute = z.output<typeof attributeSchema>

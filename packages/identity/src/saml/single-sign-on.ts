@@ -9,12 +9,16 @@ import {
   type SamlSignOn,
   toExternalUrl,
 } from '@sallyport/domain'
+import { ClaimError } from '@sallyport/sso/claims'
 import {
   type Addressing,
+  type Attribute,
   buildFailure,
   buildResponse,
   findAuthnContext,
   findNameIdFormat,
+  type NameId,
+  offersNameId,
   parseAuthnRequest,
   type ReceivedMessage,
   readIssuer,
@@ -175,7 +179,11 @@ export class SamlSingleSignOn {
     const { application } = compiled
     const { claims, sessionId, userId } = session
     const failure = async (
-      code: 'user-not-assigned' | 'saml-name-missing' | 'saml-attributes-too-many',
+      code:
+        | 'user-not-assigned'
+        | 'saml-name-missing'
+        | 'saml-attributes-too-many'
+        | 'saml-claim-too-long',
     ): Promise<SamlAnswer> => {
       await this.#record(request, session, compiled, 'saml-sign-on-refused', { reason: code })
       return {
@@ -190,11 +198,18 @@ export class SamlSingleSignOn {
     if (pending.authnContext === undefined)
       return this.#refuse(compiled, pending, id, ['responder', 'noAuthnContext'])
     const format = findNameIdFormat(pending.nameIdFormat)
-    if (format === 'unsupported')
+    if (format === 'unsupported' || !offersNameId(application.signOn, format))
       return this.#refuse(compiled, pending, id, ['requester', 'invalidNameIdPolicy'])
-    const nameId = toNameId(application.signOn, format, claims, pairwiseKey)
+    let nameId: NameId | undefined
+    let attributes: Attribute[] | undefined
+    try {
+      nameId = toNameId(application.signOn, format, claims, pairwiseKey)
+      attributes = toAttributes(application.signOn, claims)
+    } catch (error) {
+      if (error instanceof ClaimError) return failure('saml-claim-too-long')
+      throw error
+    }
     if (!nameId) return failure('saml-name-missing')
-    const attributes = toAttributes(application.signOn, claims)
     if (!attributes) return failure('saml-attributes-too-many')
     const nowAt = clock()
     const sessionIndex = `_${randomBytes(16).toString('hex')}`

@@ -35,6 +35,22 @@ export function compileClaim(source: ClaimSource): (claims: Claims) => string[] 
   }
 }
 
+const compiled = new WeakMap<ClaimSource, (claims: Claims) => string[]>()
+
+/**
+ * The values of a person by a claim that is configured, which is compiled once.
+ *
+ * @throws ClaimError `SIGN_ON_CLAIM_TOO_LONG`
+ */
+export function readClaim(source: ClaimSource, claims: Claims): string[] {
+  let read = compiled.get(source)
+  if (!read) {
+    read = compileClaim(source)
+    compiled.set(source, read)
+  }
+  return read(claims)
+}
+
 /**
  * One text of several values. A value never reads as two: `%` and the marks of the separator are percent-encoded in it.
  */

@@ -3,7 +3,7 @@
  * itself is in identity.
  */
 import type { Claims, OidcClaim, OidcSignOn } from '@sallyport/domain'
-import { compileClaim, compileList } from '../claims/index.ts'
+import { compileList, readClaim } from '../claims/index.ts'
 
 export type OidcClaimValue = string | boolean | readonly string[]
 
@@ -27,7 +27,7 @@ export function toOidcClaims(
 
 function toValue(claim: OidcClaim, person: Claims): OidcClaimValue {
   if ('value' in claim) return claim.value
-  const values = compileClaim(claim)(person)
+  const values = readClaim(claim, person)
   const isGroup = claim.claim === 'groups' || claim.claim === 'groupIds'
   if (!isGroup || claim.multivalued === false) return values[0] ?? ''
   // Readers expect a list of groups, however many there are.

@@ -23,7 +23,7 @@ export {
   parseLogoutResponse,
 } from './logout.ts'
 export { buildIdentityProviderMetadata } from './metadata.ts'
-export { findNameIdFormat, type NameId, toNameId } from './name-id.ts'
+export { findNameIdFormat, type NameId, offersNameId, toNameId } from './name-id.ts'
 export type { NameIdFormat, StatusCode } from './names.ts'
 export { type AuthnRequest, parseAuthnRequest, readIssuer } from './request.ts'
 export {
