@@ -294,7 +294,8 @@ test('the sign-in page puts the cursor where typing begins', async (t) => {
     ['sign-in-wrong', 'password'],
   ] as const) {
     await page.goto(url + name)
-    assert.equal(await page.evaluate('document.activeElement.name'), field, name)
+    // Chromium puts it there when it has drawn the page.
+    await page.waitForFunction(`document.activeElement.name === '${field}'`)
   }
 })
 

@@ -24,7 +24,7 @@ import {
   type ResponseLines,
   type ServerExchange,
 } from '@sallyport/http1'
-import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
+import { ResetCode, type TunnelError, type TunnelStream } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
 import type { SignOnAssertion } from './assertions.ts'
@@ -41,10 +41,12 @@ import {
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
+import { takeLogoutPass } from './logout-delivery.ts'
 import type { Pin } from './pinned-connections.ts'
 import { RequestSignOn } from './request-sign-on.ts'
 import { handleReserved } from './reserved.ts'
 import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
+import { noConnector, noteRefused, type Opening, openStream } from './stream-opening.ts'
 import {
   readTiming,
   type Translation,
@@ -61,8 +63,6 @@ import { isWebSocket } from './websocket.ts'
 const limitTrailerBytes = 65_536
 /** An application may take so long to answer a message of sign-out. */
 const logoutDeliveryMs = 60_000
-/** A signed message in a form, with RelayState. */
-const limitLogoutBytes = 131_072
 /** More 1xx answers to one request than any server has a use for. */
 const limitInformational = 32
 /** Of a path in the access record, for a target that was no path to us. */
@@ -78,7 +78,7 @@ type Phase = 'waiting' | 'answering' | 'pipe' | 'ended'
  * One request from its head to its access record: matched, decided, relayed or answered. Its methods are called
  * from a connection and from a tunnel, whose loops serve others too: none of them throws.
  */
-export class Exchange implements StreamHandler, Translation {
+export class Exchange implements Opening, Translation {
   readonly gateway: Gateway
   readonly server: ServerExchange
   readonly client: Client
@@ -96,6 +96,7 @@ export class Exchange implements StreamHandler, Translation {
   decision: AccessRecord['decision'] = 'none'
   reason: string | undefined
   detail: string | undefined
+  refused: Set<ConnectedTunnel> | undefined
   /** Kept by `OpenExchanges`. */
   openAt = -1
   /** When the session was last read, for streams that stay open; epoch milliseconds, 0 when it is to be read again. */
@@ -111,7 +112,6 @@ export class Exchange implements StreamHandler, Translation {
   #destination: Destination | undefined
   #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
-  #refused: Set<ConnectedTunnel> | undefined
   /** Head of a request that no connector has accepted yet, and that another one may get. */
   #unaccepted: { head: string; assertion: SignOnAssertion | null } | undefined
   /** What the connector has of the person. */
@@ -224,23 +224,11 @@ export class Exchange implements StreamHandler, Translation {
    * shows a pass is a request as any other.
    */
   #deliverLogout({ query, pass }: { query: string; pass: string }): void {
-    const { request, framing, upgradeRequested, expectsContinue } = this.server
     // No application hears of the pass: it is no part of what was signed.
     this.target = { ...this.target!, query }
-    const { method } = request
-    const length = framing.kind === 'length' ? framing.length : framing.kind === 'none' ? 0 : -1
-    const isPlain = !upgradeRequested && !expectsContinue
-    const fits = method === 'GET' ? length === 0 : length > 0 && length <= limitLogoutBytes
-    const bodyDigest =
-      (method === 'GET' || method === 'POST') && isPlain && fits
-        ? this.gateway.options.identity.takeLogoutPass(pass, {
-            applicationId: this.compiled.application.id,
-            method,
-            url: this.externalOrigin + this.target.path + query,
-          })
-        : undefined
+    const bodyDigest = takeLogoutPass(this, pass)
     if (bodyDigest === undefined) this.#routeBySession()
-    else if (method === 'GET') this.#decideDelivery(true)
+    else if (this.server.request.method === 'GET') this.#decideDelivery(true)
     else
       this.server.receive(
         new WholeBody(this, (body) => {
@@ -527,36 +515,27 @@ export class Exchange implements StreamHandler, Translation {
     const { upgradeInstruction, instruction: plainInstruction } = this.#destination!
     const instruction = this.#upgrade ? upgradeInstruction : plainInstruction
     this.#credential = assertion?.credential
-    let pin = this.#findPin()
-    for (;;) {
-      const connectorIds = pin?.connectorId ? [pin.connectorId] : assertion?.connectorIds
-      const tunnel = gateway.tunnels.pick(connectorGroup, this.#refused, connectorIds)
-      if (!tunnel && pin?.connectorId) {
-        // What the origin knew of the connection is gone with the connector: it will ask again.
-        pin = this.client.pins!.replace(this.#pinKey(), pin)
-        continue
-      }
-      if (!tunnel)
-        throw new RequestError(
-          this.#refused ? 'CONNECTOR_OVERLOADED' : 'NO_CONNECTOR',
-          `no connector of group ${connectorGroup} takes the request`,
-        )
-      this.#tunnel = tunnel
-      if (pin) pin.connectorId = tunnel.connectorId
-      const openText = toOpenText(
-        this.id,
-        pin ? withConnection(instruction, pin.id) : instruction,
-        assertion?.token ?? '',
+    const open = (of: Pin | undefined, connectorIds: readonly string[] | undefined) =>
+      openStream(
+        this,
+        gateway.tunnels,
+        connectorGroup,
+        toOpenText(
+          this.id,
+          of ? withConnection(instruction, of.id) : instruction,
+          assertion?.token ?? '',
+        ),
+        connectorIds,
       )
-      try {
-        this.#stream = tunnel.session.openStream(openText, this)
-        break
-      } catch (error) {
-        if (!(error instanceof TunnelError)) throw error
-        // Full, or closed since it was picked: nothing was sent.
-        this.#noteRefused(tunnel)
-      }
-    }
+    let pin = this.#findPin()
+    let opened = pin?.connectorId ? open(pin, [pin.connectorId]) : undefined
+    // What the origin knew of the connection is gone with the connector: it will ask again.
+    if (!opened && pin?.connectorId) pin = this.client.pins!.replace(this.#pinKey(), pin)
+    opened ??= open(pin, assertion?.connectorIds)
+    if (!opened) throw noConnector(this, connectorGroup)
+    if (pin) pin.connectorId = opened.tunnel.connectorId
+    this.#tunnel = opened.tunnel
+    this.#stream = opened.stream
     this.#unaccepted = { head, assertion }
     this.#stream.sendHead(head, this.#requestEnded)
   }
@@ -570,11 +549,6 @@ export class Exchange implements StreamHandler, Translation {
 
   #pinKey(): string {
     return `${this.compiled.application.id} ${this.#destination!.origin}`
-  }
-
-  #noteRefused(tunnel: ConnectedTunnel): void {
-    this.#refused ??= new Set()
-    this.#refused.add(tunnel)
   }
 
   // --- from the connector
@@ -677,7 +651,7 @@ export class Exchange implements StreamHandler, Translation {
   #becomePipe(): void {
     this.#phase = 'pipe'
     this.#activeAt = this.gateway.options.clock()
-    this.#refused = undefined
+    this.refused = undefined
     this.#setCookie = undefined
     this.#signOn = undefined
     const { request } = this.server
@@ -739,7 +713,7 @@ export class Exchange implements StreamHandler, Translation {
     try {
       const again = this.#unaccepted
       if (error.retryable && again) {
-        this.#noteRefused(this.#tunnel!)
+        noteRefused(this, this.#tunnel!)
         this.#openStream(again.head, again.assertion)
       } else if (error.resetCode === ResetCode.NO_ERROR && this.#responseEnded) this.#endPipe()
       else if (this.#credential && isCredentialRefused(error))

@@ -6,11 +6,12 @@ import {
   toInternalPath,
 } from '@sallyport/domain'
 import { HeadReader } from '@sallyport/http1'
-import { ResetCode, type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
+import { ResetCode, type TunnelError, type TunnelStream } from '@sallyport/protocol'
 import { responseLimits } from './client.ts'
 import { describeError, failureOf, RequestError, toRequestError } from './failures.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
+import { noConnector, noteRefused, type Opening, openStream } from './stream-opening.ts'
 import { readTiming } from './to-client.ts'
 import { toOpenText } from './to-origin.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
@@ -32,7 +33,7 @@ export interface OwnRequest {
  * A request of Sallyport's own to one application, through a connector of its group: a POST, with no field of any client, and nobody's
  * session. It passes the connector's allow-list like every other. Of the answer only the status is read.
  */
-class OwnExchange implements StreamHandler {
+class OwnExchange implements Opening {
   readonly #gateway: Gateway
   readonly #request: OwnRequest
   readonly #match: Match
@@ -43,7 +44,7 @@ class OwnExchange implements StreamHandler {
   readonly #startedMs = performance.now()
   readonly #timer: NodeJS.Timeout
   readonly #answer = Promise.withResolvers<number>()
-  readonly #refused = new Set<ConnectedTunnel>()
+  refused: Set<ConnectedTunnel> | undefined
   #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #isAccepted = false
@@ -82,23 +83,10 @@ class OwnExchange implements StreamHandler {
     const { tunnels } = this.#gateway
     const { connectorGroup } = this.#match.compiled.application
     const { instruction } = this.#gateway.view().destination(this.#match)
-    for (;;) {
-      const tunnel = tunnels.pick(connectorGroup, this.#refused)
-      if (!tunnel)
-        throw new RequestError(
-          this.#refused.size > 0 ? 'CONNECTOR_OVERLOADED' : 'NO_CONNECTOR',
-          `no connector of group ${connectorGroup} takes the request`,
-        )
-      this.#tunnel = tunnel
-      try {
-        this.#stream = tunnel.session.openStream(toOpenText(this.#id, instruction, ''), this)
-        break
-      } catch (error) {
-        if (!(error instanceof TunnelError)) throw error
-        // Full, or closed since it was picked: nothing was sent.
-        this.#refused.add(tunnel)
-      }
-    }
+    const opened = openStream(this, tunnels, connectorGroup, toOpenText(this.#id, instruction, ''))
+    if (!opened) throw noConnector(this, connectorGroup)
+    this.#tunnel = opened.tunnel
+    this.#stream = opened.stream
     this.#stream.sendHead(this.#toHead())
   }
 
@@ -155,7 +143,7 @@ class OwnExchange implements StreamHandler {
     try {
       if (!error.retryable || this.#isAccepted)
         throw new RequestError(failureOf(error), error.detail ?? error.message)
-      this.#refused.add(this.#tunnel!)
+      noteRefused(this, this.#tunnel!)
       this.#open()
     } catch (failure) {
       this.#fail(failure)
