@@ -241,10 +241,11 @@ export class Exchange implements Opening, Translation {
   #decideDelivery(isOurs: boolean): void {
     try {
       if (this.#isEnded) return
-      // The configuration may have changed while the body came.
+      // The configuration may have changed while the body came, and the pass is for the application that was there.
+      const { id } = this.compiled.application
       this.match = this.gateway.view().findApplication(this.host, this.target!)
-      this.#deliversLogout = isOurs
-      if (isOurs) this.#decide(undefined, 'session-missing')
+      this.#deliversLogout = isOurs && this.match?.compiled.application.id === id
+      if (this.#deliversLogout) this.#decide(undefined, 'session-missing')
       else this.#routeBySession()
     } catch (error) {
       this.fail(error)

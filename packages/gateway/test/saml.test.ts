@@ -172,6 +172,28 @@ test('an application that wants its messages by a form gets the one that was wri
   assert.equal(relayed.body, body)
 })
 
+test('attack: a message of sign-out does not reach what was published in its place while it came', async (t) => {
+  const { system, connector, wire, issue } = setUp(t, 'post')
+  const body = 'SAMLRequest=eA%3D%3D'
+  issue('POST', '/saml/logout', body)
+  const form = { ...browser, 'Content-Length': `${body.length}` }
+  const { identity } = system
+  const taken = new Promise<void>((resolve) => {
+    const take = identity.takeLogoutPass.bind(identity)
+    identity.takeLogoutPass = (...message) => {
+      resolve()
+      return take(...message)
+    }
+  })
+  wire.send(request(`POST /saml/logout?${applied}`, host, form) + body.slice(0, 5))
+  await taken
+  system.snapshot = system.compile([app('other', { externalUrl: `https://${host}/` })])
+  void connector.stream(0).then((relayed) => relayed.answer(200))
+  wire.send(body.slice(5))
+  assert.equal((await wire.response()).statusCode, 401)
+  assert.equal(connector.streams.length, 0)
+})
+
 test('who signs out is sent on to the applications that have to be told', async (t) => {
   const system = new TestGateway(t, { applications: [payroll()] })
   const wire = system.connect()
