@@ -17,24 +17,27 @@ export function createAdapter(model: string, parts: AdapterParts): Adapter {
   const { db, clock } = parts
   // The provider saves the session at each single sign-on, and mostly nothing in it has changed: what
   // each request knows to be stored is not written again.
-  const stored = new WeakMap<object, string>()
-  const remember = (payload: object | undefined) => {
+  const stored = new WeakMap<object, { id: string; text: string }>()
+  const remember = (id: string, payload: object | undefined) => {
     if (model !== 'Session' || !Provider.ctx) return
-    if (payload) stored.set(Provider.ctx, toText(payload))
+    if (payload) stored.set(Provider.ctx, { id, text: toText(payload) })
     else stored.delete(Provider.ctx)
   }
   return {
     async upsert(id, payload, expiresIn) {
       const known = Provider.ctx && stored.get(Provider.ctx)
-      if (known !== undefined && known === toText(payload)) return
+      const isKnown = known?.id === id
+      if (isKnown && known.text === toText(payload)) return
       const expiresAt = expiresIn === undefined ? undefined : clock() + expiresIn * 1000
-      await oidcModel.saveOidcModel(db, { model, id }, { ...payload }, expiresAt)
-      remember(payload)
+      if (model === 'Session')
+        await oidcModel.saveOidcSession(db, id, { ...payload }, expiresAt, isKnown)
+      else await oidcModel.saveOidcModel(db, { model, id }, { ...payload }, expiresAt)
+      remember(id, payload)
     },
     async find(id) {
       if (model === 'Client') return toClient(id, parts)
       const found = await oidcModel.findOidcModel(db, { model, id })
-      remember(found)
+      remember(id, found)
       return found as AdapterPayload | undefined
     },
     async findByUid(uid) {
@@ -53,7 +56,7 @@ export function createAdapter(model: string, parts: AdapterParts): Adapter {
     },
     async destroy(id) {
       await oidcModel.deleteOidcModel(db, { model, id })
-      remember(undefined)
+      remember(id, undefined)
     },
     async revokeByGrantId(grantId) {
       await oidcModel.deleteOidcModelsOfGrant(db, model, grantId)

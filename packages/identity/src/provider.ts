@@ -1,9 +1,10 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import {
   applicationIdOf,
   messageFormPage,
+  type OidcApplication,
   oidcRedirectAllowed,
   securityHeaders,
   signedOutPage,
@@ -155,7 +156,8 @@ export function createProvider(parts: ProviderParts): Provider {
     loadExistingGrant: async (ctx) => {
       const login = ctx.oidc.result?.login as SignInResult | undefined
       if (login) await beginSession(ctx, login, parts)
-      return await consentedGrant(ctx, provider)
+      // An application is told nothing of whom it does not sign on, not even that their session has ended.
+      return (await isLetIn(ctx, parts)) ? await consentedGrant(ctx, provider) : undefined
     },
     interactions: {
       policy: signInPolicy(parts),
@@ -223,6 +225,7 @@ export function createProvider(parts: ProviderParts): Provider {
     await destroy.call(this)
   }
   useOwnClaims(provider)
+  useOwnSids(provider, oidcApplicationOf)
   postponeLogouts(provider)
   useOwnOrigin(provider, loginOrigin)
   useOwnCookies(provider, parts)
@@ -308,6 +311,30 @@ function useOwnClaims(provider: Provider): void {
   }
 }
 
+/**
+ * Each ID token of an application says which session it is of, whether it wants to hear of the end of it or not: it is asked for at
+ * a sign-out. The name is made from the session, so that sign-ons at the same moment give it one.
+ */
+function useOwnSids(
+  provider: Provider,
+  oidcApplicationOf: (client: Client) => OidcApplication | undefined,
+): void {
+  const client = provider.Client.prototype as Client & { includeSid(): boolean }
+  const { includeSid } = client
+  client.includeSid = function () {
+    return oidcApplicationOf(this) !== undefined || includeSid.call(this)
+  }
+  provider.Session.prototype.ensureClientContainer = function (clientId: string) {
+    if (this.sidFor(clientId) !== undefined) return
+    this.sidFor(clientId, nameInSession('sid', this.uid, clientId))
+  }
+}
+
+/** The same for all requests of a client in a session, which nobody can guess who does not know the session. */
+function nameInSession(purpose: 'sid' | 'grant', sessionUid: string, clientId: string): string {
+  return createHash('sha256').update(`${purpose}\0${sessionUid}\0${clientId}`).digest('base64url')
+}
+
 interface ClaimsResult {
   available: OwnClaims
   result(): Promise<Record<string, unknown>>
@@ -383,6 +410,17 @@ function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
     ),
   )
   return policy
+}
+
+/** Whether the session stands, and is that of somebody who may use the application. */
+async function isLetIn(
+  { oidc }: KoaContextWithOIDC,
+  { db, snapshot, clock }: ProviderParts,
+): Promise<boolean> {
+  const compiled = findOidcApplication(snapshot(), oidc.client!.clientId)
+  if (!compiled) return true
+  const session = await sessions.findIdentitySession(db, oidc.session!.uid, clock())
+  return session !== undefined && mayUseOidc(compiled, session)
 }
 
 /** @throws NotAssigned */
@@ -479,6 +517,8 @@ async function consentedGrant(ctx: KoaContextWithOIDC, provider: Provider): Prom
   const found = existing === undefined ? undefined : await provider.Grant.find(existing)
   if (found && found.accountId === account!.accountId) return found
   const grant = new provider.Grant({ clientId, accountId: account!.accountId })
+  // Sign-ons at the same moment have one, or the code of all but one would be of no grant. One that was revoked does not come back.
+  if (existing === undefined) grant.jti = nameInSession('grant', session!.uid, clientId)
   grant.addOIDCScope(scopes.join(' '))
   await grant.save()
   return grant

@@ -331,6 +331,31 @@ test('attack 34: no token that is forged, or of another kind, signs anybody out 
   assert.equal(live.length, 1)
 })
 
+test('attack 34: a token of an earlier session signs nobody out unasked, of whatever application it is', async (t) => {
+  const { fixture, party, browser } = await start(t)
+  const { id_token } = await party.tokens(browser)
+  const [first] = await sessions.listSessions(fixture.store.db, { liveAt: fixture.time.nowAt })
+  await fixture.identity.endSession(first!.id, 'administrator')
+  const { id_token: own } = await party.tokens(browser)
+  const pageFor = async (hint: string) =>
+    (await browser.get(`${logoutUrl}?${new URLSearchParams({ id_token_hint: hint })}`)).body
+  assert.doesNotMatch(await pageFor(id_token), /<form[^>]*data-submit/)
+  assert.match(await pageFor(own), /<form[^>]*data-submit/)
+})
+
+test('attack 34: what is no token of ours breaks nothing for who is signed out already', async (t) => {
+  const { fixture, browser } = await start(t)
+  for (const payload of ['null', '1', '"x"', '[]', '{}', '{', '{"aud":null}', '{"aud":["x"]}']) {
+    const query = new URLSearchParams({
+      id_token_hint: `x.${Buffer.from(payload).toString('base64url')}.x`,
+      post_logout_redirect_uri: 'https://evil.test/',
+    })
+    const { headers } = await browser.get(`${logoutUrl}?${query}`)
+    assert.equal(headers.location, `${logoutUrl}/success`, payload)
+  }
+  assert.deepEqual(fixture.errors, [])
+})
+
 test('attack 37: an application that signs somebody in as another person changes nothing for the first', async (t) => {
   const { fixture, party, browser } = await start(t)
   await fixture.addUser('eva')

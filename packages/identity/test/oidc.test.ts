@@ -322,6 +322,52 @@ test('an application is told through its connector when a session ends, once', a
   })
 })
 
+test('applications that sign somebody on at the same moment are all told when the session ends', async (t) => {
+  const { fixture, party, browser } = await start(t, withLogout)
+  const parties = [party]
+  for (const name of ['one', 'two', 'three'])
+    parties.push(
+      await OidcParty.publish(fixture, name, {
+        backChannelLogoutUri: `https://${name}.example.test/out`,
+      }),
+    )
+  await party.signIn(browser)
+  // Each of them twice: tabs of a browser that was started again.
+  const codes = await Promise.all(
+    [...parties, ...parties].map(async (each) => ({ each, code: await each.signIn(browser) })),
+  )
+  const sids = await Promise.all(
+    codes.map(async ({ each, code }) => {
+      const { tokens } = await each.token({ code })
+      return (await each.verify(tokens.id_token)).payload.sid
+    }),
+  )
+  await fixture.identity.close()
+  const [session] = await sessions.listSessions(fixture.store.db)
+  await oidcModel.deleteOidcSession(fixture.store.db, session!.id, fixture.time.nowAt)
+  const notices = await logoutNotices.listLogoutNotices(fixture.store.db)
+  assert.deepEqual(notices.map(({ sid }) => sid).sort(), [...new Set(sids)].sort())
+  assert.equal(notices.length, parties.length)
+})
+
+test('who was not let into an application is nobody that it is told of', async (t) => {
+  const { fixture, party, browser } = await start(t, withLogout, { assignmentRequired: true })
+  const { status } = await party.authorize(browser)
+  assert.equal(status, 403)
+  await fixture.identity.close()
+  const [session] = await sessions.listSessions(fixture.store.db)
+  await oidcModel.deleteOidcSession(fixture.store.db, session!.id, fixture.time.nowAt)
+  assert.deepEqual(await logoutNotices.listLogoutNotices(fixture.store.db), [])
+  assert.deepEqual(
+    await fixture.store.db
+      .selectFrom('oidcModel')
+      .select('id')
+      .where('model', '=', 'Grant')
+      .execute(),
+    [],
+  )
+})
+
 test('an application is told of a session whose time is over', async (t) => {
   const { fixture, party, browser } = await start(t, withLogout)
   await party.tokens(browser)

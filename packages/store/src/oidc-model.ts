@@ -53,6 +53,39 @@ const save = prepare((db, value: Slots<Omit<Selectable<Database['oidcModel']>, '
     .onConflict((conflict) => conflict.columns(['model', 'id']).doUpdateSet(row))
 })
 
+/**
+ * Saves the provider's session. What requests beside this one have written down of other applications stays: whoever read the
+ * session before that would lose who is to be told of its end.
+ *
+ * @param isKnown whether it was read from here: then it has ended if it is not here any more, and is not saved
+ */
+export function saveOidcSession(
+  db: Kysely<Database>,
+  id: string,
+  payload: OidcPayload,
+  expiresAt: number | undefined,
+  isKnown: boolean,
+): Promise<void> {
+  const key = { model: 'Session', id }
+  return atomically(db, async (db) => {
+    // A write, so that in PostgreSQL nobody else writes it until this one is through.
+    const row = await db
+      .updateTable('oidcModel')
+      .set({ expiresAt: expiresAt ?? null })
+      .where('model', '=', key.model)
+      .where('id', '=', id)
+      .returning('payload')
+      .executeTakeFirst()
+    if (!row && isKnown) return
+    const kept = row && (JSON.parse(row.payload) as OidcPayload)
+    const merged =
+      kept?.authorizations !== undefined && kept.uid === payload.uid
+        ? { ...kept.authorizations, ...(payload.authorizations as Authorizations | undefined) }
+        : payload.authorizations
+    await saveOidcModel(db, key, { ...payload, authorizations: merged }, expiresAt)
+  })
+}
+
 export function findOidcModel(
   db: Kysely<Database>,
   { model, id }: OidcKey,
@@ -122,10 +155,10 @@ export async function deleteOidcModelsOfUser(
   nowAt: number,
 ): Promise<void> {
   const sessions = await db
-    .selectFrom('oidcModel')
-    .select('payload')
+    .deleteFrom('oidcModel')
     .where('accountId', '=', userId)
     .where('model', '=', 'Session')
+    .returning('payload')
     .execute()
   await keepLogoutNotices(
     db,
@@ -147,8 +180,15 @@ export function deleteOidcSession(
   byBrowser = false,
 ): Promise<void> {
   return atomically(db, async (db) => {
-    const session = await findOidcModelByUid(db, 'Session', uid)
-    if (!session) return
+    // Whoever removes it tells applications, so that they hear of it once.
+    const row = await db
+      .deleteFrom('oidcModel')
+      .where('model', '=', 'Session')
+      .where('uid', '=', uid)
+      .returning('payload')
+      .executeTakeFirst()
+    if (!row) return
+    const session = JSON.parse(row.payload) as OidcPayload
     await keepLogoutNotices(db, [session], nowAt, byBrowser)
     const authorizations = (session.authorizations ?? {}) as Authorizations
     const grantIds = Object.values(authorizations).flatMap(({ grantId }) => grantId ?? [])
@@ -160,7 +200,6 @@ export function deleteOidcSession(
         .where('id', 'in', grantIds)
         .execute()
     }
-    await db.deleteFrom('oidcModel').where('model', '=', 'Session').where('uid', '=', uid).execute()
   })
 }
 

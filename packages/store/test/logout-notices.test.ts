@@ -104,6 +104,41 @@ testBoth('a session ends by time once, and one that stands does not', async (_, 
   assert.equal((await logoutNotices.listLogoutNotices(store.db)).length, 2)
 })
 
+testBoth('of several that end a session at one moment one tells of it', async (_, database) => {
+  const store = await database.open()
+  await fill(store)
+  await Promise.all([
+    ...[1, 2, 3, 4].map(() => oidcModel.deleteOidcSession(store.db, 'session', 5_000)),
+    oidcModel.deleteOidcModelsOfUser(store.db, 'ana', 5_000),
+  ])
+  assert.equal((await logoutNotices.listLogoutNotices(store.db)).length, 2)
+})
+
+testBoth(
+  'what requests write into a session at one moment is all kept, and what has ended stays ended',
+  async (_, database) => {
+    const store = await database.open()
+    const session = { uid: 'session', accountId: 'ana' }
+    const save = (payload: Record<string, unknown>, isKnown: boolean) =>
+      oidcModel.saveOidcSession(store.db, 'cookie', payload, 10_000, isKnown)
+    const find = () => oidcModel.findOidcModel(store.db, { model: 'Session', id: 'cookie' })
+    await save(session, false)
+    assert.deepEqual(await find(), session)
+    const names = Array.from({ length: 10 }, (_, index) => `app-${index}`)
+    await Promise.all(
+      names.map((name) => save({ ...session, authorizations: { [name]: { sid: name } } }, true)),
+    )
+    const { authorizations } = (await find())!
+    assert.deepEqual(Object.keys(authorizations as object).sort(), names)
+    // Another person, or the same one again.
+    await save({ ...session, uid: 'next' }, true)
+    assert.deepEqual(await find(), { ...session, uid: 'next' })
+    await oidcModel.deleteOidcSession(store.db, 'next', 5_000)
+    await save({ ...session, uid: 'next' }, true)
+    assert.equal(await find(), undefined)
+  },
+)
+
 testBoth('secrets go with their application', async (_, database) => {
   const store = await database.open()
   await publish(store, told, oidc())

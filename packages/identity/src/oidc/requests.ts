@@ -52,7 +52,7 @@ export function isOwnHint(
   if (!payload || !client || parseOidcClientId(client.clientId) === undefined) return false
   const sid = session!.sidFor(client.clientId)
   if (sid === undefined || payload.sub !== subjectOf(session!.accountId!)) return false
-  return payload.sid === undefined || payload.sid === sid
+  return payload.sid === sid
 }
 
 /**
@@ -75,7 +75,7 @@ export async function postLogoutUrl(
 
 function audienceOf(token: string): unknown {
   try {
-    return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()).aud
+    return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())?.aud
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error
