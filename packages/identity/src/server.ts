@@ -264,13 +264,21 @@ async function readForm(
   payload: AsyncIterable<Buffer>,
   limitBytes: number,
 ): Promise<URLSearchParams> {
-  let text = ''
-  for await (const chunk of payload) {
-    text += chunk.toString('latin1')
-    if (text.length > limitBytes)
+  const chunks: Buffer[] = []
+  let length = 0
+  const check = (bytes: number) => {
+    if (bytes > limitBytes)
       throw Object.assign(new Error('the form is too large'), { statusCode: 413 })
   }
-  return new URLSearchParams(text)
+  for await (const chunk of payload) {
+    length += chunk.length
+    check(length)
+    chunks.push(chunk)
+  }
+  const form = new URLSearchParams(Buffer.concat(chunks).toString())
+  // What nobody has escaped grows when it is.
+  check(form.toString().length)
+  return form
 }
 
 /**

@@ -502,6 +502,21 @@ test('requests may come by a form from another site, and find the session all th
   assert.equal(confirmed.status, 403)
 })
 
+test('a form that would become a longer request than is taken is refused, in whatever bytes it comes', async (t) => {
+  const { browser } = await start(t)
+  const path = new URL(logoutUrl).pathname
+  const send = (body: string) =>
+    browser.send('POST', path, body, {
+      'content-type': 'application/x-www-form-urlencoded',
+      'sec-fetch-site': 'cross-site',
+    })
+  for (const body of [`state=${'x'.repeat(16_384)}`, `state=${'ÿ'.repeat(4_000)}`])
+    assert.equal((await send(body)).status, 413)
+  const { status, headers } = await send('state=ÿ')
+  assert.equal(status, 303)
+  assert.equal(new URL(headers.location!).searchParams.get('state'), 'ÿ')
+})
+
 test('discovery says what is true', async (t) => {
   const { fixture } = await start(t)
   const { body } = await fixture.browser().get('/common/v2.0/.well-known/openid-configuration')
