@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Answer, ChildSettings, FromChild, Question, ToChild } from './messages.ts'
@@ -40,57 +40,53 @@ export class GssapiProcess {
   readonly #options: GssapiProcessOptions
   readonly #child: ChildProcess
   readonly #dir: string
+  /** krb5.conf, all that is in there. */
+  readonly #file: string
   readonly #waiting = new Map<number, Waiting>()
-  readonly #ready: Promise<void>
+  readonly #ready = Promise.withResolvers<void>()
   #timer: NodeJS.Timeout | undefined
   #lastId = 0
   #ended: GssapiProcessError | undefined
   #said = ''
 
+  /** @throws what the machine says: no space, no descriptors */
   constructor(options: GssapiProcessOptions) {
     this.#options = options
     const { account, keytab, configuration } = options
+    // Whoever asks hears of it.
+    this.#ready.promise.catch(() => undefined)
     this.#dir = mkdtempSync(join(tmpdir(), 'sallyport-gssapi-'))
-    const file = join(this.#dir, 'krb5.conf')
-    writeFileSync(file, configuration, { mode: 0o600 })
-    const settings: ChildSettings = { account, keytab }
-    this.#child = fork(program, [JSON.stringify(settings)], {
-      execArgv: [],
-      // Nothing that the machine or the caller has set about Kerberos counts.
-      env: { KRB5_CONFIG: file, KRB5CCNAME: 'MEMORY:unused', KRB5RCACHENAME: 'none:' },
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    this.#file = join(this.#dir, 'krb5.conf')
+    try {
+      writeFileSync(this.#file, configuration, { mode: 0o600 })
+      this.#child = start({ account, keytab }, this.#file)
+    } catch (error) {
+      this.#removeFiles()
+      throw error
+    }
+    this.#child.on('error', (error) => {
+      this.#end(new GssapiProcessError('ended', `it could not be started: ${error.message}`))
+      // Without descriptors for its pipes there is no process whose end would come.
+      if (this.#child.pid === undefined) this.#removeFiles()
     })
-    this.#child.stderr!.on('data', (chunk: Buffer) => {
+    this.#child.once('close', (code, signal) => {
+      this.#end(
+        new GssapiProcessError('ended', `it ended with ${signal ?? code}: ${this.#said.trim()}`),
+      )
+      this.#removeFiles()
+    })
+    this.#child.on('message', (message: FromChild) => {
+      if ('ready' in message) {
+        this.#ready.resolve()
+        this.#watchNext()
+      } else if ('unavailable' in message)
+        this.#end(new GssapiProcessError('unavailable', message.unavailable))
+      else this.#answered(message)
+    })
+    this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.#said = `${this.#said}${chunk.toString('utf8')}`.slice(-maxErrorText)
     })
-    this.#ready = new Promise<void>((resolve, reject) => {
-      this.#child.on('message', (message: FromChild) => {
-        if ('ready' in message) return resolve()
-        if ('unavailable' in message) {
-          const error = new GssapiProcessError('unavailable', message.unavailable)
-          reject(error)
-          return this.#end(error)
-        }
-        this.#answered(message)
-      })
-      this.#child.once('error', (error) =>
-        this.#end(new GssapiProcessError('ended', `it could not be started: ${error.message}`)),
-      )
-      this.#child.once('close', (code, signal) => {
-        this.#end(
-          new GssapiProcessError('ended', `it ended with ${signal ?? code}: ${this.#said.trim()}`),
-        )
-        rmSync(this.#dir, { recursive: true, force: true })
-        reject(this.#ended)
-      })
-    })
-    // Whoever asks hears of it.
-    this.#ready.catch(() => undefined)
     this.#watch(startMs)
-    this.#ready.then(
-      () => this.#watchNext(),
-      () => undefined,
-    )
   }
 
   /** Whether it has come to its end: another one is needed. */
@@ -98,14 +94,14 @@ export class GssapiProcess {
     return this.#ended !== undefined
   }
 
-  /** Whether nothing has become of the process any more. */
+  /** Undefined when it could not be started. */
   get processId(): number | undefined {
     return this.#child.pid
   }
 
   /** @throws GssapiProcessError */
   async ask(question: Question): Promise<Answer> {
-    await this.#ready
+    await this.#ready.promise
     if (this.#ended) throw this.#ended
     this.#lastId += 1
     const message: ToChild = { id: this.#lastId, question }
@@ -150,7 +146,24 @@ export class GssapiProcess {
     this.#ended = error
     clearTimeout(this.#timer)
     this.#child.kill('SIGKILL')
+    this.#ready.reject(error)
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
   }
+
+  /** By name, which takes no descriptor: there may be none left. Others may have cleaned up before. */
+  #removeFiles(): void {
+    rmSync(this.#file, { force: true })
+    if (existsSync(this.#dir)) rmdirSync(this.#dir)
+  }
+}
+
+/** @param configuration path of krb5.conf */
+function start(settings: ChildSettings, configuration: string): ChildProcess {
+  return fork(program, [JSON.stringify(settings)], {
+    execArgv: [],
+    // Nothing that the machine or the caller has set about Kerberos counts.
+    env: { KRB5_CONFIG: configuration, KRB5CCNAME: 'MEMORY:unused', KRB5RCACHENAME: 'none:' },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
 }
