@@ -82,7 +82,7 @@ test('gssapi: keys that the KDC has turned down are not tried with every request
   const writeKey = (fill: number) => {
     const key = new EncryptionKey(18, Buffer.alloc(32, fill))
     const entry = { principal: parsePrincipal(account), kvno: 1, etype: 18, key }
-    writeFileSync(keytab, formatKeytab([entry]), { mode: 0o600 })
+    writeFileSync(keytab, formatKeytab([entry], 0), { mode: 0o600 })
   }
   writeKey(1)
   let nowAt = Date.now()
