@@ -64,17 +64,14 @@ export class GssapiProcess {
       this.#removeFiles()
       throw error
     }
-    this.#child.on('error', (error) => {
-      this.#end(new GssapiProcessError('ended', `it could not be started: ${error.message}`))
-      // Without descriptors for its pipes there is no process whose end would come.
-      if (this.#child.pid === undefined) this.#removeFiles()
-    })
-    this.#child.once('close', (code, signal) => {
+    this.#child.on('error', (error) =>
+      this.#end(new GssapiProcessError('ended', `it could not be started: ${error.message}`)),
+    )
+    this.#child.once('close', (code, signal) =>
       this.#end(
         new GssapiProcessError('ended', `it ended with ${signal ?? code}: ${this.#said.trim()}`),
-      )
-      this.#removeFiles()
-    })
+      ),
+    )
     this.#child.on('message', (message: FromChild) => {
       if ('ready' in message) {
         this.#ready.resolve()
@@ -146,6 +143,8 @@ export class GssapiProcess {
     this.#ended = error
     clearTimeout(this.#timer)
     this.#child.kill('SIGKILL')
+    // Now: a connector that stops does not wait to hear of its end.
+    this.#removeFiles()
     this.#ready.reject(error)
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
