@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { existsSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Answer, ChildSettings, FromChild, Question, ToChild } from './messages.ts'
@@ -39,9 +39,6 @@ const maxErrorText = 2_000
 export class GssapiProcess {
   readonly #options: GssapiProcessOptions
   readonly #child: ChildProcess
-  readonly #dir: string
-  /** krb5.conf, all that is in there. */
-  readonly #file: string
   readonly #waiting = new Map<number, Waiting>()
   readonly #ready = Promise.withResolvers<void>()
   #timer: NodeJS.Timeout | undefined
@@ -55,14 +52,11 @@ export class GssapiProcess {
     const { account, keytab, configuration } = options
     // Whoever asks hears of it.
     this.#ready.promise.catch(() => undefined)
-    this.#dir = mkdtempSync(join(tmpdir(), 'sallyport-gssapi-'))
-    this.#file = join(this.#dir, 'krb5.conf')
+    const file = openNameless(configuration)
     try {
-      writeFileSync(this.#file, configuration, { mode: 0o600 })
-      this.#child = start({ account, keytab }, this.#file)
-    } catch (error) {
-      this.#removeFiles()
-      throw error
+      this.#child = start({ account, keytab }, file)
+    } finally {
+      closeSync(file)
     }
     this.#child.on('error', (error) =>
       this.#end(new GssapiProcessError('ended', `it could not be started: ${error.message}`)),
@@ -143,26 +137,44 @@ export class GssapiProcess {
     this.#ended = error
     clearTimeout(this.#timer)
     this.#child.kill('SIGKILL')
-    // Now: a connector that stops does not wait to hear of its end.
-    this.#removeFiles()
     this.#ready.reject(error)
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
   }
+}
 
-  /** By name, which takes no descriptor: there may be none left. Others may have cleaned up before. */
-  #removeFiles(): void {
-    rmSync(this.#file, { force: true })
-    if (existsSync(this.#dir)) rmdirSync(this.#dir)
+/**
+ * A file that nobody else finds: neither somebody who cleans up temporary files, and would leave the library with settings of
+ * its own, nor who looks for what a connector that was killed has left.
+ *
+ * @returns its descriptor, to be read
+ */
+function openNameless(text: string): number {
+  const dir = mkdtempSync(join(tmpdir(), 'sallyport-gssapi-'))
+  const file = join(dir, 'krb5.conf')
+  try {
+    writeFileSync(file, text, { mode: 0o600 })
+    return openSync(file, 'r')
+  } finally {
+    // Without a look inside, which takes a descriptor: there may be none left.
+    rmSync(file, { force: true })
+    rmdirSync(dir)
   }
 }
 
-/** @param configuration path of krb5.conf */
-function start(settings: ChildSettings, configuration: string): ChildProcess {
+/** What the process knows the file by: it comes after those that are always there, and the channel. */
+const configurationFd = 4
+
+/** @param configuration descriptor of krb5.conf */
+function start(settings: ChildSettings, configuration: number): ChildProcess {
   return fork(program, [JSON.stringify(settings)], {
     execArgv: [],
     // Nothing that the machine or the caller has set about Kerberos counts.
-    env: { KRB5_CONFIG: configuration, KRB5CCNAME: 'MEMORY:unused', KRB5RCACHENAME: 'none:' },
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    env: {
+      KRB5_CONFIG: `/proc/self/fd/${configurationFd}`,
+      KRB5CCNAME: 'MEMORY:unused',
+      KRB5RCACHENAME: 'none:',
+    },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc', configuration],
   })
 }
