@@ -313,6 +313,47 @@ suite('two engines, one behaviour', () => {
     assert.equal((await ask(application, { host: app, token: made.token })).status, 200)
   })
 
+  test('gssapi: tokens that nobody waits for any more, and tickets that are not kept, are let go', async (t) => {
+    const { GssapiProcess } = await import('../../packages/connector/src/sign-on/gssapi/process.ts')
+    const engine = await startGssapi('svc-connector')
+    t.after(() => engine.close())
+    const released = Promise.withResolvers<number>()
+    const leaving = new AbortController()
+    const { ask: askProcess } = GssapiProcess.prototype
+    let letGo: { person?: number; exchange?: number }[] = []
+    let whenAsked: (what: string) => void = () => undefined
+    let whenLetGo = released
+    t.mock.method(GssapiProcess.prototype, 'ask', function (this: never, question: never) {
+      const { do: what, person: of, exchange } = question as { do: string } & (typeof letGo)[number]
+      whenAsked(what)
+      if (what === 'release') {
+        letGo.push({ ...(of && { person: of }), ...(exchange && { exchange }) })
+        whenLetGo.resolve(letGo.length)
+      }
+      return askProcess.call(this, question)
+    })
+    const request = { user: person('alice'), spn, format: 'spnego' } as const
+    whenAsked = (what) => {
+      if (what === 'token') leaving.abort(new Error('gone'))
+    }
+    await assert.rejects(engine.authorize({ ...request, signal: leaving.signal }), /gone/)
+    await released.promise
+    assert.deepEqual(Object.keys(letGo[0]!), ['exchange'])
+
+    // Somebody else's access ends while the KDC is asked for bob: whose ticket it is, it does not know.
+    letGo = []
+    whenLetGo = Promise.withResolvers<number>()
+    whenAsked = (what) => {
+      if (what === 'impersonate') engine.forgetUser(person('judy'))
+    }
+    const made = await engine.authorize({ ...request, user: person('bbuilder') })
+    await whenLetGo.promise
+    assert.deepEqual(Object.keys(letGo[0]!), ['person'])
+    const { status, reply } = await ask(application, { host: app, token: made.token })
+    assert.equal(status, 200)
+    await made.verifyReply(reply)
+  })
+
   test('gssapi: a KDC that is away is said so at once, and comes back by itself', async (t) => {
     const engine = await startGssapi('svc-connector')
     t.after(() => engine.close())

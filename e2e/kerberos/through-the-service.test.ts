@@ -436,6 +436,26 @@ suite('sign-on by Kerberos', () => {
       [1, 'user', 'KERBEROS_USER_REFUSED'],
     )
     await system.execute('user.update', { userName: 'ben', onPremisesSamAccountName: 'bbuilder' })
+    // The application is asked as a request would ask it: with the client certificate that is meant for it.
+    const internalUrl = `https://127.0.0.1:${iwa.httpPort}/`
+    await system.execute('app.update', { name: 'near', set: { internalUrl } })
+    const { id } = (await system.execute('app.show', { name: 'near' })) as { id: string }
+    const missing = {
+      applications: [id],
+      origins: [`127.0.0.1:${iwa.httpPort}`],
+      certificateFile: '/nonexistent/certificate.pem',
+      keyFile: '/nonexistent/key.pem',
+    }
+    const originClientCertificates = [missing]
+    writeFileSync(file, JSON.stringify({ ...settings, kerberos, proxy, originClientCertificates }))
+    const { step, message } = (await steps('--app', 'near', '--user', 'ana')).all.at(-1)!
+    assert.equal(step, 'origin')
+    assert.match(message, /ORIGIN_CLIENT_CERTIFICATE_MISSING/)
+    writeFileSync(file, JSON.stringify({ ...settings, kerberos, proxy }))
+    await system.execute('app.update', {
+      name: 'near',
+      set: { internalUrl: `http://127.0.0.1:${iwa.httpPort}/` },
+    })
     for (const args of [
       ['--user', 'ana'],
       ['--app', 'near', '--spn', 'HTTP/x.y', '--user', 'ana'],

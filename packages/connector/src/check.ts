@@ -18,6 +18,8 @@ export interface KerberosCheckTarget extends Pick<KerberosCheck, 'spn' | 'user' 
   url?: URL | undefined
   /** Whether the certificate of the application has to be good. */
   validate?: boolean | undefined
+  /** The application is shown the client certificate that is configured for this ID; undefined: none. */
+  applicationId?: string | undefined
 }
 
 /** A sign-on by Kerberos, as the service has it configured. */
@@ -30,7 +32,7 @@ export interface ConfiguredCheck {
   label?: string | undefined
 }
 
-/** Says nothing of files that the check has no use for. */
+/** Says nothing of certificates that the check has no use for; one that it needs is a step that fails. */
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /**
@@ -69,7 +71,7 @@ export async function* checkKerberosSignOn(
 
 async function* walk(
   { settings }: ConnectorState,
-  { url, validate = true, ...check }: KerberosCheckTarget,
+  { url, validate = true, applicationId, ...check }: KerberosCheckTarget,
 ): AsyncGenerator<KerberosStep> {
   const { origins, certificates } = openOrigins(settings, {
     resolve: resolveName,
@@ -84,7 +86,7 @@ async function* walk(
       askOrigin: url
         ? (makeToken) =>
             requestHead(
-              origins.find(parseDestination(`${url.origin}`), validate, undefined),
+              origins.find(parseDestination(`${url.origin}`), validate, applicationId),
               url.pathname + url.search,
               async (binding) => ['Authorization', `Negotiate ${await makeToken(binding)}`],
             )
@@ -125,6 +127,7 @@ async function askService(
     // Never `new URL(path, origin)`: a path that begins with two slashes would name another host.
     url: new URL(`${origin}${path}`),
     validate,
+    applicationId: typeof claims.app === 'string' ? claims.app : undefined,
   }
 }
 

@@ -430,6 +430,11 @@ export class Exchange implements StreamHandler, Timed {
   onInformational(head: ResponseHead): void {
     if (this.#over) return
     const { statusCode, reason, fields } = head
+    // Whoever answers a sign-on proves itself with the final head: hints are of no use that could be somebody else's.
+    if (this.#authorization) {
+      if (statusCode === 100) this.#stream.sendHead(`HTTP/1.1 100 ${reason}`)
+      return
+    }
     const lines = this.#connection!.responseLines(fields, false)
     this.#stream.sendHead(`HTTP/1.1 ${statusCode} ${reason}${lines}`)
   }

@@ -80,6 +80,20 @@ test('a request that is signed on carries no authorization of the gateway, wheth
   }
 })
 
+test('nothing goes on before it is known what the answer to a sign-on is, but that a body may come', async (t) => {
+  const { asked, ask } = await start(t, 'basic')
+  const stream = ask()
+  const { res } = await asked.take()
+  res.writeContinue()
+  res.writeEarlyHints({ link: '</a>; rel=preload', 'x-early': 'set by whoever answers' })
+  res.end('hello')
+  await stream.ended()
+  assert.deepEqual(
+    stream.heads.all.map((head) => head.split('\r\n', 1)[0]),
+    ['HTTP/1.1 100 Continue', 'HTTP/1.1 200 OK'],
+  )
+})
+
 test('a page without content, looked at for a form, is answered once', async (t) => {
   const { connector, asked, open } = await start(t, 'form')
   const stream = open()

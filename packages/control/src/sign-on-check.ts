@@ -33,7 +33,7 @@ export type AnswerSignOnCheck = (question: {
   | { refused: SignOnCheckRefusal; message: string }
 >
 
-/** What connectors ask outside of tunnels about the sign-on of one person to one application. Every question is recorded. */
+/** What connectors ask outside of tunnels about the sign-on of one person to one application. Every answer is recorded, refusals once a minute. */
 export class SignOnCheckRequests {
   readonly #challenges: Challenges
   readonly #answer: AnswerSignOnCheck

@@ -63,5 +63,6 @@ export {
 } from './names.ts'
 export type { DirectoryAccount } from './pac.ts'
 export { findPrivilege } from './privileged.ts'
+export { RefusedKeys } from './refused-keys.ts'
 export { requestEvidence, requestServiceTicket } from './s4u.ts'
 export { requestCrossRealmTgt, requestTicket } from './tgs-exchange.ts'

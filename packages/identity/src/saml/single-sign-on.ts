@@ -9,12 +9,12 @@ import {
   type SamlSignOn,
   toExternalUrl,
 } from '@sallyport/domain'
-import { ClaimError } from '@sallyport/sso/claims'
 import {
   type Addressing,
   type Attribute,
   buildFailure,
   buildResponse,
+  ClaimError,
   findAuthnContext,
   findNameIdFormat,
   type NameId,

@@ -21,6 +21,7 @@ import {
   parsePrincipal,
   parseSpn,
   parseUser,
+  RefusedKeys,
   readApplicationReply,
   readKeytabFile,
   readSentTicket,
@@ -31,6 +32,7 @@ import {
   untilAborted,
   wrapSpnego,
 } from '@sallyport/kerberos'
+import { toError } from '../../errors.ts'
 import { toKrb5Configuration } from './configuration.ts'
 import type { Answer, Failure, Question } from './messages.ts'
 import { GssapiProcess, GssapiProcessError } from './process.ts'
@@ -64,6 +66,8 @@ interface Person {
 }
 
 const maxPeople = 2_000
+/** Tickets of a process that is younger are not what has gone old. */
+const freshMs = 60_000
 
 /**
  * MIT's library in a process of its own, behind the same interface as our own client: it speaks what that does not (RC4), others
@@ -77,7 +81,12 @@ export class GssapiEngine implements DelegationEngine {
   readonly #breaker: CircuitBreaker
   readonly #people = new Map<string, Person>()
   readonly #underWay = new Map<string, Promise<Person>>()
+  readonly #refusedKeys: RefusedKeys
+  /** The account's own tickets are being asked for: all wait for one attempt. */
+  #signingIn: Promise<void> | undefined
   #process: GssapiProcess | undefined
+  /** When the process was started, by `now`. */
+  #startedAt = 0
   #generation = 0
   #closed = false
 
@@ -87,6 +96,7 @@ export class GssapiEngine implements DelegationEngine {
     this.#account = parsePrincipal(options.account)
     this.#now = options.now ?? Date.now
     this.#breaker = new CircuitBreaker({ now: this.#now })
+    this.#refusedKeys = new RefusedKeys(this.#now)
   }
 
   /** Of the process with the library, while there is one. */
@@ -100,7 +110,17 @@ export class GssapiEngine implements DelegationEngine {
     signal?.throwIfAborted()
     const spn = formatName(parseSpn(request.spn))
     const user = parseUser(request.user, this.#account.realm)
-    return untilAborted(this.#authorize(user, spn, request), signal)
+    const made = this.#authorize(user, spn, request)
+    try {
+      return await untilAborted(made, signal)
+    } catch (error) {
+      // Who asked may be gone before there is a token: nobody else would let go of it.
+      made.then(
+        ({ release }) => release?.(),
+        () => undefined,
+      )
+      throw error
+    }
   }
 
   async #authorize(
@@ -108,12 +128,17 @@ export class GssapiEngine implements DelegationEngine {
     spn: string,
     request: DelegationRequest,
   ): Promise<Authorization> {
+    const process = this.#process
     try {
       return await this.#authorizeOnce(user, spn, request)
     } catch (error) {
-      if (!isOfOldTickets(error)) throw error
-      // All that was kept may be of keys from before: once more, from the beginning.
-      this.#restart()
+      if (isForgotten(error)) return this.#authorizeOnce(user, spn, request)
+      if (!isOfOldTickets(error) || !process) throw error
+      // All that was kept may be of keys from before: once more, from the beginning. Others may have begun anew already.
+      if (this.#process === process) {
+        if (this.#now() - this.#startedAt < freshMs) throw error
+        this.#restart()
+      }
       return this.#authorizeOnce(user, spn, request)
     }
   }
@@ -185,8 +210,7 @@ export class GssapiEngine implements DelegationEngine {
 
   async checkAccount(): Promise<AccountFacts> {
     this.#restart()
-    await this.#readKeys()
-    await this.#ask(this.#getProcess(), 'as', undefined, undefined, { do: 'account' })
+    await this.#signIn()
     return { kdcOffsetMs: undefined }
   }
 
@@ -210,6 +234,8 @@ export class GssapiEngine implements DelegationEngine {
     made
       .then((person) => {
         if (generation === this.#generation) this.#keep(key, person)
+        // Those who wait for it ask for their tokens first, and are then the last who know of it.
+        else setImmediate(() => this.#let(person.process, { do: 'release', person: person.id }))
       })
       .catch(() => undefined)
       .finally(() => {
@@ -239,6 +265,8 @@ export class GssapiEngine implements DelegationEngine {
 
   async #impersonateOnce(user: Principal): Promise<Person> {
     const facts = this.#facts('s4u2self', user)
+    await this.#signIn()
+    // Read after that: the evidence is sealed with the key that counts now.
     const keys = await this.#readKeys()
     const process = this.#getProcess()
     const name = user.components[0]!
@@ -260,6 +288,28 @@ export class GssapiEngine implements DelegationEngine {
     }
   }
 
+  /**
+   * Has the library get, or renew, the tickets of our own account: what the KDC says against them is none of a user's, and keys
+   * that it has turned down are not tried with every request.
+   */
+  #signIn(): Promise<void> {
+    this.#signingIn ??= this.#signInOnce().finally(() => {
+      this.#signingIn = undefined
+    })
+    return this.#signingIn
+  }
+
+  async #signInOnce(): Promise<void> {
+    const keys = await this.#readKeys()
+    this.#refusedKeys.check(keys)
+    try {
+      await this.#ask(this.#getProcess(), 'as', undefined, undefined, { do: 'account' })
+    } catch (error) {
+      this.#refusedKeys.note(keys, error)
+      throw error
+    }
+  }
+
   /** Before the library looks: it says of every keytab that is not in order that there is no cache of credentials. */
   async #readKeys() {
     const { keytab } = this.#options
@@ -271,12 +321,17 @@ export class GssapiEngine implements DelegationEngine {
   #getProcess(): GssapiProcess {
     if (this.#process && !this.#process.isOver) return this.#process
     const { account, keytab, realms, timeoutMs = 5_000 } = this.#options
-    this.#process = new GssapiProcess({
-      account,
-      keytab,
-      timeoutMs,
-      configuration: toKrb5Configuration(this.#account.realm, realms),
-    })
+    this.#startedAt = this.#now()
+    const configuration = toKrb5Configuration(this.#account.realm, realms)
+    try {
+      this.#process = new GssapiProcess({ account, keytab, timeoutMs, configuration })
+    } catch (cause) {
+      throw new KerberosError(
+        'KERBEROS_ENGINE_UNAVAILABLE',
+        `the process with the GSSAPI library cannot be started: ${toError(cause).message}`,
+        { ...this.#facts('as'), cause },
+      )
+    }
     return this.#process
   }
 
@@ -326,12 +381,14 @@ export class GssapiEngine implements DelegationEngine {
       })
     }
     if (answer.failure) {
-      const error = toError(answer.failure, stage, facts)
+      const error = toRefusal(answer.failure, stage, facts)
       if (error.code === 'KERBEROS_KDC_UNREACHABLE') this.#breaker.failed()
       else this.#breaker.succeeded()
       throw error
     }
-    this.#breaker.succeeded()
+    // Tickets of our own and tokens may have come of what was there: then nobody was asked.
+    if (question.do === 'impersonate') this.#breaker.succeeded()
+    else if (question.do === 'account') this.#breaker.abandoned()
     return answer
   }
 
@@ -374,18 +431,18 @@ const ownCodes: Readonly<Record<number, KerberosErrorCode>> = {
   195: 'KERBEROS_KEYTAB_NO_KEY',
 }
 
-function toError(
+function toRefusal(
   { kind, minor = 0, message }: Failure,
   stage: Stage,
   facts: KerberosFacts & { clientAt: number },
 ): KerberosError {
-  if (kind === 'forgotten') return oldTickets(stage, facts)
+  if (kind === 'forgotten') return ticketsGone(stage, facts)
   const code = minor - firstMinor
   if (code >= 0 && code < 128) return toKerberosError({ code, text: message }, stage, facts)
   return new KerberosError(ownCodes[code] ?? 'KERBEROS_KDC_REFUSED', `${stage}: ${message}`, facts)
 }
 
-function oldTickets(stage: Stage, facts: KerberosFacts): KerberosError {
+function ticketsGone(stage: Stage, facts: KerberosFacts): KerberosError {
   return new KerberosError('KERBEROS_KDC_REFUSED', `${stage}: the tickets are gone`, {
     ...facts,
     reason: 'forgotten',
@@ -396,14 +453,14 @@ function oldTickets(stage: Stage, facts: KerberosFacts): KerberosError {
 function isOfOldTickets(error: unknown): boolean {
   if (!(error instanceof KerberosError) || error.facts.stage === 'as') return false
   const { code, facts } = error
-  const { kerberosCode, reason } = facts
+  const { kerberosCode } = facts
   // 20 TGT_REVOKED, 32 TICKET_EXPIRED
-  return (
-    code === 'KERBEROS_KEYTAB_STALE' ||
-    reason === 'forgotten' ||
-    kerberosCode === 20 ||
-    kerberosCode === 32
-  )
+  return code === 'KERBEROS_KEYTAB_STALE' || kerberosCode === 20 || kerberosCode === 32
+}
+
+/** Their access ended, or changed, just before the token was asked for. */
+function isForgotten(error: unknown): boolean {
+  return error instanceof KerberosError && error.facts.reason === 'forgotten'
 }
 
 /** 31: the integrity is wrong; KRB5_MUTUAL_FAILED: it answers another request. */

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Answer, ChildSettings, FromChild, Question, ToChild } from './messages.ts'
@@ -39,58 +39,45 @@ const maxErrorText = 2_000
 export class GssapiProcess {
   readonly #options: GssapiProcessOptions
   readonly #child: ChildProcess
-  readonly #dir: string
   readonly #waiting = new Map<number, Waiting>()
-  readonly #ready: Promise<void>
+  readonly #ready = Promise.withResolvers<void>()
   #timer: NodeJS.Timeout | undefined
   #lastId = 0
   #ended: GssapiProcessError | undefined
   #said = ''
 
+  /** @throws what the machine says: no space, no descriptors */
   constructor(options: GssapiProcessOptions) {
     this.#options = options
     const { account, keytab, configuration } = options
-    this.#dir = mkdtempSync(join(tmpdir(), 'sallyport-gssapi-'))
-    const file = join(this.#dir, 'krb5.conf')
-    writeFileSync(file, configuration, { mode: 0o600 })
-    const settings: ChildSettings = { account, keytab }
-    this.#child = fork(program, [JSON.stringify(settings)], {
-      execArgv: [],
-      // Nothing that the machine or the caller has set about Kerberos counts.
-      env: { KRB5_CONFIG: file, KRB5CCNAME: 'MEMORY:unused', KRB5RCACHENAME: 'none:' },
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    // Whoever asks hears of it.
+    this.#ready.promise.catch(() => undefined)
+    const file = openNameless(configuration)
+    try {
+      this.#child = start({ account, keytab }, file)
+    } finally {
+      closeSync(file)
+    }
+    this.#child.on('error', (error) =>
+      this.#end(new GssapiProcessError('ended', `it could not be started: ${error.message}`)),
+    )
+    this.#child.once('close', (code, signal) =>
+      this.#end(
+        new GssapiProcessError('ended', `it ended with ${signal ?? code}: ${this.#said.trim()}`),
+      ),
+    )
+    this.#child.on('message', (message: FromChild) => {
+      if ('ready' in message) {
+        this.#ready.resolve()
+        this.#watchNext()
+      } else if ('unavailable' in message)
+        this.#end(new GssapiProcessError('unavailable', message.unavailable))
+      else this.#answered(message)
     })
-    this.#child.stderr!.on('data', (chunk: Buffer) => {
+    this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.#said = `${this.#said}${chunk.toString('utf8')}`.slice(-maxErrorText)
     })
-    this.#ready = new Promise<void>((resolve, reject) => {
-      this.#child.on('message', (message: FromChild) => {
-        if ('ready' in message) return resolve()
-        if ('unavailable' in message) {
-          const error = new GssapiProcessError('unavailable', message.unavailable)
-          reject(error)
-          return this.#end(error)
-        }
-        this.#answered(message)
-      })
-      this.#child.once('error', (error) =>
-        this.#end(new GssapiProcessError('ended', `it could not be started: ${error.message}`)),
-      )
-      this.#child.once('close', (code, signal) => {
-        this.#end(
-          new GssapiProcessError('ended', `it ended with ${signal ?? code}: ${this.#said.trim()}`),
-        )
-        rmSync(this.#dir, { recursive: true, force: true })
-        reject(this.#ended)
-      })
-    })
-    // Whoever asks hears of it.
-    this.#ready.catch(() => undefined)
     this.#watch(startMs)
-    this.#ready.then(
-      () => this.#watchNext(),
-      () => undefined,
-    )
   }
 
   /** Whether it has come to its end: another one is needed. */
@@ -98,14 +85,14 @@ export class GssapiProcess {
     return this.#ended !== undefined
   }
 
-  /** Whether nothing has become of the process any more. */
+  /** Undefined when it could not be started. */
   get processId(): number | undefined {
     return this.#child.pid
   }
 
   /** @throws GssapiProcessError */
   async ask(question: Question): Promise<Answer> {
-    await this.#ready
+    await this.#ready.promise
     if (this.#ended) throw this.#ended
     this.#lastId += 1
     const message: ToChild = { id: this.#lastId, question }
@@ -150,7 +137,44 @@ export class GssapiProcess {
     this.#ended = error
     clearTimeout(this.#timer)
     this.#child.kill('SIGKILL')
+    this.#ready.reject(error)
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
   }
+}
+
+/**
+ * A file that nobody else finds: neither somebody who cleans up temporary files, and would leave the library with settings of
+ * its own, nor who looks for what a connector that was killed has left.
+ *
+ * @returns its descriptor, to be read
+ */
+function openNameless(text: string): number {
+  const dir = mkdtempSync(join(tmpdir(), 'sallyport-gssapi-'))
+  const file = join(dir, 'krb5.conf')
+  try {
+    writeFileSync(file, text, { mode: 0o600 })
+    return openSync(file, 'r')
+  } finally {
+    // Without a look inside, which takes a descriptor: there may be none left.
+    rmSync(file, { force: true })
+    rmdirSync(dir)
+  }
+}
+
+/** What the process knows the file by: it comes after those that are always there, and the channel. */
+const configurationFd = 4
+
+/** @param configuration descriptor of krb5.conf */
+function start(settings: ChildSettings, configuration: number): ChildProcess {
+  return fork(program, [JSON.stringify(settings)], {
+    execArgv: [],
+    // Nothing that the machine or the caller has set about Kerberos counts.
+    env: {
+      KRB5_CONFIG: `/proc/self/fd/${configurationFd}`,
+      KRB5CCNAME: 'MEMORY:unused',
+      KRB5RCACHENAME: 'none:',
+    },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc', configuration],
+  })
 }
