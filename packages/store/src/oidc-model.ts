@@ -155,10 +155,10 @@ export async function deleteOidcModelsOfUser(
   nowAt: number,
 ): Promise<void> {
   const sessions = await db
-    .deleteFrom('oidcModel')
+    .selectFrom('oidcModel')
+    .select('payload')
     .where('accountId', '=', userId)
     .where('model', '=', 'Session')
-    .returning('payload')
     .execute()
   await keepLogoutNotices(
     db,
@@ -180,15 +180,8 @@ export function deleteOidcSession(
   byBrowser = false,
 ): Promise<void> {
   return atomically(db, async (db) => {
-    // Whoever removes it tells applications, so that they hear of it once.
-    const row = await db
-      .deleteFrom('oidcModel')
-      .where('model', '=', 'Session')
-      .where('uid', '=', uid)
-      .returning('payload')
-      .executeTakeFirst()
-    if (!row) return
-    const session = JSON.parse(row.payload) as OidcPayload
+    const session = await findOidcModelByUid(db, 'Session', uid)
+    if (!session) return
     await keepLogoutNotices(db, [session], nowAt, byBrowser)
     const authorizations = (session.authorizations ?? {}) as Authorizations
     const grantIds = Object.values(authorizations).flatMap(({ grantId }) => grantId ?? [])
@@ -200,6 +193,7 @@ export function deleteOidcSession(
         .where('id', 'in', grantIds)
         .execute()
     }
+    await db.deleteFrom('oidcModel').where('model', '=', 'Session').where('uid', '=', uid).execute()
   })
 }
 

@@ -104,16 +104,6 @@ testBoth('a session ends by time once, and one that stands does not', async (_, 
   assert.equal((await logoutNotices.listLogoutNotices(store.db)).length, 2)
 })
 
-testBoth('of several that end a session at one moment one tells of it', async (_, database) => {
-  const store = await database.open()
-  await fill(store)
-  await Promise.all([
-    ...[1, 2, 3, 4].map(() => oidcModel.deleteOidcSession(store.db, 'session', 5_000)),
-    oidcModel.deleteOidcModelsOfUser(store.db, 'ana', 5_000),
-  ])
-  assert.equal((await logoutNotices.listLogoutNotices(store.db)).length, 2)
-})
-
 testBoth(
   'what requests write into a session at one moment is all kept, and what has ended stays ended',
   async (_, database) => {
