@@ -68,16 +68,8 @@ export function saveOidcSession(
 ): Promise<void> {
   const key = { model: 'Session', id }
   return atomically(db, async (db) => {
-    // A write, so that in PostgreSQL nobody else writes it until this one is through.
-    const row = await db
-      .updateTable('oidcModel')
-      .set({ expiresAt: expiresAt ?? null })
-      .where('model', '=', key.model)
-      .where('id', '=', id)
-      .returning('payload')
-      .executeTakeFirst()
-    if (!row && isKnown) return
-    const kept = row && (JSON.parse(row.payload) as OidcPayload)
+    const kept = await findOidcModel(db, key)
+    if (!kept && isKnown) return
     const merged =
       kept?.authorizations !== undefined && kept.uid === payload.uid
         ? { ...kept.authorizations, ...(payload.authorizations as Authorizations | undefined) }
