@@ -439,3 +439,24 @@ test('people do not sign in by their connection where the connector signs them o
       method,
     )
 })
+
+test('messages of SAML by SOAP go to the application itself, by its internal or external address', () => {
+  const problemsOf = (logoutSoapUrl: string) => {
+    try {
+      const signOn = {
+        method: 'saml' as const,
+        entityId: 'urn:hr',
+        assertionConsumerServices: [{ url: 'https://hr.example.test/acs' }],
+        logoutSoapUrl,
+      }
+      snapshotOf(app('hr', 'https://hr.example.test/', { signOn }))
+      return []
+    } catch (error) {
+      return (error as ConfigurationError).problems.map(({ path }) => path)
+    }
+  }
+  for (const url of ['https://hr.example.test/SLO/SOAP', 'http://hr.internal/SLO/SOAP'])
+    assert.deepEqual(problemsOf(url), [], url)
+  for (const url of ['https://wiki.example.test/SLO/SOAP', 'https://hr.internal.evil/SLO'])
+    assert.deepEqual(problemsOf(url), ['applications.hr.signOn.logoutSoapUrl'], url)
+})

@@ -33,6 +33,13 @@ export function samlProblems(
         field: `signOn.${field}`,
         message: 'must begin with https://, or with the internal URL of the application',
       })
+  // The service asks there itself, through the connector, and nobody else's application.
+  const soapUrl = signOn.logoutSoapUrl && new URL(toExternalUrl(compiled, signOn.logoutSoapUrl))
+  if (soapUrl && !soapUrl.href.startsWith(new URL(compiled.application.externalUrl).href))
+    problems.push({
+      field: 'signOn.logoutSoapUrl',
+      message: 'must be below the external or the internal URL of the application',
+    })
   return problems
 }
 
