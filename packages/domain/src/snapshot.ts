@@ -7,7 +7,7 @@ import {
 import type { SignOnHeader } from './sign-on/headers.ts'
 import { toServicePrincipalName } from './sign-on/kerberos.ts'
 import { oidcProblems } from './sign-on/oidc-endpoints.ts'
-import { indexEntityIds, samlProblems } from './sign-on/saml-endpoints.ts'
+import { indexEntityIds, samlOwnUrlProblems, samlProblems } from './sign-on/saml-endpoints.ts'
 import { parseTarget, type RequestTarget, readPath, TargetError } from './target.ts'
 
 /** One thing that is wrong with a configuration, and where. */
@@ -412,7 +412,11 @@ export function compileSnapshot(input: SnapshotInput): Snapshot {
   }
   const snapshot = new Snapshot(input, applications, routes, links)
   for (const { compiled, say } of withPaths)
-    for (const { field, message } of oidcProblems(compiled, snapshot)) say(field, message)
+    for (const { field, message } of [
+      ...oidcProblems(compiled, snapshot),
+      ...samlOwnUrlProblems(compiled, snapshot),
+    ])
+      say(field, message)
   if (problems.length > 0) throw new ConfigurationError(problems)
   return snapshot
 }

@@ -255,7 +255,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   const assertions = { db, loginOrigin, snapshot, ring: options.keys.assertions, clock }
   const ownSessions = new OwnSessions({ db, provider, portalOrigin, clock, endSession })
   const signOnParts = {
-    store,
+    db,
     snapshot,
     clock,
     issuer: loginOrigin,

@@ -34,10 +34,10 @@ import {
   mayUseOidc,
   type OwnClaims,
   ownClaims,
-  recordOidc,
   toPairwiseSubject,
 } from './oidc/sign-on.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
+import { recordSignOn } from './sign-on-audit.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
 
@@ -240,7 +240,7 @@ export function createProvider(parts: ProviderParts): Provider {
     else await next()
     const { logoutUrl, isSignedOn, refusal } = visitOf(ctx.req)
     if (refusal) await parts.audit.refused(ctx.req, refusal.code, refusal.explanation)
-    if (isSignedOn) await recordSignOn(ctx.oidc, ctx.req, parts)
+    if (isSignedOn) await recordCode(ctx.oidc, ctx.req, parts)
     if (ctx.oidc?.route === 'discovery')
       Object.assign(ctx.body as object, { response_modes_supported: ['query', 'form_post'] })
     if (logoutUrl === undefined) return
@@ -374,7 +374,7 @@ function sendByForm(
 }
 
 /** Writes down whom an application is told of. */
-async function recordSignOn(
+async function recordCode(
   oidc: KoaContextWithOIDC['oidc'],
   request: IncomingMessage,
   { db, snapshot, clock }: ProviderParts,
@@ -383,7 +383,7 @@ async function recordSignOn(
   if (!compiled) return
   const session = await sessions.findIdentitySession(db, oidc.session!.uid, clock())
   // It may have ended in this moment: then the code is worth nothing.
-  if (session) await recordOidc(db, request, 'oidc-signed-on', compiled, session, clock())
+  if (session) await recordSignOn(db, request, 'oidc-signed-on', compiled, session, clock())
 }
 
 function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
@@ -434,7 +434,7 @@ async function checkAssigned(
   if (session && mayUseOidc(compiled, session)) return false
   if (session) {
     const reason = 'user-not-assigned'
-    await recordOidc(db, ctx.req, 'oidc-sign-on-refused', compiled, session, clock(), { reason })
+    await recordSignOn(db, ctx.req, 'oidc-sign-on-refused', compiled, session, clock(), { reason })
   }
   throw new NotAssigned(compiled, session, ctx.oidc.prompts.has('none'))
 }

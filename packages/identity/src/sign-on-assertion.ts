@@ -69,26 +69,21 @@ const factsOf: {
   ) => SignOnFacts | Promise<SignOnFacts>
 } = { kerberos: toKerberosFacts, password: toPasswordFacts }
 
+/** What everything that is said to connectors of people is made of. */
+export interface SignOnParts {
+  db: Store['db']
+  snapshot(): Snapshot
+  clock(): number
+  issuer: string
+  signer: SignOnSigner
+}
+
 /** Makes sign-on assertions, for sessions that stand and applications that their users are assigned to. */
 export class SignOnAssertions {
-  readonly #store: Store
-  readonly #snapshot: () => Snapshot
-  readonly #clock: () => number
-  readonly #issuer: string
-  readonly #signer: SignOnSigner
+  readonly #parts: SignOnParts
 
-  constructor(options: {
-    store: Store
-    snapshot: () => Snapshot
-    clock: () => number
-    issuer: string
-    signer: SignOnSigner
-  }) {
-    this.#store = options.store
-    this.#snapshot = options.snapshot
-    this.#clock = options.clock
-    this.#issuer = options.issuer
-    this.#signer = options.signer
+  constructor(parts: SignOnParts) {
+    this.#parts = parts
   }
 
   /**
@@ -98,13 +93,13 @@ export class SignOnAssertions {
    *   another way), `SIGN_ON_NAME_MISSING`, `CREDENTIAL_MISSING`, `CREDENTIAL_REFUSED`
    */
   async make({ sessionId, applicationId, label }: SignOnRequest): Promise<SignOnAssertion> {
-    const { db } = this.#store
-    const nowAt = this.#clock()
+    const { db, snapshot, clock, issuer, signer } = this.#parts
+    const nowAt = clock()
     const session = await sessions.findIdentitySession(db, sessionId, nowAt)
     const user = session && (await users.findUserById(db, session.userId))
     if (!session || !user)
       throw new IdentityError('SESSION_ENDED', 'the session has ended; nobody is signed on by it')
-    const compiled = this.#snapshot().findApplicationById(applicationId)
+    const compiled = snapshot().findApplicationById(applicationId)
     if (!compiled || !mayUse(session, compiled))
       throw new IdentityError(
         'SIGN_ON_REFUSED',
@@ -128,7 +123,7 @@ export class SignOnAssertions {
     )
     const expiresAt = Math.min(nowAt + lifetimeMs, session.absoluteExpiresAt)
     const assertion = {
-      iss: this.#issuer,
+      iss: issuer,
       aud: connectorIds ?? (await connectors.listActiveIds(db, application.connectorGroup)),
       sub: user.id,
       sid: session.sessionId,
@@ -141,7 +136,7 @@ export class SignOnAssertions {
       iat: Math.floor((nowAt - backdateMs) / 1000),
       exp: Math.floor(expiresAt / 1000),
     }
-    const token = await this.#signer.sign('sallyport-sign-on+jwt', assertion)
+    const token = await signer.sign('sallyport-sign-on+jwt', assertion)
     return { token, expiresAt, connectorIds, credential }
   }
 }

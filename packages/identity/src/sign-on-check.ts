@@ -1,14 +1,14 @@
-import { isAssigned, type Snapshot } from '@sallyport/domain'
-import { groups, type Store, users } from '@sallyport/store'
+import { isAssigned } from '@sallyport/domain'
+import { groups, users } from '@sallyport/store'
 import { IdentityError } from './errors.ts'
 import {
   backdateMs,
   lifetimeMs,
+  type SignOnParts,
   toInternalHost,
   toKerberosFacts,
   toOrigin,
 } from './sign-on-assertion.ts'
-import type { SignOnSigner } from './sign-on-signer.ts'
 
 /** What the administrator of a connector wants to try: the sign-on of one person to one application. */
 export interface SignOnCheckRequest {
@@ -54,30 +54,16 @@ export type SignOnCheckAnswer =
  * use them, and only the name in the domain.
  */
 export class SignOnChecks {
-  readonly #store: Store
-  readonly #snapshot: () => Snapshot
-  readonly #clock: () => number
-  readonly #issuer: string
-  readonly #signer: SignOnSigner
+  readonly #parts: SignOnParts
 
-  constructor(options: {
-    store: Store
-    snapshot: () => Snapshot
-    clock: () => number
-    issuer: string
-    signer: SignOnSigner
-  }) {
-    this.#store = options.store
-    this.#snapshot = options.snapshot
-    this.#clock = options.clock
-    this.#issuer = options.issuer
-    this.#signer = options.signer
+  constructor(parts: SignOnParts) {
+    this.#parts = parts
   }
 
   async make(request: SignOnCheckRequest): Promise<SignOnCheckAnswer> {
     const { connectorId, connectorGroup, application: name, label } = request
-    const { db } = this.#store
-    const compiled = [...this.#snapshot().applications.values()].find(
+    const { db, snapshot, clock, issuer, signer } = this.#parts
+    const compiled = [...snapshot().applications.values()].find(
       ({ application }) => application.name === name,
     )
     if (!compiled)
@@ -108,9 +94,9 @@ export class SignOnChecks {
     try {
       const internalHost = toInternalHost(compiled, label)
       const { claims } = toKerberosFacts(signOn, { user }, { internalHost })
-      const nowAt = this.#clock()
-      const token = await this.#signer.sign('sallyport-sign-on-check+jwt', {
-        iss: this.#issuer,
+      const nowAt = clock()
+      const token = await signer.sign('sallyport-sign-on-check+jwt', {
+        iss: issuer,
         aud: [connectorId],
         sub: user.id,
         app: application.id,

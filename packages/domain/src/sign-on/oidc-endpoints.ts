@@ -1,7 +1,6 @@
 import type { CompiledApplication, Snapshot } from '../snapshot.ts'
-import { isReservedTarget, parseTarget, TargetError } from '../target.ts'
 import type { OidcSignOn } from './oidc.ts'
-import { toExternalUrl } from './own-urls.ts'
+import { isOwnUrl, ownUrlMessage, toExternalUrl } from './own-urls.ts'
 
 export type OidcApplication = CompiledApplication & { application: { signOn: OidcSignOn } }
 
@@ -54,26 +53,11 @@ export function oidcProblems(
 ): { field: string; message: string }[] {
   if (!isOidc(compiled)) return []
   return urisOf(compiled.application.signOn)
-    .filter(([, uri]) => !isOwnUrl(compiled, snapshot, toExternalUrl(compiled, uri)))
+    .filter(([, uri]) => !isOwnUrl(compiled, snapshot, uri))
     .map(([field]) => ({
       field: `signOn.${field}`,
-      message: `must be an address of this application, below ${compiled.application.externalUrl} or ${compiled.application.internalUrl}`,
+      message: ownUrlMessage(compiled),
     }))
-}
-
-/** Whether a request for the URL would come to the application, and to nothing else. */
-function isOwnUrl(compiled: CompiledApplication, snapshot: Snapshot, external: string): boolean {
-  const url = new URL(external)
-  if (url.protocol !== 'https:' || Number(url.port || 443) !== compiled.externalPort) return false
-  try {
-    const target = parseTarget(url.pathname + url.search)
-    if (isReservedTarget(target)) return false
-    const found = snapshot.findApplication(url.hostname, target)
-    return found?.compiled.application.id === compiled.application.id
-  } catch (error) {
-    if (error instanceof TargetError) return false
-    throw error
-  }
 }
 
 /**

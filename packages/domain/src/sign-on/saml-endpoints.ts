@@ -1,5 +1,5 @@
-import type { CompiledApplication } from '../snapshot.ts'
-import { toExternalUrl, toInternalUrl } from './own-urls.ts'
+import type { CompiledApplication, Snapshot } from '../snapshot.ts'
+import { isOwnUrl, ownUrlMessage, toExternalUrl, toInternalUrl } from './own-urls.ts'
 
 /** What is wrong with an application's SAML settings beside its other ones. */
 export function samlProblems(
@@ -33,14 +33,20 @@ export function samlProblems(
         field: `signOn.${field}`,
         message: 'must begin with https://, or with the internal URL of the application',
       })
-  // The service asks there itself, through the connector, and nobody else's application.
-  const soapUrl = signOn.logoutSoapUrl && new URL(toExternalUrl(compiled, signOn.logoutSoapUrl))
-  if (soapUrl && !soapUrl.href.startsWith(new URL(compiled.application.externalUrl).href))
-    problems.push({
-      field: 'signOn.logoutSoapUrl',
-      message: 'must be below the external or the internal URL of the application',
-    })
   return problems
+}
+
+/** What is wrong with an application's SAML settings, in the configuration as a whole. */
+export function samlOwnUrlProblems(
+  compiled: CompiledApplication,
+  snapshot: Snapshot,
+): { field: string; message: string }[] {
+  const { signOn } = compiled.application
+  if (signOn.method !== 'saml' || signOn.logoutSoapUrl === undefined) return []
+  // The service asks there itself, through the connector, and nobody else's application.
+  return isOwnUrl(compiled, snapshot, signOn.logoutSoapUrl)
+    ? []
+    : [{ field: 'signOn.logoutSoapUrl', message: ownUrlMessage(compiled) }]
 }
 
 /** Applications by what they call themselves; one that is told only its internal URL calls itself by that. */

@@ -1,5 +1,4 @@
 import { createHmac } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
 import {
   type IdentitySession,
   isAssigned,
@@ -7,8 +6,6 @@ import {
   parseOidcClientId,
 } from '@sallyport/domain'
 import { type OidcClaimValue, toOidcClaims } from '@sallyport/sso/oidc'
-import { audit, type Store } from '@sallyport/store'
-import { visitOf } from '../visit.ts'
 
 /** Claims that are no scope's: the application's own. No claim of a scope can be found under a symbol. */
 export const ownClaims = Symbol('claims of the application')
@@ -38,31 +35,4 @@ export function toPairwiseSubject(key: Buffer, clientId: string, userId: string)
   return createHmac('sha256', key)
     .update(`oidc\0${parseOidcClientId(clientId)}\0${userId}`)
     .digest('base64url')
-}
-
-/** Writes down that an application was told who somebody is, or why not. */
-export function recordOidc(
-  db: Store['db'],
-  request: IncomingMessage,
-  kind: 'oidc-signed-on' | 'oidc-sign-on-refused',
-  { application }: OidcApplication,
-  { userId, sessionId, claims }: IdentitySession,
-  at: number,
-  detail: Record<string, unknown> = {},
-): Promise<void> {
-  const { correlationId, clientAddress } = visitOf(request)
-  return audit.recordAudit(db, {
-    at,
-    kind,
-    actor: claims.userName,
-    subject: application.id,
-    detail: {
-      name: application.name,
-      userId,
-      sessionId,
-      ...detail,
-      correlationId,
-      clientAddress,
-    },
-  })
 }

@@ -28,8 +28,8 @@ import {
   toNameId,
   verifyMessage,
 } from '@sallyport/sso/saml'
-import { atomically, audit, oidcModel, saml, sessions } from '@sallyport/store'
-import { visitOf } from '../visit.ts'
+import { atomically, oidcModel, saml, sessions } from '@sallyport/store'
+import { recordSignOn } from '../sign-on-audit.ts'
 import { findSessionId, type SamlAnswer, type SamlParts } from './answer.ts'
 import { readSigningKey } from './keys.ts'
 
@@ -329,26 +329,12 @@ export class SamlSingleSignOn {
   #record(
     request: IncomingMessage,
     session: IdentitySession,
-    { application }: SamlApplication,
+    compiled: SamlApplication,
     kind: string,
     detail: Record<string, unknown>,
   ): Promise<void> {
-    const { correlationId, clientAddress } = visitOf(request)
-    const { userId, sessionId, claims } = session
-    return audit.recordAudit(this.#parts.db, {
-      at: this.#parts.clock(),
-      kind,
-      actor: claims.userName,
-      subject: application.id,
-      detail: {
-        name: application.name,
-        userId,
-        sessionId,
-        ...detail,
-        correlationId,
-        clientAddress,
-      },
-    })
+    const { db, clock } = this.#parts
+    return recordSignOn(db, request, kind, compiled, session, clock(), detail)
   }
 }
 
