@@ -1,15 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
-import { findFreePort, type Scope } from '@sallyport/testkit'
-
-const modules = '/usr/lib/apache2/modules'
+import { Apache, findFreePort, type Scope } from '@sallyport/testkit'
 
 /** Passwords by user name, of the domain CORP. */
 export type Accounts = Readonly<Record<string, string>>
@@ -24,10 +19,8 @@ export async function startNtlmApache(
   scope: Scope,
   accounts: Accounts,
 ): Promise<{ port: number; userFile(userName: string): string }> {
-  const dir = mkdtempSync(join(tmpdir(), 'sallyport-ntlm-'))
-  // Its workers are another user.
-  chmodSync(dir, 0o755)
-  scope.after(() => rmSync(dir, { recursive: true, force: true }))
+  const apache = Apache.create(scope, 'ntlm', (dir) => ({ NTLM_USER_FILE: join(dir, 'users') }))
+  const { dir } = apache
   const port = await findFreePort()
   const userFile = (userName: string) => join(dir, `user-${userName}`)
   const lines = Object.entries(accounts).map(([name, password]) => `CORP:${name}:${password}\n`)
@@ -36,27 +29,11 @@ export async function startNtlmApache(
     writeFileSync(userFile(name), lines[index]!)
   mkdirSync(join(dir, 'htdocs'))
   writeFileSync(join(dir, 'htdocs/index.txt'), 'Intranet\n')
-  const load = ['mpm_event', 'authn_core', 'authz_core', 'authz_user', 'auth_gssapi']
-  load.push('mime', 'dir', 'headers')
-  writeFileSync(
-    join(dir, 'httpd.conf'),
-    `ServerRoot ${dir}
-ServerName iwa.internal
+  apache.configure({
+    modules: ['authz_user', 'auth_gssapi', 'mime', 'dir', 'headers'],
+    lines: `ServerName iwa.internal
 Listen 127.0.0.1:${port}
-PidFile ${dir}/pid
-DefaultRuntimeDir ${dir}
-Mutex pthread default
-ErrorLog ${dir}/error.log
-LogLevel notice
-${load.map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`).join('\n')}
-TypesConfig /dev/null
 AddType text/plain .txt
-User www-data
-Group www-data
-StartServers 1
-ServerLimit 1
-ThreadsPerChild 32
-MaxRequestWorkers 32
 KeepAliveTimeout 60
 DocumentRoot ${dir}/htdocs
 DirectoryIndex index.txt
@@ -68,35 +45,10 @@ GssapiSSLonly Off
 GssapiAllowedMech ntlmssp
 GssapiConnectionBound On
 Require valid-user
-</Location>
-`,
-  )
-  const args = ['--pdeathsig=TERM', '/usr/sbin/apache2', '-f', join(dir, 'httpd.conf')]
-  const child = spawn('setpriv', [...args, '-D', 'FOREGROUND'], {
-    stdio: 'ignore',
-    env: { ...process.env, NTLM_USER_FILE: join(dir, 'users') },
+</Location>`,
   })
-  scope.after(() => end(child))
-  const log = () => {
-    try {
-      return readFileSync(join(dir, 'error.log'), 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
-      throw error
-    }
-  }
-  while (!log().includes('resuming normal operations')) {
-    if (child.exitCode !== null) throw new Error(`apache2 ended: ${log()}`)
-    await setTimeout(20)
-  }
+  await apache.run()
   return { port, userFile }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = once(child, 'exit')
-  child.kill('SIGTERM')
-  await exited
 }
 
 /**

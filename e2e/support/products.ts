@@ -3,7 +3,13 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Apache, findFreePort, type Scope, toApplicationPage } from '@sallyport/testkit'
+import {
+  Apache,
+  findFreePort,
+  pageModules,
+  type Scope,
+  writeApplicationPage,
+} from '@sallyport/testkit'
 import { servePhp } from './php.ts'
 
 export const productPassword = 'Grün & sicher 1'
@@ -117,34 +123,24 @@ export async function startBasicApplication(scope: Scope): Promise<number> {
   const apache = Apache.create(scope, 'basic')
   const { dir } = apache
   const port = await findFreePort()
-  mkdirSync(join(dir, 'htdocs'))
-  writeFileSync(
-    join(dir, 'htdocs/index.html'),
-    toApplicationPage({
-      title: 'Warehouse',
-      heading: 'Stock, counted by',
-      table: [
-        ['Part', 'Shelf', 'In stock', 'Ordered'],
-        ['Hinge, brass', 'B-14', '312', '-'],
-        ['Door closer', 'C-02', '48', '120'],
-        ['Lock cylinder', 'C-07', '96', '-'],
-      ],
-    }),
-  )
+  const site = writeApplicationPage(dir, {
+    title: 'Warehouse',
+    heading: 'Stock, counted by',
+    table: [
+      ['Part', 'Shelf', 'In stock', 'Ordered'],
+      ['Hinge, brass', 'B-14', '312', '-'],
+      ['Door closer', 'C-02', '48', '120'],
+      ['Lock cylinder', 'C-07', '96', '-'],
+    ],
+  })
   execFileSync('htpasswd', ['-cbB', join(dir, 'passwords'), 'ana', productPassword], {
     stdio: 'ignore',
   })
   apache.configure({
-    modules: ['authn_file', 'authz_user', 'auth_basic', 'mime', 'dir', 'include', 'headers'],
+    modules: ['authn_file', 'authz_user', 'auth_basic', ...pageModules, 'headers'],
     lines: `ServerName localhost
 Listen 127.0.0.1:${port}
-AddType text/html .html
-AddOutputFilter INCLUDES .html
-DocumentRoot ${dir}/htdocs
-DirectoryIndex index.html
-<Directory ${dir}/htdocs>
-Options +Includes
-</Directory>
+${site}
 <Location />
 AuthType Basic
 AuthName inside

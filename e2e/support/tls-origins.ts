@@ -4,9 +4,8 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { findFreePort, type Scope } from '@sallyport/testkit'
+import { Apache, findFreePort, type Scope } from '@sallyport/testkit'
 
-const modules = '/usr/lib/apache2/modules'
 const host = 'app.internal'
 
 /** A certificate with its key, as files in PEM. */
@@ -118,32 +117,19 @@ export async function startTlsOrigins(
     await findFreePort(),
     await findFreePort(),
   ]
-  mkdirSync(join(dir, 'htdocs/private'), { recursive: true })
-  writeFileSync(join(dir, 'htdocs/index.txt'), 'public\n')
-  writeFileSync(join(dir, 'htdocs/private/index.txt'), 'private\n')
-  const load = ['mpm_event', 'authz_core', 'mime', 'dir', 'headers', 'socache_shmcb', 'ssl']
-  writeFileSync(
-    join(dir, 'httpd.conf'),
-    `ServerRoot ${dir}
-ServerName ${host}
+  const apache = Apache.create(scope, 'tls-origin')
+  const htdocs = join(apache.dir, 'htdocs')
+  mkdirSync(join(htdocs, 'private'), { recursive: true })
+  writeFileSync(join(htdocs, 'index.txt'), 'public\n')
+  writeFileSync(join(htdocs, 'private/index.txt'), 'private\n')
+  apache.configure({
+    modules: ['mime', 'dir', 'headers', 'socache_shmcb', 'ssl'],
+    lines: `ServerName ${host}
 Listen 127.0.0.1:${requirePort}
 Listen 127.0.0.1:${pathsPort}
-PidFile ${dir}/httpd.pid
-DefaultRuntimeDir ${dir}
-Mutex pthread default
-ErrorLog ${dir}/httpd.log
-LogLevel notice
-${load.map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`).join('\n')}
-TypesConfig /dev/null
 AddType text/plain .txt
-User www-data
-Group www-data
-StartServers 1
-ServerLimit 1
-ThreadsPerChild 16
-MaxRequestWorkers 16
 KeepAliveTimeout 60
-DocumentRoot ${dir}/htdocs
+DocumentRoot ${htdocs}
 DirectoryIndex index.txt
 SSLEngine on
 SSLCertificateFile ${server.certificateFile}
@@ -159,9 +145,8 @@ SSLEngine on
 <Location /private/>
 SSLVerifyClient require
 </Location>
-</VirtualHost>
-`,
-  )
+</VirtualHost>`,
+  })
   writeFileSync(
     join(dir, 'nginx.conf'),
     `daemon off;
@@ -195,10 +180,7 @@ proxy_set_header X-Client "$ssl_client_s_dn";
 }
 `,
   )
-  await run(scope, '/usr/sbin/apache2', ['-f', join(dir, 'httpd.conf'), '-D', 'FOREGROUND'], {
-    log: join(dir, 'httpd.log'),
-    says: 'resuming normal operations',
-  })
+  await apache.run()
   await run(scope, '/usr/sbin/nginx', ['-p', dir, '-c', join(dir, 'nginx.conf')], {
     log: join(dir, 'nginx.log'),
     says: 'using the "epoll" event method',

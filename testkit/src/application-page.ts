@@ -1,3 +1,6 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
 /** A page of an application inside, for Apache's mod_include: it says who the application believes to be served. */
 export interface ApplicationPage {
   title: string
@@ -21,7 +24,7 @@ h1{font-size:26px;margin:0 0 4px}p{margin:16px 0 0;color:var(--muted);font-size:
 table{width:100%;margin-top:24px;border-collapse:collapse;background:var(--card);border:1px solid var(--line)}
 th,td{padding:10px 16px;text-align:left;border-bottom:1px solid var(--line)}th{font-size:14px;color:var(--muted)}`
 
-export function toApplicationPage(page: ApplicationPage): string {
+function toApplicationPage(page: ApplicationPage): string {
   const { title, heading, name = 'REMOTE_USER', table = [], links = [] } = page
   const shown = Object.entries(page.shown ?? { user: ['Known here as', 'REMOTE_USER'] })
   const [heads = [], ...rows] = table
@@ -34,4 +37,32 @@ ${rows.length > 0 ? `<table>${row(heads, 'th')}${rows.map((cells) => row(cells, 
 ${shown.map(([id, [label, variable]]) => `<p>${label} <b id="${id}"><!--#echo var="${variable}" --></b></p>`).join('\n')}
 </main></html>
 `
+}
+
+/** What Apache needs for such a page. */
+export const pageModules = ['mime', 'dir', 'include']
+
+/**
+ * Writes the page into `htdocs` of a folder.
+ *
+ * @param paths folders below it that have the page, too, such as `public`
+ * @returns the lines of Apache's configuration by which it is served
+ */
+export function writeApplicationPage(
+  dir: string,
+  page: ApplicationPage,
+  paths: readonly string[] = [],
+): string {
+  const text = toApplicationPage(page)
+  for (const path of ['', ...paths]) {
+    mkdirSync(join(dir, 'htdocs', path), { recursive: true })
+    writeFileSync(join(dir, 'htdocs', path, 'index.html'), text)
+  }
+  return `AddType text/html .html
+AddOutputFilter INCLUDES .html
+DocumentRoot ${dir}/htdocs
+DirectoryIndex index.html
+<Directory ${dir}/htdocs>
+Options +Includes
+</Directory>`
 }

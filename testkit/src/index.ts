@@ -4,7 +4,7 @@
  */
 
 export { Apache } from './apache.ts'
-export { type ApplicationPage, toApplicationPage } from './application-page.ts'
+export { type ApplicationPage, pageModules, writeApplicationPage } from './application-page.ts'
 export { launchBrowser, newContext, signInOnPage } from './browser.ts'
 export {
   type Answer,

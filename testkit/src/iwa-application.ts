@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ActiveDirectory } from './active-directory.ts'
 import { Apache, chownToWorkers } from './apache.ts'
-import { toApplicationPage } from './application-page.ts'
+import { pageModules, writeApplicationPage } from './application-page.ts'
 import { findFreePort } from './ports.ts'
 import type { Scope } from './scope.ts'
 
@@ -43,28 +43,14 @@ export class IwaApplication {
     const [httpPort, httpsPort] = [await findFreePort(), await findFreePort()]
     const application = new IwaApplication(apache, httpPort, httpsPort)
     await writeKeytabs(dir, directory, hosts)
-    for (const folder of ['htdocs/persistent', 'htdocs/public']) {
-      mkdirSync(join(dir, folder), { recursive: true })
-    }
-    for (const folder of ['htdocs', 'htdocs/persistent', 'htdocs/public']) {
-      writeFileSync(join(dir, folder, 'index.html'), toApplicationPage(timeSheets))
-    }
+    const site = writeApplicationPage(dir, timeSheets, ['persistent', 'public'])
     mkdirSync(join(dir, 'rcache'), { mode: 0o700 })
     chownToWorkers(join(dir, 'rcache'))
     writeFileSync(join(dir, 'krb5.conf'), readFileSync(directory.environment.KRB5_CONFIG))
     apache.configure({
-      modules: [
-        'authz_user',
-        'auth_gssapi',
-        'mime',
-        'dir',
-        'include',
-        'headers',
-        'socache_shmcb',
-        'ssl',
-      ],
+      modules: ['authz_user', 'auth_gssapi', ...pageModules, 'headers', 'socache_shmcb', 'ssl'],
       logLevel: 'notice auth_gssapi:debug',
-      lines: toLines(dir, httpPort, httpsPort, hosts),
+      lines: toLines(dir, site, httpPort, httpsPort, hosts),
     })
     await application.run()
     return application
@@ -128,6 +114,7 @@ function makeCertificate(dir: string, hosts: readonly string[]): void {
 
 function toLines(
   dir: string,
+  site: string,
   httpPort: number,
   httpsPort: number,
   hosts: readonly string[],
@@ -160,16 +147,12 @@ Require all granted
   return `ServerName ${hosts[0]}
 Listen 127.0.0.1:${httpPort}
 Listen 127.0.0.1:${httpsPort}
-AddType text/html .html
-AddOutputFilter INCLUDES .html
+${site}
 KeepAlive On
 KeepAliveTimeout 15
 MaxKeepAliveRequests 0
 SSLSessionCache none
-DocumentRoot ${dir}/htdocs
-DirectoryIndex index.html
 <Directory ${dir}/htdocs>
-Options +Includes
 Require all granted
 </Directory>
 Header always set X-Remote-User "expr=%{REMOTE_USER}"

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { Apache } from './apache.ts'
-import { toApplicationPage } from './application-page.ts'
+import { pageModules, writeApplicationPage } from './application-page.ts'
 import type { Scope } from './scope.ts'
 
 /** Of an application that signs people on by SAML. */
@@ -39,25 +39,21 @@ export class MellonApplication {
     const { dir } = apache
     makeServiceProviderKey(dir)
     writeFileSync(join(dir, 'idp.xml'), metadata)
-    mkdirSync(join(dir, 'htdocs'))
-    writeFileSync(
-      join(dir, 'htdocs/index.html'),
-      toApplicationPage({
-        title: 'Payroll',
-        heading: 'Payroll of',
-        name: 'MELLON_name',
-        table: [
-          ['Month', 'Gross', 'Net', 'Paid'],
-          ['March', '4,210.00', '2,781.40', '28 March'],
-          ['February', '4,210.00', '2,781.40', '27 February'],
-          ['January', '4,085.00', '2,702.15', '30 January'],
-        ],
-        links: [['Log out', '/mellon/logout?ReturnTo=/']],
-      }),
-    )
+    const site = writeApplicationPage(dir, {
+      title: 'Payroll',
+      heading: 'Payroll of',
+      name: 'MELLON_name',
+      table: [
+        ['Month', 'Gross', 'Net', 'Paid'],
+        ['March', '4,210.00', '2,781.40', '28 March'],
+        ['February', '4,210.00', '2,781.40', '27 February'],
+        ['January', '4,085.00', '2,702.15', '30 January'],
+      ],
+      links: [['Log out', '/mellon/logout?ReturnTo=/']],
+    })
     apache.configure({
-      modules: ['authz_user', 'auth_mellon', 'mime', 'dir', 'include'],
-      lines: toLines(dir, port, new URL(externalUrl).origin),
+      modules: ['authz_user', 'auth_mellon', ...pageModules],
+      lines: toLines(dir, site, port, new URL(externalUrl).origin),
     })
     await apache.run()
     return new MellonApplication(apache, port)
@@ -107,18 +103,12 @@ export function makeServiceProviderKey(dir: string): void {
   chmodSync(join(dir, 'sp.key'), 0o644)
 }
 
-function toLines(dir: string, port: number, origin: string): string {
+function toLines(dir: string, site: string, port: number, origin: string): string {
   return `ServerName ${origin}
 UseCanonicalName On
 Listen 127.0.0.1:${port}
-AddType text/html .html
-AddOutputFilter INCLUDES .html
-DocumentRoot ${dir}/htdocs
-DirectoryIndex index.html
+${site}
 MellonLockFile ${dir}/mellon.lock
-<Directory ${dir}/htdocs>
-Options +Includes
-</Directory>
 <Location />
 MellonEnable auth
 MellonEndpointPath /mellon

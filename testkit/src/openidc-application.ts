@@ -1,7 +1,7 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Apache } from './apache.ts'
-import { toApplicationPage } from './application-page.ts'
+import { pageModules, writeApplicationPage } from './application-page.ts'
 import { isOpenTo } from './mellon-application.ts'
 import type { Scope } from './scope.ts'
 
@@ -26,10 +26,12 @@ export interface OpenidcOptions {
  */
 export class OpenidcApplication {
   readonly #apache: Apache
+  readonly #site: string
   #options: OpenidcOptions
 
-  private constructor(apache: Apache, options: OpenidcOptions) {
+  private constructor(apache: Apache, site: string, options: OpenidcOptions) {
     this.#apache = apache
+    this.#site = site
     this.#options = options
   }
 
@@ -37,28 +39,24 @@ export class OpenidcApplication {
   static async start(scope: Scope, options: OpenidcOptions): Promise<OpenidcApplication> {
     const { hostname } = new URL(options.metadataUrl)
     const apache = Apache.create(scope, 'openidc', undefined, [hostname])
-    const application = new OpenidcApplication(apache, options)
     writeFileSync(join(apache.dir, 'ca.pem'), options.ca)
-    mkdirSync(join(apache.dir, 'htdocs'))
     const after = encodeURIComponent(new URL('/', options.externalUrl).href)
-    writeFileSync(
-      join(apache.dir, 'htdocs/index.html'),
-      toApplicationPage({
-        title: 'Wages',
-        heading: 'Wages of',
-        table: [
-          ['Shift', 'Hours', 'Rate', 'Sum'],
-          ['Early', '64', '24.50', '1,568.00'],
-          ['Late', '48', '26.20', '1,257.60'],
-          ['Night', '16', '31.00', '496.00'],
-        ],
-        links: [['Log out', `/oidc/callback?logout=${after}`]],
-        shown: {
-          name: ['Signed on as', 'OIDC_CLAIM_name'],
-          groups: ['Groups', 'OIDC_CLAIM_groups'],
-        },
-      }),
-    )
+    const site = writeApplicationPage(apache.dir, {
+      title: 'Wages',
+      heading: 'Wages of',
+      table: [
+        ['Shift', 'Hours', 'Rate', 'Sum'],
+        ['Early', '64', '24.50', '1,568.00'],
+        ['Late', '48', '26.20', '1,257.60'],
+        ['Night', '16', '31.00', '496.00'],
+      ],
+      links: [['Log out', `/oidc/callback?logout=${after}`]],
+      shown: {
+        name: ['Signed on as', 'OIDC_CLAIM_name'],
+        groups: ['Groups', 'OIDC_CLAIM_groups'],
+      },
+    })
+    const application = new OpenidcApplication(apache, site, options)
     await application.#run()
     return application
   }
@@ -85,7 +83,7 @@ export class OpenidcApplication {
     const { port, externalUrl } = this.#options
     const { origin } = new URL(externalUrl)
     this.#apache.configure({
-      modules: ['authz_user', 'auth_openidc', 'mime', 'dir', 'include'],
+      modules: ['authz_user', 'auth_openidc', ...pageModules],
       lines: this.#toLines(port, origin),
     })
     return this.#apache.run()
@@ -97,13 +95,7 @@ export class OpenidcApplication {
     return `ServerName ${origin}
 UseCanonicalName On
 Listen 127.0.0.1:${port}
-AddType text/html .html
-AddOutputFilter INCLUDES .html
-DocumentRoot ${dir}/htdocs
-DirectoryIndex index.html
-<Directory ${dir}/htdocs>
-Options +Includes
-</Directory>
+${this.#site}
 OIDCProviderMetadataURL ${metadataUrl}
 OIDCClientID ${clientId}
 OIDCClientSecret ${clientSecret}

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Apache, chownToWorkers } from './apache.ts'
-import { toApplicationPage } from './application-page.ts'
+import { pageModules, writeApplicationPage } from './application-page.ts'
 import {
   isOpenTo,
   makeServiceProviderKey,
@@ -37,20 +37,16 @@ export class ShibbolethApplication {
     const { dir } = apache
     makeServiceProviderKey(dir)
     writeFileSync(join(dir, 'idp.xml'), metadata)
-    mkdirSync(join(dir, 'htdocs'))
-    writeFileSync(
-      join(dir, 'htdocs/index.html'),
-      toApplicationPage({
-        title: 'Library',
-        heading: 'Loans of',
-        name: 'displayName',
-        table: [
-          ['Title', 'Due'],
-          ['The Practice of Programming', '3 May'],
-        ],
-        links: [['Log out', '/Shibboleth.sso/Logout?return=/']],
-      }),
-    )
+    const site = writeApplicationPage(dir, {
+      title: 'Library',
+      heading: 'Loans of',
+      name: 'displayName',
+      table: [
+        ['Title', 'Due'],
+        ['The Practice of Programming', '3 May'],
+      ],
+      links: [['Log out', '/Shibboleth.sso/Logout?return=/']],
+    })
     const { origin } = new URL(externalUrl)
     writeFileSync(join(dir, 'shibboleth2.xml'), toConfiguration(dir, origin, metadata))
     writeFileSync(join(dir, 'attribute-map.xml'), attributeMap)
@@ -60,19 +56,13 @@ export class ShibbolethApplication {
     chownToWorkers(join(dir, 'native.log'))
     await startDaemon(scope, dir)
     apache.configure({
-      modules: ['authz_user', 'mime', 'dir', 'include'],
+      modules: ['authz_user', ...pageModules],
       lines: `LoadModule mod_shib /usr/lib/apache2/modules/mod_shib.so
 ServerName ${origin}
 UseCanonicalName On
 Listen 127.0.0.1:${port}
-AddType text/html .html
-AddOutputFilter INCLUDES .html
-DocumentRoot ${dir}/htdocs
-DirectoryIndex index.html
+${site}
 ShibConfig ${dir}/shibboleth2.xml
-<Directory ${dir}/htdocs>
-Options +Includes
-</Directory>
 <Location />
 AuthType shibboleth
 ShibRequestSetting requireSession 1
