@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, suite, test } from 'node:test'
 import { connectTls, lastFirst, type System, startSystem } from '@sallyport/testkit'
+import { pino } from 'pino'
 import {
   type CertificateFiles,
   startTlsOrigins,
@@ -19,6 +20,8 @@ suite('origins that ask for a certificate of the connector', () => {
   let origins: TlsOrigins
   let certificates: TestCertificates
   let clients: CertificateFiles
+  /** Each line that service and connector log. */
+  const said = new EventEmitter()
   const webSocketClients: (string | undefined)[] = []
   const ids = {
     apache: randomUUID(),
@@ -68,6 +71,7 @@ suite('origins that ask for a certificate of the connector', () => {
       bare: at(nginxPort),
     }
     system = await startSystem(scope, {
+      log: pino({ level: 'info' }, { write: (line) => void said.emit('line', line) }),
       connectors: 0,
       applications: Object.entries(ids).map(([name, id]) => ({
         name,
@@ -208,8 +212,7 @@ suite('origins that ask for a certificate of the connector', () => {
     )
     assert.equal((await ask('apache')).client, 'edge-1 by TLSv1.3')
     certificates.issue(clients, 'edge', 'edge-2')
-    while (status()[0]!.subject !== 'CN=edge-2')
-      await new Promise((resolve) => setTimeout(resolve, 100))
+    while (status()[0]!.subject !== 'CN=edge-2') await once(said, 'line')
     assert.equal((await ask('apache')).client, 'edge-2 by TLSv1.3')
   })
 })
