@@ -10,13 +10,7 @@ export function toAccessLine(record: AccessRecord): string {
     `,"method":${quote(record.method)},"path":${quote(record.path)}` +
     `,"statusCode":${record.statusCode},"decision":"${record.decision}"` +
     optional(',"reason":', record.reason) +
-    optional(',"application":', record.application) +
-    optional(',"applicationId":', record.applicationId) +
-    optional(',"userId":', record.userId) +
-    optional(',"userName":', record.userName) +
-    optional(',"sessionId":', record.sessionId) +
-    optional(',"connector":', record.connector) +
-    `,"clientAddress":${quote(record.clientAddress)}` +
+    partiesOf(record) +
     `,"receivedBytes":${record.receivedBytes},"sentBytes":${record.sentBytes}` +
     duration(',"totalMs":', record.totalMs) +
     duration(',"gatewayMs":', record.gatewayMs) +
@@ -24,6 +18,70 @@ export function toAccessLine(record: AccessRecord): string {
     duration(',"originMs":', record.originMs) +
     optional(',"detail":', record.detail) +
     '}\n'
+  )
+}
+
+/** What is the same for most requests of a session. */
+type Parties = Pick<
+  AccessRecord,
+  | 'application'
+  | 'applicationId'
+  | 'userId'
+  | 'userName'
+  | 'sessionId'
+  | 'connector'
+  | 'clientAddress'
+>
+
+/** The latest of each session, with its text: to put it together is half of the work for a line. */
+const knownParties = new Map<string, { parties: Parties; text: string }>()
+const limitKnown = 1_000
+
+function partiesOf(record: AccessRecord): string {
+  const { sessionId } = record
+  if (sessionId === undefined) return formatParties(record)
+  const known = knownParties.get(sessionId)
+  if (known && areSame(known.parties, record)) return known.text
+  const text = copyText(formatParties(record))
+  const { application, applicationId, userId, userName, connector } = record
+  const clientAddress = copyText(record.clientAddress)
+  if (knownParties.size >= limitKnown) knownParties.clear()
+  knownParties.set(sessionId, {
+    parties: {
+      ...{ application, applicationId, userId, userName },
+      ...{ sessionId, connector, clientAddress },
+    },
+    text,
+  })
+  return text
+}
+
+/** A string that was cut from the head of a request, or put together with one, would keep all of it alive. */
+function copyText(text: string): string {
+  return Buffer.from(text).toString()
+}
+
+function areSame(left: Parties, right: Parties): boolean {
+  return (
+    left.clientAddress === right.clientAddress &&
+    left.applicationId === right.applicationId &&
+    left.connector === right.connector &&
+    left.application === right.application &&
+    left.userId === right.userId &&
+    left.userName === right.userName &&
+    left.sessionId === right.sessionId
+  )
+}
+
+function formatParties(parties: Parties): string {
+  return (
+    optional(',"application":', parties.application) +
+    optional(',"applicationId":', parties.applicationId) +
+    optional(',"userId":', parties.userId) +
+    optional(',"userName":', parties.userName) +
+    optional(',"sessionId":', parties.sessionId) +
+    optional(',"connector":', parties.connector) +
+    `,"clientAddress":${quote(parties.clientAddress)}`
   )
 }
 
