@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises'
 import { connect, isIP, type Socket } from 'node:net'
 import { isLocalhostName } from './allow-list.ts'
+import { readInto } from './read-buffer.ts'
 
 /** Asks the operating system for the addresses of a name. Rejects as `dns.lookup` does. */
 export type Resolve = (name: string) => Promise<readonly string[]>
@@ -33,6 +34,7 @@ const nextAttemptMs = 250
  * here.
  *
  * @param addresses IP addresses
+ * @param options.isPlain what is said over it is no TLS: the socket is read in the way that is best for that
  * @returns a connected socket that may be half open, owned by the caller
  * @throws the first attempt's error, when all failed; the signal's reason
  */
@@ -40,6 +42,7 @@ export function dialTcp(
   addresses: readonly string[],
   port: number,
   signal: AbortSignal,
+  { isPlain = false }: { isPlain?: boolean } = {},
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
@@ -65,7 +68,8 @@ export function dialTcp(
       const host = addresses[next]
       next += 1
       if (host === undefined) return
-      const socket = connect({
+      const socket: Socket = connect({
+        ...(isPlain ? { onread: readInto(() => socket) } : {}),
         host,
         port,
         allowHalfOpen: true,

@@ -279,8 +279,8 @@ export class Origin {
 
   async #dial(addresses: readonly string[], signal: AbortSignal): Promise<Socket> {
     const { proxy, resolve } = this.#network
-    const { port } = this.destination
-    if (!proxy) return dialTcp(addresses, port, signal)
+    const { port, secure } = this.destination
+    if (!proxy) return dialTcp(addresses, port, signal, { isPlain: !secure })
     // The proxy gets the address that was checked, not the name: it would look the name up again.
     let failure: unknown
     for (const address of addresses) {
