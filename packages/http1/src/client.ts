@@ -77,6 +77,7 @@ export class ClientConnection implements ExchangeOwner, SocketListener, Swept {
     this.#error ??= error
     this.#phase = 'closed'
     this.#settings.sweep.delete(this)
+    this.#writer.buffer.release()
     this.socket.destroy()
   }
 
@@ -135,7 +136,8 @@ export class ClientConnection implements ExchangeOwner, SocketListener, Swept {
     }
     if (this.#writer.write(chunk)) return true
     const { sweep, writeTimeoutMs } = this.#settings
-    if (this.#writeDeadline === NEVER) this.#writeDeadline = sweep.deadline(writeTimeoutMs)
+    if (this.#writeDeadline === NEVER)
+      this.#writeDeadline = sweep.deadline(this.#writer.buffer.timeoutMs(writeTimeoutMs))
     if (this.#phase === 'raw') sweep.add(this)
     return false
   }
@@ -371,6 +373,7 @@ export class ClientConnection implements ExchangeOwner, SocketListener, Swept {
   }
 
   onDrain(): void {
+    this.#writer.buffer.drained()
     if (this.#writeDeadline === NEVER) return
     this.#writeDeadline = NEVER
     if (this.#phase === 'raw') this.#settings.sweep.delete(this)

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { type FieldList, formatFields } from './fields.ts'
 import { refuseFramingTrailers } from './framing.ts'
 import { latin1 } from './latin1.ts'
+import { SendBuffer } from './send-buffer.ts'
 
 /**
  * How the body of the current message is written. `auto`: not yet known, it gets a length if it is complete before its
@@ -30,6 +31,7 @@ function flushWaiting(): void {
 export class MessageWriter {
   mode: BodyMode = 'idle'
   readonly #socket: Duplex
+  readonly buffer: SendBuffer
   #head = ''
   #remaining = 0
   #corked = false
@@ -37,6 +39,7 @@ export class MessageWriter {
 
   constructor(socket: Duplex) {
     this.#socket = socket
+    this.buffer = new SendBuffer(socket)
   }
 
   /**
@@ -73,17 +76,19 @@ export class MessageWriter {
 
   write(chunk: Buffer): boolean {
     if (this.mode === 'none') return true
-    if (chunk.length === 0) return !this.#socket.writableNeedDrain
+    if (chunk.length === 0) return this.buffer.hasRoom()
     if (this.mode === 'auto') this.mode = 'chunked'
     const head = this.#takeHead()
     if (this.mode !== 'chunked') {
       this.#remaining -= chunk.length
       // The last part of a body has nothing to wait for.
       if (this.mode !== 'length' || this.#remaining > 0) this.#cork()
-      return this.#send(head, chunk, '')
+      this.#send(head, chunk, '')
+    } else {
+      this.#cork()
+      this.#send(`${head}${chunk.length.toString(16)}\r\n`, chunk, '\r\n')
     }
-    this.#cork()
-    return this.#send(`${head}${chunk.length.toString(16)}\r\n`, chunk, '\r\n')
+    return this.buffer.hasRoom()
   }
 
   /** Ends the message, not the socket. */
@@ -107,6 +112,7 @@ export class MessageWriter {
       if (chunked) head += `${length.toString(16)}\r\n`
       this.#send(head, chunk!, suffix)
     }
+    this.buffer.end()
   }
 
   /** Sends what was held back. */
@@ -131,16 +137,18 @@ export class MessageWriter {
       : `${head}\r\n\r\n`
   }
 
-  #send(prefix: string, chunk: Buffer, suffix: string): boolean {
+  #send(prefix: string, chunk: Buffer, suffix: string): void {
     const socket = this.#socket
-    if (prefix === '' && suffix === '') return socket.write(chunk)
-    if (chunk.length <= COPY_LIMIT_BYTES) {
-      return socket.write(prefix + latin1(chunk) + suffix, 'latin1')
+    if (prefix === '' && suffix === '') {
+      socket.write(chunk)
+    } else if (chunk.length <= COPY_LIMIT_BYTES) {
+      socket.write(prefix + latin1(chunk) + suffix, 'latin1')
+    } else {
+      this.#cork()
+      if (prefix !== '') socket.write(prefix, 'latin1')
+      socket.write(chunk)
+      if (suffix !== '') socket.write(suffix, 'latin1')
     }
-    this.#cork()
-    if (prefix !== '') socket.write(prefix, 'latin1')
-    const more = socket.write(chunk)
-    return suffix === '' ? more : socket.write(suffix, 'latin1')
   }
 
   #cork(): void {

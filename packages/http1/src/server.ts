@@ -87,6 +87,7 @@ export class Connection implements ServerConnection, SocketListener, Swept {
     this.#error ??= error
     this.#phase = 'closed'
     this.#settings.sweep.delete(this)
+    this.writer.buffer.release()
     this.socket.destroy()
   }
 
@@ -150,7 +151,8 @@ export class Connection implements ServerConnection, SocketListener, Swept {
 
   writeBlocked(): void {
     const { sweep, writeTimeoutMs } = this.#settings
-    if (this.#writeDeadline === NEVER) this.#writeDeadline = sweep.deadline(writeTimeoutMs)
+    if (this.#writeDeadline === NEVER)
+      this.#writeDeadline = sweep.deadline(this.writer.buffer.timeoutMs(writeTimeoutMs))
     if (this.#phase === 'raw') sweep.add(this)
   }
 
@@ -213,6 +215,11 @@ export class Connection implements ServerConnection, SocketListener, Swept {
       case 'response':
         // After the last request on this connection nothing is expected, so nothing is kept.
         return !this.#keepAlive
+      case 'head':
+        // Or a client that asks and asks, and reads no answer, would fill the memory.
+        if (!this.socket.writableNeedDrain) return true
+        this.writeBlocked()
+        return false
       default:
         return true
     }
@@ -361,7 +368,7 @@ export class Connection implements ServerConnection, SocketListener, Swept {
     this.#pending = undefined
     this.#collector = undefined
     this.#body = undefined
-    this.#deadline = sweep.deadline(writeTimeoutMs)
+    this.#deadline = sweep.deadline(this.writer.buffer.timeoutMs(writeTimeoutMs))
     this.socket.end()
     this.updateFlow()
   }
@@ -426,11 +433,13 @@ export class Connection implements ServerConnection, SocketListener, Swept {
   }
 
   onDrain(): void {
+    this.writer.buffer.drained()
     if (this.#writeDeadline === NEVER) return
     this.#writeDeadline = NEVER
     if (this.#phase === 'raw') this.#settings.sweep.delete(this)
     const exchange = this.#exchange
     if (exchange !== undefined && !exchange.over) exchange.onDrain?.()
+    if (this.#phase === 'head') this.#pump()
   }
 
   onSocketError(error: Error): void {

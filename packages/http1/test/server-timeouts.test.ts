@@ -158,6 +158,46 @@ test('a client that does not take the end of its last answer is dropped too', as
   await closed
 })
 
+test('a client that asks and asks, and takes no answers, is dropped too', async (t) => {
+  const { wire, closed, exchanges } = await serve(
+    t,
+    (exchange) => answer(exchange, 'x'.repeat(100_000)),
+    { writeTimeoutMs: TIMEOUT_MS },
+  )
+  wire.socket.pause()
+  wire.send(GET.repeat(10))
+  await closed
+  assert.ok(exchanges.length < 10)
+})
+
+test('a client that was quick has more time for the more that waits for it', async (t) => {
+  const piece = Buffer.alloc(1 << 16)
+  const { wire, closed, exchanges } = await serve(t, () => undefined, {
+    writeTimeoutMs: TIMEOUT_MS,
+  })
+  wire.send(GET)
+  while (exchanges.length === 0) await settle(1)
+  const exchange = exchanges[0]!
+  exchange.sendHead({ statusCode: 200, fields: [] })
+  let room = 0
+  const fill = () => {
+    room = 1
+    while (exchange.write(piece)) room += 1
+  }
+  for (let round = 0; round < 8; round++) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    exchange.onDrain = resolve
+    fill()
+    await promise
+  }
+  wire.socket.pause()
+  fill()
+  assert.ok(room > 8, `${room} pieces had room`)
+  const startMs = performance.now()
+  await closed
+  assert.ok(performance.now() - startMs > 4 * TIMEOUT_MS)
+})
+
 test('a client that does not close after us is waited for, a while', async (t) => {
   const { wire, closed } = await serve(t, (exchange) => answer(exchange, 'x'), {
     lingerTimeoutMs: TIMEOUT_MS,

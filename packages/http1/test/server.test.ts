@@ -499,6 +499,27 @@ test('a full socket makes write return false, and drain calls back', async (t) =
   assert.equal(drains, 1)
 })
 
+test('requests that come while answers wait for their reader are not begun', async (t) => {
+  const body = 'x'.repeat(20_000)
+  const count = 1000
+  const { wire, socket, exchanges } = await serve(
+    t,
+    (exchange) => answer(exchange, body),
+    {},
+    'tcp',
+  )
+  wire.socket.pause()
+  wire.send(GET.repeat(count))
+  while (!socket.writableNeedDrain) await settle(1)
+  await settle(50)
+  assert.ok(socket.writableLength < 65_536 + 2 * body.length, `${socket.writableLength} bytes wait`)
+  assert.ok(exchanges.length < count)
+  wire.socket.resume()
+  await wire.until(() => exchanges.length === count)
+  wire.send(GET.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\nConnection: close\r\n'))
+  assert.equal((await wire.all()).split(body).length, count + 2)
+})
+
 for (const transport of transports) {
   test(`a client that leaves before its answer is noticed once (${transport})`, async (t) => {
     const closes: unknown[] = []
