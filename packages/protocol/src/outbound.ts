@@ -7,8 +7,22 @@ import type { TunnelClock } from './tunnel.ts'
 export const turnBytes = 65_536
 const batchBytes = 131_072
 
+/**
+ * A batch of control frames and small data that has grown so far does not wait for the rest of what the event loop has to
+ * read: the other side would have nothing to do meanwhile. Smaller ones cost more than they bring.
+ */
+const earlyBytes = 12_288
+
 /** Queued bytes of all streams together above which every `write()` says false. */
 const congestedBytes = 16_777_216
+
+/**
+ * How much may wait in the socket, where nothing can pass it any more. It begins with the socket's own mark, and doubles each
+ * time that the socket was empty again after `soonMs`: to wait for that would be most of the time of a fast transfer. On a
+ * slow link it stays as it is, so that small answers do not stand behind large ones for long.
+ */
+const largestRoomBytes = 524_288
+const soonMs = 10
 
 /**
  * How long the news that a stream without a body was accepted may wait for other frames to travel
@@ -18,7 +32,7 @@ const acceptDelayMs = 20
 
 /**
  * The sending half of a tunnel. Frames gather until the event loop has read every socket that was
- * ready, then go out in one write: control frames as they were made, credit, then data, one turn
+ * ready, or there are many of them, then go out in one write: control frames as they were made, credit, then data, one turn
  * per stream in rotation. While the socket is full, control frames wait here and data waits in its
  * stream.
  */
@@ -32,8 +46,15 @@ export class Outbound {
     this.#scheduled = false
     this.flush()
   }
+  readonly #flushEarly = (): void => {
+    this.#early = false
+    this.flush()
+  }
   #scheduled = false
+  #early = false
   #blocked = false
+  #blockedAt = 0
+  #roomBytes: number
   #closed = false
   #queuedBytes = 0
   #firstReady: Stream | undefined
@@ -50,10 +71,12 @@ export class Outbound {
     onBacklogFull: () => void,
   ) {
     this.#duplex = duplex
+    this.#roomBytes = duplex.writableHighWaterMark
     this.#clock = clock
     this.#controlBacklogBytes = controlBacklogBytes
     this.#onBacklogFull = onBacklogFull
     duplex.on('drain', () => {
+      if (this.#blocked) this.#adjustRoom()
       this.#blocked = false
       this.flush()
     })
@@ -76,9 +99,14 @@ export class Outbound {
   /** Sends what `writer` holds, with the rest of this turn of the event loop. */
   schedule(): void {
     if (this.writer.bytes > this.#controlBacklogBytes) this.#onBacklogFull()
-    if (this.#scheduled || this.#blocked || this.#closed) return
-    this.#scheduled = true
-    setImmediate(this.#flushNow)
+    if (this.#blocked || this.#closed) return
+    if (!this.#scheduled) {
+      this.#scheduled = true
+      setImmediate(this.#flushNow)
+    } else if (!this.#early && this.writer.bytes >= earlyBytes) {
+      this.#early = true
+      process.nextTick(this.#flushEarly)
+    }
   }
 
   countQueued(bytes: number): void {
@@ -175,7 +203,15 @@ export class Outbound {
       for (const part of parts) duplex.write(part)
       duplex.uncork()
     }
-    this.#blocked = duplex.writableNeedDrain
+    // Below its own mark no `drain` would come.
+    this.#blocked = duplex.writableNeedDrain && duplex.writableLength >= this.#roomBytes
+    if (this.#blocked) this.#blockedAt = this.#clock.now()
+  }
+
+  #adjustRoom(): void {
+    const tookMs = this.#clock.now() - this.#blockedAt
+    if (tookMs > soonMs) this.#roomBytes = this.#duplex.writableHighWaterMark
+    else if (this.#roomBytes < largestRoomBytes) this.#roomBytes *= 2
   }
 
   // A response usually follows soon and says the same as the grant; one more write to the socket

@@ -293,6 +293,35 @@ test('frames of one turn go out in one write, control frames before data', async
   wire.destroy()
 })
 
+test('a batch that has grown does not wait for the rest of the turn, and nothing goes out twice', async () => {
+  const wire = new Wire()
+  const session = new TunnelSession(wire, { side: 'gateway', onClose() {}, clock: stoppedClock })
+  wire.feed(hello('connector'))
+  await nextTurn()
+  wire.written.length = 0
+  const open = (count: number) =>
+    Array.from({ length: count }, () => session.openStream('\0'.repeat(1000), new Recorder()).id)
+  const ids = open(4)
+  await nextTick()
+  assert.equal(wire.written.length, 0)
+  ids.push(...open(12))
+  assert.equal(wire.written.length, 0)
+  await nextTick()
+  assert.equal(wire.written.length, 1)
+  ids.push(...open(2))
+  await nextTick()
+  assert.equal(wire.written.length, 1)
+  await nextTurn()
+  assert.equal(wire.written.length, 2)
+  const { frames } = decodeFrames(Buffer.concat(wire.written))
+  assert.deepEqual(
+    frames.map(({ type, streamId }) => [type, streamId]),
+    ids.map((id) => ['OPEN', id]),
+  )
+  session.close()
+  wire.destroy()
+})
+
 test('streams take turns while the socket is full, and control frames pass them', async () => {
   const wire = new Stuck({ highWaterMark: 65_536 })
   const session = new TunnelSession(wire, { side: 'gateway', onClose() {}, clock: stoppedClock })
@@ -316,6 +345,40 @@ test('streams take turns while the socket is full, and control frames pass them'
   assert.ok(before <= 3, `${before} data frames went before a control frame`)
   session.close()
   wire.destroy()
+})
+
+const nextTick = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve))
+
+test('what waits in the socket grows while the socket is quick, and not on a slow link', async () => {
+  const largestWrites = async (tookMs: number): Promise<number> => {
+    const wire = new Stuck({ highWaterMark: 65_536 })
+    let nowMs = 0
+    const clock = { ...stoppedClock, now: () => nowMs }
+    const session = new TunnelSession(wire, { side: 'gateway', onClose() {}, clock })
+    wire.feed(hello('connector'))
+    await nextTurn()
+    wire.release()
+    const streams = Array.from({ length: 4 }, () => session.openStream('', new Recorder()))
+    for (const { id } of streams) wire.feed(frame(5, 0, id, '00300000'))
+    for (const stream of streams)
+      for (let count = 0; count < 48; count++) stream.write(Buffer.alloc(65_536))
+    for (let batch = 0; batch < 200; batch++) {
+      await turns(2)
+      nowMs += tookMs
+      wire.release()
+    }
+    session.close()
+    wire.destroy()
+    const { frames } = decodeFrames(Buffer.concat(wire.written))
+    assert.equal(frames.filter(({ type }) => type === 'DATA').length, 4 * 48)
+    return Math.max(...wire.written.map(({ length }) => length))
+  }
+  // A batch of 128 KiB may come on top of what there is room for.
+  const slow = await largestWrites(11)
+  assert.ok(slow < 65_536 + 140_000, `${slow} bytes in one write to a slow socket`)
+  const quick = await largestWrites(1)
+  assert.ok(quick > 300_000, `${quick} bytes in one write to a quick socket`)
+  assert.ok(quick < 524_288 + 140_000, `${quick} bytes in one write to a quick socket`)
 })
 
 async function startTcp(t: TestContext): Promise<[Duplex, Duplex]> {
