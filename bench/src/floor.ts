@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CASES } from './cases.ts'
 import { makeCertificate } from './certificate.ts'
-import { loadWithWrk, type Target } from './load.ts'
-import { measure } from './measure.ts'
+import type { Target } from './load.ts'
+import { load, measure } from './measure.ts'
 import { startNginxSsh } from './nginx-ssh.ts'
 import { type Origin, startOrigin } from './origin.ts'
 import { cpuSeconds, findFreePorts, type Started, startServer } from './processes.ts'
@@ -23,49 +23,51 @@ interface Cost {
   cpuMicros: number
 }
 
-/** @param like whose request is sent, cookie and all: as many bytes */
-async function startRelay(folder: string, origin: Origin, like: Target) {
+/**
+ * @param like whose request is sent, cookie and all: as many bytes
+ * @param keep is given what was started
+ */
+async function startRelay(
+  origin: Origin,
+  like: Target,
+  keep: (end: Started) => void,
+): Promise<() => Promise<Cost>> {
   const [port, tunnelPort] = (await findFreePorts(2)) as [number, number]
   const { certificate, key } = await makeCertificate(folder, HOST)
-  const program = join(import.meta.dirname, 'bare-relay.ts')
-  const start = (args: (string | number)[], readyPort: number) =>
-    startServer(process.execPath, [program, ...args.map(String)], readyPort)
-  const gateway = await start(['gateway', port, tunnelPort, certificate, key], tunnelPort)
-  const ends: Started[] = [gateway]
+  const pids: number[] = []
+  const start = async (args: (string | number)[], readyPort: number) => {
+    const program = join(import.meta.dirname, 'bare-relay.ts')
+    const end = await startServer(process.execPath, [program, ...args.map(String)], readyPort)
+    keep(end)
+    pids.push(end.pid)
+  }
+  await start(['gateway', port, tunnelPort, certificate, key], tunnelPort)
   // It listens nowhere; the gateway does when it is connected.
-  ends.push(await start(['connector', tunnelPort, origin.port, certificate], port))
-  const pids = ends.map(({ pid }) => pid)
+  await start(['connector', tunnelPort, origin.port, certificate], port)
   const target = { ...like, url: `https://${HOST}:${port}`, caFile: certificate }
-  return {
-    async measure(): Promise<Cost> {
-      const before = cpuSeconds(pids)
-      const { requests, seconds, failed } = await loadWithWrk(target, run.path, {
-        seconds: SECONDS,
-      })
-      if (failed.connect + failed.read + failed.timeout > 0)
-        throw new Error(`the relay failed: ${JSON.stringify(failed)}`)
-      return {
-        rps: requests / seconds,
-        cpuMicros: ((cpuSeconds(pids) - before) / requests) * 1e6,
-      }
-    },
-    async close(): Promise<void> {
-      for (const end of ends) await end.close()
-    },
+  return async () => {
+    const before = cpuSeconds(pids)
+    const { requests, seconds } = await load({ tls: target, plain: target }, run, SECONDS)
+    const cpu = cpuSeconds(pids) - before
+    return { rps: requests / seconds, cpuMicros: (cpu / requests) * 1e6 }
   }
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'sallyport-floor-'))
-const origin = await startOrigin(folder)
-const peer = await startNginxSsh({ folder: join(folder, 'peer'), originPort: origin.port })
-const sallyport = await startSallyport({
-  folder: join(folder, 'sallyport'),
-  originUrl: origin.url,
-})
-const relay = await startRelay(folder, origin, sallyport.tls)
+const started: { close(): Promise<void> }[] = []
 try {
+  const origin = await startOrigin(folder)
+  started.push(origin)
+  const peer = await startNginxSsh({ folder: join(folder, 'peer'), originPort: origin.port })
+  started.push(peer)
+  const sallyport = await startSallyport({
+    folder: join(folder, 'sallyport'),
+    originUrl: origin.url,
+  })
+  started.push(sallyport)
+  const relay = await startRelay(origin, sallyport.tls, (end) => started.push(end))
   const measured: Record<string, () => Promise<Cost>> = {
-    'relay that looks at nothing': relay.measure,
+    'relay that looks at nothing': relay,
     Sallyport: () => measure(sallyport, origin, run, SECONDS),
     'nginx + ssh -R': () => measure(peer, origin, run, SECONDS),
   }
@@ -87,6 +89,6 @@ try {
     )
   }
 } finally {
-  for (const side of [relay, sallyport, peer, origin]) await side.close()
+  for (const part of started.reverse()) await part.close()
   await rm(folder, { recursive: true })
 }

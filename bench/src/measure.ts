@@ -58,7 +58,12 @@ export async function measure(
   }
 }
 
-async function load(side: Side, run: Case, seconds: number): Promise<Outcome> {
+/** @throws Error when a request fails, is refused, or gets too short an answer */
+export async function load(
+  side: Pick<Side, 'tls' | 'plain'>,
+  run: Case,
+  seconds: number,
+): Promise<Outcome> {
   const result = await loadWithWrk(side[run.edge], run.path, { seconds })
   const { connect, read, write, timeout } = result.failed
   if (result.requests === 0 || connect + read + write + timeout + result.refused > 0) {

@@ -24,13 +24,7 @@ export function toAccessLine(record: AccessRecord): string {
 /** What is the same for most requests of a session. */
 type Parties = Pick<
   AccessRecord,
-  | 'application'
-  | 'applicationId'
-  | 'userId'
-  | 'userName'
-  | 'sessionId'
-  | 'connector'
-  | 'clientAddress'
+  'application' | 'applicationId' | 'userId' | 'userName' | 'connector' | 'clientAddress'
 >
 
 /** The latest of each session, with its text: to put it together is half of the work for a line. */
@@ -42,23 +36,13 @@ function partiesOf(record: AccessRecord): string {
   if (sessionId === undefined) return formatParties(record)
   const known = knownParties.get(sessionId)
   if (known && areSame(known.parties, record)) return known.text
-  const text = copyText(formatParties(record))
-  const { application, applicationId, userId, userName, connector } = record
-  const clientAddress = copyText(record.clientAddress)
+  // One flat string: what it was put together of would stay alive, and be joined anew for every line.
+  const text = Buffer.from(formatParties(record)).toString()
+  const { application, applicationId, userId, userName, connector, clientAddress } = record
+  const parties = { application, applicationId, userId, userName, connector, clientAddress }
   if (knownParties.size >= limitKnown) knownParties.clear()
-  knownParties.set(sessionId, {
-    parties: {
-      ...{ application, applicationId, userId, userName },
-      ...{ sessionId, connector, clientAddress },
-    },
-    text,
-  })
+  knownParties.set(sessionId, { parties, text })
   return text
-}
-
-/** A string that was cut from the head of a request, or put together with one, would keep all of it alive. */
-function copyText(text: string): string {
-  return Buffer.from(text).toString()
 }
 
 function areSame(left: Parties, right: Parties): boolean {
@@ -68,20 +52,19 @@ function areSame(left: Parties, right: Parties): boolean {
     left.connector === right.connector &&
     left.application === right.application &&
     left.userId === right.userId &&
-    left.userName === right.userName &&
-    left.sessionId === right.sessionId
+    left.userName === right.userName
   )
 }
 
-function formatParties(parties: Parties): string {
+function formatParties(record: AccessRecord): string {
   return (
-    optional(',"application":', parties.application) +
-    optional(',"applicationId":', parties.applicationId) +
-    optional(',"userId":', parties.userId) +
-    optional(',"userName":', parties.userName) +
-    optional(',"sessionId":', parties.sessionId) +
-    optional(',"connector":', parties.connector) +
-    `,"clientAddress":${quote(parties.clientAddress)}`
+    optional(',"application":', record.application) +
+    optional(',"applicationId":', record.applicationId) +
+    optional(',"userId":', record.userId) +
+    optional(',"userName":', record.userName) +
+    optional(',"sessionId":', record.sessionId) +
+    optional(',"connector":', record.connector) +
+    `,"clientAddress":${quote(record.clientAddress)}`
   )
 }
 

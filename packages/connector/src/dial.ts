@@ -34,7 +34,7 @@ const nextAttemptMs = 250
  * here.
  *
  * @param addresses IP addresses
- * @param options.isPlain what is said over it is no TLS: the socket is read in the way that is best for that
+ * @param options.isPlain what is said over it is no TLS: the socket is read through the common buffer
  * @returns a connected socket that may be half open, owned by the caller
  * @throws the first attempt's error, when all failed; the signal's reason
  */

@@ -7,7 +7,8 @@ import type { OnReadOpts, Socket } from 'node:net'
 const buffer = Buffer.allocUnsafeSlow(65_536)
 
 /**
- * Options of a socket that is read through the common buffer; for its owner it is a stream as any other.
+ * Options of a socket that is read through the common buffer; for its owner it is a stream of buffers as any other.
+ * `setEncoding` has no effect on it.
  *
  * @param socketOf not called before something was read
  */

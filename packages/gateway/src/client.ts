@@ -93,9 +93,11 @@ export class Client implements ServerHandler {
     let clientAddress = this.peerAddress
     if (this.isTrusted) {
       const listed = fieldValues(list, 'x-forwarded-for')
-      clientAddress = trustedProxies.clientAddress(
-        clientAddress,
-        listed.length > 0 ? parseForwardedFor(listed) : undefined,
+      clientAddress = copyText(
+        trustedProxies.clientAddress(
+          clientAddress,
+          listed.length > 0 ? parseForwardedFor(listed) : undefined,
+        ),
       )
     }
     const forwarded = toForwardedLines(toExternalHost(host, port), port, clientAddress)

@@ -81,9 +81,13 @@ export class SendBuffer {
     return false
   }
 
-  /** @param timeoutMs what a reader may take for as much as waits in a socket by default, 64 KiB; 0 is for ever */
-  timeoutMs(timeoutMs: number): number {
-    return timeoutMs * Math.max(1, Math.ceil(this.#socket.writableLength / usualBytes))
+  /**
+   * How long a reader may take for what waits now, milliseconds.
+   *
+   * @param usualMs for as much as waits in a socket by default, 64 KiB; 0 is for ever
+   */
+  timeoutMs(usualMs: number): number {
+    return usualMs * Math.max(1, Math.ceil(this.#socket.writableLength / usualBytes))
   }
 
   /** The socket has taken all that waited. */

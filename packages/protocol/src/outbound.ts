@@ -18,7 +18,7 @@ const congestedBytes = 16_777_216
 
 /**
  * How much may wait in the socket, where nothing can pass it any more. It begins with the socket's own mark, and doubles each
- * time that the socket was empty again after `soonMs`: to wait for that would be most of the time of a fast transfer. On a
+ * time that the socket is empty again within `soonMs`: to wait for that would be most of the time of a fast transfer. On a
  * slow link it stays as it is, so that small answers do not stand behind large ones for long.
  */
 const largestRoomBytes = 524_288
