@@ -1,4 +1,4 @@
-import { type FieldList, findField, listsToken } from '@sallyport/http1'
+import { type FieldList, findField, joinLines, listsToken } from '@sallyport/http1'
 
 type Treatment = 'keep' | 'drop' | 'upgrade' | 'authorization' | 'challenge'
 
@@ -162,7 +162,7 @@ export function toResponseFacts(
   upgraded: boolean,
   isOwn?: (name: string, value: string) => boolean,
 ): ResponseFacts {
-  let lines = ''
+  const lines: string[] = []
   let authenticates = false
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index]!
@@ -170,10 +170,11 @@ export function toResponseFacts(
     const treatment = responseTreatments.of(name)
     if (treatment === 'drop' || isOwn?.(name, value)) continue
     if (treatment === 'challenge' && authenticatesConnection(value)) authenticates = true
-    lines += `\r\n${name}: ${value}`
+    lines.push(`\r\n${name}: ${value}`)
   }
-  if (upgraded) lines += `\r\nConnection: Upgrade\r\nUpgrade: ${findField(fields, 'upgrade')}`
-  return { lines, authenticatesConnection: authenticates }
+  if (upgraded)
+    lines.push(`\r\nConnection: Upgrade\r\nUpgrade: ${findField(fields, 'upgrade')}`)
+  return { lines: joinLines(lines), authenticatesConnection: authenticates }
 }
 
 /** `Persistent-Auth: true` is IIS saying that the connection stays authenticated. */

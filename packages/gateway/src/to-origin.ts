@@ -1,4 +1,5 @@
 import { canonicalFieldName, type Snapshot } from '@sallyport/domain'
+import { joinLines } from '@sallyport/http1'
 import { parseForwardedFor } from './addresses.ts'
 import { withoutOurCookies } from './cookies.ts'
 import { ByFieldName, mayTrail } from './field-names.ts'
@@ -165,7 +166,7 @@ export interface OriginRequest {
 export function toOriginLines(request: OriginRequest, filter: FieldFilter): string {
   const { fields, forwarded } = request
   const nominated = nominatedFields(fields)
-  let text = `\r\nHost: ${request.host}`
+  const lines = [`\r\nHost: ${request.host}`]
   let cookies = ''
   let sentList: string[] | undefined
   for (let index = 0; index < fields.length; index += 2) {
@@ -174,7 +175,7 @@ export function toOriginLines(request: OriginRequest, filter: FieldFilter): stri
     if (treatment === 'keep') {
       if (nominated?.has(name.toLowerCase())) continue
       if (request.dropsAuthorization && canonicalFieldName(name) === 'authorization') continue
-      text += `\r\n${name}: ${fields[index + 1]}`
+      lines.push(`\r\n${name}: ${fields[index + 1]}`)
     } else if (treatment === 'cookie') {
       const kept = withoutOurCookies(fields[index + 1]!)
       if (kept !== '') cookies += cookies === '' ? kept : `; ${kept}`
@@ -184,16 +185,21 @@ export function toOriginLines(request: OriginRequest, filter: FieldFilter): stri
     }
   }
   // One Cookie field (RFC 6265 section 5.4), whatever HTTP version it came by.
-  if (cookies !== '') text += `\r\nCookie: ${cookies}`
-  text += request.framingLine
-  if (request.expectContinue) text += '\r\nExpect: 100-continue'
-  if (request.upgrade) text += '\r\nConnection: Upgrade\r\nUpgrade: websocket'
+  if (cookies !== '') lines.push(`\r\nCookie: ${cookies}`)
+  lines.push(request.framingLine)
+  if (request.expectContinue) lines.push('\r\nExpect: 100-continue')
+  if (request.upgrade) lines.push('\r\nConnection: Upgrade\r\nUpgrade: websocket')
   const list =
     sentList && request.forwardedFor === 'append' ? parseForwardedFor(sentList) : undefined
-  text += list
-    ? `\r\nX-Forwarded-For: ${list.join(', ')}, ${request.peerAddress}`
-    : forwarded.forwardedFor
-  return text + forwarded.others + request.signOnLines + request.assertionLine
+  lines.push(
+    list
+      ? `\r\nX-Forwarded-For: ${list.join(', ')}, ${request.peerAddress}`
+      : forwarded.forwardedFor,
+    forwarded.others,
+    request.signOnLines,
+    request.assertionLine,
+  )
+  return joinLines(lines)
 }
 
 /** RFC 7239 section 6: IPv6 in brackets and quotes. */

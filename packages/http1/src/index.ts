@@ -29,6 +29,7 @@ export {
   type RequestHead,
   type ResponseHead,
 } from './head.ts'
+export { joinLines } from './latin1.ts'
 export { formatRequestLines, type RequestLines } from './request-lines.ts'
 export { formatResponseLines, type ResponseLines } from './response-lines.ts'
 export { serveConnection } from './server.ts'

@@ -1,5 +1,6 @@
 import { addOptions, type FieldList, formatFieldLine, isNamed } from './fields.ts'
 import type { BodyFraming } from './framing.ts'
+import { joinLines } from './latin1.ts'
 
 /** The field lines of a request, checked: they may be sent many times. Made by `formatRequestLines`. */
 export interface RequestLines {
@@ -25,7 +26,7 @@ export interface RequestLines {
 export function formatRequestLines(fields: FieldList, framing: BodyFraming): RequestLines {
   if (framing.kind === 'close') throw new TypeError('a request cannot end with the connection')
   const options = new Set<string>()
-  let text = ''
+  const lines: string[] = []
   let hasUpgrade = false
   for (let index = 0; index < fields.length; index += 2) {
     const name = fields[index]
@@ -41,16 +42,16 @@ export function formatRequestLines(fields: FieldList, framing: BodyFraming): Req
       case 17:
         if (isNamed(name, 'content-length') || isNamed(name, 'transfer-encoding')) continue
     }
-    text += formatFieldLine(name, value)
+    lines.push(formatFieldLine(name, value))
   }
   if (framing.kind === 'length') {
     if (!Number.isSafeInteger(framing.length) || framing.length < 0) {
       throw new TypeError(`a length of ${framing.length}`)
     }
-    text += `\r\nContent-Length: ${framing.length}`
+    lines.push(`\r\nContent-Length: ${framing.length}`)
   }
   return {
-    text,
+    text: joinLines(lines),
     framing,
     upgrade: hasUpgrade && options.has('upgrade'),
     listsClose: options.has('close'),

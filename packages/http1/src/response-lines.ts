@@ -1,6 +1,7 @@
 import { Http1Error } from './errors.ts'
 import { type FieldList, formatFieldLine, isNamed } from './fields.ts'
 import { parseContentLength } from './framing.ts'
+import { joinLines } from './latin1.ts'
 
 /** The field lines of a final response, checked: they may be sent many times. Made by `formatResponseLines`. */
 export interface ResponseLines {
@@ -23,7 +24,7 @@ export interface ResponseLines {
  */
 export function formatResponseLines(fields: FieldList, statusCode: number): ResponseLines {
   const isNoContent = statusCode === 204
-  let text = ''
+  const lines: string[] = []
   let length: number | undefined
   let upgrade = false
   for (let index = 0; index < fields.length; index += 2) {
@@ -44,9 +45,9 @@ export function formatResponseLines(fields: FieldList, statusCode: number): Resp
       case 7:
         upgrade ||= isNamed(name, 'upgrade')
     }
-    text += formatFieldLine(name, fields[index + 1])
+    lines.push(formatFieldLine(name, fields[index + 1]))
   }
-  return { text, length, upgrade, isNoContent }
+  return { text: joinLines(lines), length, upgrade, isNoContent }
 }
 
 export function refuseConnectionField(name: string): void {
