@@ -40,6 +40,9 @@ const maxTimeoutMs = 86_400_000
 export class Instructions {
   readonly #origins: Origins
   readonly #known = new Map<string, Instruction>()
+  /** To compare a text is cheaper than to look it up, for which all of it is hashed. */
+  #latestText: string | undefined
+  #latest: Instruction | undefined
 
   constructor(origins: Origins) {
     this.#origins = origins
@@ -53,11 +56,18 @@ export class Instructions {
     const start = 1 + idLengthOf(openText)
     const end = openText.indexOf('\n', start)
     const text = openText.slice(start, end < 0 ? undefined : end)
-    const known = this.#known.get(text)
-    if (known) return known
+    if (text === this.#latestText) return this.#latest!
+    const instruction = this.#known.get(text) ?? this.#learn(text)
+    if (isKept(instruction)) {
+      this.#latestText = text
+      this.#latest = instruction
+    }
+    return instruction
+  }
+
+  #learn(text: string): Instruction | Forgetting {
     const instruction = this.#parse(Buffer.from(text, 'latin1').toString('utf8'))
-    // What names a connection is the same for its requests only.
-    if ('forget' in instruction || instruction.connection !== '') return instruction
+    if (!isKept(instruction)) return instruction
     if (this.#known.size >= maxKept) {
       const [oldest] = this.#known.keys()
       this.#known.delete(oldest!)
@@ -84,6 +94,11 @@ export class Instructions {
       connection: value.connection ?? '',
     }
   }
+}
+
+/** What names a connection is the same for its requests only. */
+function isKept(instruction: Instruction | Forgetting): instruction is Instruction {
+  return !('forget' in instruction) && instruction.connection === ''
 }
 
 interface WireInstruction {
