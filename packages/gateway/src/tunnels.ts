@@ -9,6 +9,9 @@ export interface ConnectedTunnel {
   connectorGroup: string
 }
 
+/** So many more streams may be open on a tunnel than on another one of its connector. */
+const joinedStreams = 100
+
 /** All live tunnels, by connector group. */
 export class TunnelPool {
   readonly #groups = new Map<string, Set<ConnectedTunnel>>()
@@ -46,7 +49,9 @@ export class TunnelPool {
   }
 
   /**
-   * Least streams open first.
+   * The connector with the least streams on one of its tunnels; of those the first, as long as it serves well. Batches on two
+   * connections cost two writes here and two reads there, and more than a request does, while nothing is gained as long as
+   * everything is small.
    *
    * @param refused tunnels that have refused this request already
    * @param connectorIds only these, in this order
@@ -74,6 +79,22 @@ export class TunnelPool {
       if (tunnel.session.draining || refused?.has(tunnel)) continue
       if (connectorId !== undefined && tunnel.connectorId !== connectorId) continue
       if (!best || tunnel.session.openStreamCount < best.session.openStreamCount) best = tunnel
+    }
+    return best && this.#findFirst(connectorGroup, refused, best)
+  }
+
+  /** The first tunnel of the same connector that takes as small requests as well as the one that has least to do. */
+  #findFirst(
+    connectorGroup: string,
+    refused: ReadonlySet<ConnectedTunnel> | undefined,
+    best: ConnectedTunnel,
+  ): ConnectedTunnel {
+    const most = best.session.openStreamCount + joinedStreams
+    for (const tunnel of this.#groups.get(connectorGroup)!) {
+      if (tunnel === best) break
+      const { session, connectorId } = tunnel
+      if (connectorId !== best.connectorId || session.draining || refused?.has(tunnel)) continue
+      if (session.openStreamCount <= most && !session.carriesBulk) return tunnel
     }
     return best
   }

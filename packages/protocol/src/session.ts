@@ -36,6 +36,8 @@ const maxPartialHeadBytes = 8_388_608
 const lingerMs = 1000
 const tickMs = 1000
 const roundTripSamples = 8
+/** So long after the last sign of it a transfer counts as under way. */
+const bulkMs = 1000
 
 const systemClock: TunnelClock = {
   now: () => performance.now(),
@@ -96,6 +98,7 @@ export class TunnelSession {
   #pingSentAt = 0
   #pingPending = false
   #roundTrips: number[] = []
+  #bulkAt = Number.NEGATIVE_INFINITY
 
   /** @throws TypeError for a capability that is no word */
   constructor(duplex: Duplex, options: TunnelOptions) {
@@ -120,6 +123,9 @@ export class TunnelSession {
       clock: this.#clock,
       holdHeadBytes: (bytes) => this.#holdHeadBytes(bytes),
       measureRoundTrip: () => this.#measureRoundTrip(),
+      noteBulk: (nowMs) => {
+        this.#bulkAt = nowMs
+      },
       streamOver: (stream) => this.#streamOver(stream),
       handlerFailed: (error, stream) => this.#handlerFailed(error, stream),
     }
@@ -140,6 +146,11 @@ export class TunnelSession {
 
   get openStreamCount(): number {
     return this.#streams.size
+  }
+
+  /** A long body is on its way, in either direction: what is small may stand behind it. */
+  get carriesBulk(): boolean {
+    return this.#clock.now() - this.#bulkAt < bulkMs
   }
 
   /** No new streams: one side said so, or the tunnel is closed. */

@@ -42,6 +42,8 @@ export interface StreamHost {
    * when it is old.
    */
   measureRoundTrip(): number | undefined
+  /** A stream has moved half a window of data, in either direction. */
+  noteBulk(nowMs: number): void
   streamOver(stream: Stream): void
   handlerFailed(error: unknown, stream: Stream): void
 }
@@ -438,7 +440,7 @@ export class Stream implements TunnelStream {
     if (this.#host.side === 'gateway' && !this.#granted) {
       this.#granted = true
       this.#wantsWritable = this.#sendPhase === Send.open
-    }
+    } else this.#host.noteBulk(this.#host.clock.now())
     this.#noteAccepted()
     if (this.#over) return
     if (this.hasDataToSend) this.#host.outbound.enqueue(this)
@@ -553,6 +555,7 @@ export class Stream implements TunnelStream {
     if (consumed * 2 < this.#window) return
     const { budget, clock } = this.#host
     const now = clock.now()
+    this.#host.noteBulk(now)
     const roundTripMs = this.#host.measureRoundTrip()
     // At this rate the whole window lasts for less than two round trips: the sender waits, or soon
     // will.
