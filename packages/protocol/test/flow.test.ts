@@ -320,3 +320,31 @@ test('a window does not grow for a sender that is slower than the link', async (
   assert.ok(arrivedBytes > initialWindow / 2, `${arrivedBytes} bytes of credit`)
   assert.ok(arrivedBytes < initialWindow + 200, `${arrivedBytes} bytes of credit`)
 })
+
+for (const way of ['down', 'up'] as const) {
+  test(`a tunnel carries bulk until a second after a long body has moved ${way}`, async (t) => {
+    const clock = new TestClock()
+    const pair = startPair(t, { gateway: { clock }, connector: { clock } })
+    const { stream, recorder, served } = await pair.open()
+    stream.sendHead('POST / HTTP/1.1')
+    served.stream.sendHead('HTTP/1.1 200 OK')
+    await recorder.until('head')
+    const [from, fromRecorder, to] =
+      way === 'up'
+        ? [stream, recorder, served.recorder]
+        : [served.stream, served.recorder, recorder]
+    await pump(from, fromRecorder, Buffer.alloc(100_000))
+    while (to.receivedBytes < 100_000) await to.next('data')
+    await turns(4)
+    assert.equal(pair.gateway.carriesBulk, false)
+
+    await pump(from, fromRecorder, Buffer.alloc(100_000))
+    while (to.receivedBytes < 200_000) await to.next('data')
+    await turns(4)
+    assert.equal(pair.gateway.carriesBulk, true)
+    await clock.pass(999)
+    assert.equal(pair.gateway.carriesBulk, true)
+    await clock.pass(1)
+    assert.equal(pair.gateway.carriesBulk, false)
+  })
+}

@@ -4,6 +4,7 @@ import { parseRequestHead, type RequestHead } from '@sallyport/http1'
 import {
   type ResetCode,
   type StreamHandler,
+  type TunnelClock,
   type TunnelError,
   TunnelSession,
   type TunnelStream,
@@ -99,6 +100,16 @@ export class Relayed implements StreamHandler {
   }
 }
 
+/** What a connector is to be; by default `c1` of the default group. */
+export interface ConnectorFacts {
+  group?: string
+  id?: string
+  maxStreams?: number
+  ends?: [Duplex, Duplex]
+  /** Of the gateway's end. */
+  clock?: TunnelClock
+}
+
 /** The other end of a tunnel of the gateway: what a connector is to it. */
 export class TestConnector {
   readonly session: TunnelSession
@@ -114,7 +125,7 @@ export class TestConnector {
   constructor(
     t: TestContext,
     gateway: Gateway,
-    facts: { group?: string; id?: string; maxStreams?: number; ends?: [Duplex, Duplex] },
+    facts: ConnectorFacts,
     onStream?: (relayed: Relayed) => void,
   ) {
     this.ends = facts.ends ?? duplexPair()
@@ -127,6 +138,7 @@ export class TestConnector {
         this.#wake()
       },
       onHandlerError: (error) => this.handlerErrors.push(error),
+      ...(facts.clock ? { clock: facts.clock } : {}),
     })
     this.session = new TunnelSession(this.ends[1], {
       side: 'connector',

@@ -20,7 +20,7 @@ import {
   type GatewayOptions,
   type LocalAnswer,
 } from '../../src/index.ts'
-import { type Relayed, TestConnector } from './connector.ts'
+import { type ConnectorFacts, type Relayed, TestConnector } from './connector.ts'
 import { Wire } from './wire.ts'
 
 export const startAt = 1_800_000_000_000
@@ -314,7 +314,7 @@ export class TestGateway {
 
   /** @param onStream answers at once, where a test need not do so by hand */
   addConnector(
-    facts: { group?: string; id?: string; maxStreams?: number } = {},
+    facts: ConnectorFacts = {},
     onStream?: (relayed: Relayed) => void,
   ): TestConnector {
     const connector = new TestConnector(this.#t, this.gateway, facts, onStream)
