@@ -172,8 +172,7 @@ export function toResponseFacts(
     if (treatment === 'challenge' && authenticatesConnection(value)) authenticates = true
     lines.push(`\r\n${name}: ${value}`)
   }
-  if (upgraded)
-    lines.push(`\r\nConnection: Upgrade\r\nUpgrade: ${findField(fields, 'upgrade')}`)
+  if (upgraded) lines.push(`\r\nConnection: Upgrade\r\nUpgrade: ${findField(fields, 'upgrade')}`)
   return { lines: joinLines(lines), authenticatesConnection: authenticates }
 }
 

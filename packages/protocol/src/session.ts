@@ -98,7 +98,7 @@ export class TunnelSession {
   #pingSentAt = 0
   #pingPending = false
   #roundTrips: number[] = []
-  #bulkAt = Number.NEGATIVE_INFINITY
+  #bulkAt: number | undefined
 
   /** @throws TypeError for a capability that is no word */
   constructor(duplex: Duplex, options: TunnelOptions) {
@@ -150,7 +150,10 @@ export class TunnelSession {
 
   /** A long body is on its way, in either direction: what is small may stand behind it. */
   get carriesBulk(): boolean {
-    return this.#clock.now() - this.#bulkAt < bulkMs
+    if (this.#bulkAt === undefined) return false
+    if (this.#clock.now() - this.#bulkAt < bulkMs) return true
+    this.#bulkAt = undefined
+    return false
   }
 
   /** No new streams: one side said so, or the tunnel is closed. */

@@ -313,10 +313,7 @@ export class TestGateway {
   }
 
   /** @param onStream answers at once, where a test need not do so by hand */
-  addConnector(
-    facts: ConnectorFacts = {},
-    onStream?: (relayed: Relayed) => void,
-  ): TestConnector {
+  addConnector(facts: ConnectorFacts = {}, onStream?: (relayed: Relayed) => void): TestConnector {
     const connector = new TestConnector(this.#t, this.gateway, facts, onStream)
     this.connectors.push(connector)
     return connector
