@@ -123,7 +123,7 @@ program
       stateDir: stateDir(),
       tunnels: options.tunnels,
       log,
-      onSocket: freeWhatWasRead,
+      onRead: freeWhatWasRead,
       // Whoever started it and looks then sees tunnels, or why there are none.
       onStateChange: ({ tunnels }) => {
         if (isReady || !tunnels.every(({ state }) => state === 'connected' || state === 'waiting'))

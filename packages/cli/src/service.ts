@@ -192,6 +192,7 @@ export async function startService(
       onInternalError: (error, id) => log.error({ err: error, id }, 'internal error'),
       onFeedError: (error) => log.error({ err: error }, 'the store did not answer'),
       onFeedChange: (isSilent) => log[isSilent ? 'error' : 'info']({}, feedMessages[`${isSilent}`]),
+      http: { onRead: freeWhatWasRead },
     })
     const running = gateway
     closers.push(() => running.close())
@@ -219,7 +220,6 @@ export async function startService(
     if (config.plainListen) {
       const server = createPlainServer({ noDelay: true }, (socket) => {
         running.serveClient(socket)
-        freeWhatWasRead(socket)
       })
       plain = await openPort(server, 'plainListen', config.plainListen)
       ports.push(plain)

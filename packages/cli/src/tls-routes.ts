@@ -143,13 +143,13 @@ async function acceptTunnel(
   let remove: (() => void) | undefined
   const session = new TunnelSession(socket, {
     side: 'gateway',
+    onRead: freeWhatWasRead,
     onHandlerError: (error) => log.error({ err: error }, 'a stream failed'),
     onClose: (error) => {
       remove?.()
       log.info({ connector: connector.name, reason: error?.message }, 'tunnel closed')
     },
   })
-  freeWhatWasRead(socket)
   remove = gateway.addTunnel({
     session,
     connectorId: connector.connectorId,
@@ -204,7 +204,6 @@ function serveApplications({ control, gateway, log }: RouteParts): TlsRoute {
         return
       }
       gateway.serveClient(socket, servername.toLowerCase())
-      freeWhatWasRead(socket)
     },
     (error) => log.debug({ err: error }, 'TLS handshake failed'),
   )

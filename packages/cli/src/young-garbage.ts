@@ -1,4 +1,3 @@
-import type { Duplex } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -16,17 +15,13 @@ type Collect = (options: { type: 'minor' }) => void
 let collect: Collect | undefined
 let receivedBytes = 0
 
-/** Counts what a socket reads, and frees the memory of it in good time. To be called after the socket got its reader. */
-export function freeWhatWasRead(socket: Duplex): void {
-  collect ??= findCollect()
-  socket.on('data', countBytes)
-}
-
-function countBytes(chunk: Buffer): void {
-  receivedBytes += chunk.length
+/** Counts what sockets read, and frees the memory of it in good time. */
+export function freeWhatWasRead(bytes: number): void {
+  receivedBytes += bytes
   if (receivedBytes < collectEveryBytes) return
   receivedBytes = 0
-  collect!({ type: 'minor' })
+  collect ??= findCollect()
+  collect({ type: 'minor' })
 }
 
 /** `gc` of `node --expose-gc`, without the flag on the command line and without the global. */

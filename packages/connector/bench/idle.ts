@@ -36,7 +36,6 @@ const { port } = origin.address() as { port: number }
 const log = { debug: () => {}, info: () => {}, warn: console.error, error: console.error }
 const origins = new Origins(
   originNetwork({
-    onSocket: () => undefined,
     allowList: new AllowList(parseAllowRules([`127.0.0.1:${port}`])),
     resolve: async () => [],
     tls: new OriginTls(undefined),

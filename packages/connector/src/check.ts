@@ -75,7 +75,6 @@ async function* walk(
 ): AsyncGenerator<KerberosStep> {
   const { origins, certificates } = openOrigins(settings, {
     resolve: resolveName,
-    onSocket: () => undefined,
     clock: Date.now,
     log: silent,
   })

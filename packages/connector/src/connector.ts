@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import type { Duplex } from 'node:stream'
 import type { TunnelLimits } from '@sallyport/protocol'
 import { readSealingKey } from '@sallyport/sso/password'
 import { AllowList, type AllowRule, parseAllowRules } from './allow-list.ts'
@@ -62,8 +61,8 @@ export interface ConnectorOptions {
   tunnelLimits?: Partial<TunnelLimits>
   /** How long `close()` waits for open exchanges. Default 10,000. */
   drainMs?: number
-  /** Sees each socket, to the service and to origins, once it has got its reader. */
-  onSocket?: (socket: Duplex) => void
+  /** Told how many bytes each read of a socket, to the service or to an origin, has brought. */
+  onRead?: (bytes: number) => void
   /** A tunnel came up or went down. */
   onStateChange?: (status: ConnectorStatus) => void
 }
@@ -91,7 +90,8 @@ export function openOrigins(
     | 'originProxy'
     | 'originLimits'
     | 'log'
-  > & { resolve: Resolve; clock: () => number; onSocket(socket: Duplex): void },
+    | 'onRead'
+  > & { resolve: Resolve; clock: () => number },
 ): { origins: Origins; allowList: AllowList; certificates: ClientCertificates } {
   const certificates = new ClientCertificates(
     options.originClientCertificates ?? settings.originClientCertificates ?? [],
@@ -102,20 +102,22 @@ export function openOrigins(
     options.ownAddresses,
   )
   const origins = new Origins(
-    originNetwork({
-      allowList,
-      resolve: options.resolve,
-      certificates,
-      tls: new OriginTls(
-        options.originCa ??
-          (settings.originCaFile ? readAuthorities(settings.originCaFile) : undefined),
-      ),
-      proxy:
-        options.originProxy ??
-        (settings.originProxy ? parseProxyUrl(settings.originProxy) : undefined),
-      limits: { ...defaultOriginLimits, ...options.originLimits },
-      onSocket: options.onSocket,
-    }),
+    originNetwork(
+      {
+        allowList,
+        resolve: options.resolve,
+        certificates,
+        tls: new OriginTls(
+          options.originCa ??
+            (settings.originCaFile ? readAuthorities(settings.originCaFile) : undefined),
+        ),
+        proxy:
+          options.originProxy ??
+          (settings.originProxy ? parseProxyUrl(settings.originProxy) : undefined),
+        limits: { ...defaultOriginLimits, ...options.originLimits },
+      },
+      options.onRead,
+    ),
   )
   return { origins, allowList, certificates }
 }
@@ -129,7 +131,6 @@ export function openOrigins(
  */
 export async function startConnector(options: ConnectorOptions): Promise<Connector> {
   const { stateDir, log } = options
-  const onSocket = (socket: Duplex) => options.onSocket?.(socket)
   const state = readState(stateDir)
   const { settings } = state
   const clock = options.clock ?? Date.now
@@ -144,7 +145,6 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     ...options,
     resolve,
     clock,
-    onSocket,
   })
   const sealingKey = readSealingKey(readSealingKeyPem(stateDir))
   const host: ExchangeHost = {
@@ -259,7 +259,7 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
           if (state === 'connected') announcement.begin()
           options.onStateChange?.(status())
         },
-        onSocket,
+        onRead: options.onRead,
         // The tunnel has reset the stream; what it held towards the origin is let go too.
         onHandlerError: (error, stream) => (stream.handler as Exchange).fail(error),
         log,

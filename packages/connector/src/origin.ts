@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { ClientConnection, type ClientOptions, type FieldList } from '@sallyport/http1'
 import { toEndPointBinding } from '@sallyport/kerberos'
@@ -30,8 +29,6 @@ export interface OriginNetwork {
   limits: OriginLimits
   /** One object for all connections: the codec groups them by it. */
   clientOptions: ClientOptions
-  /** A connection's socket, once it has got its reader. */
-  onSocket(socket: Duplex): void
 }
 
 export interface OriginLimits {
@@ -55,8 +52,11 @@ export const defaultOriginLimits: OriginLimits = {
   maxIdle: 256,
 }
 
-/** Completes a network with what the codec needs. */
-export function originNetwork(network: Omit<OriginNetwork, 'clientOptions'>): OriginNetwork {
+/** Completes a network with what the codec needs. @param onRead told how many bytes each read of an origin has brought */
+export function originNetwork(
+  network: Omit<OriginNetwork, 'clientOptions'>,
+  onRead?: (bytes: number) => void,
+): OriginNetwork {
   return {
     ...network,
     clientOptions: {
@@ -64,6 +64,7 @@ export function originNetwork(network: Omit<OriginNetwork, 'clientOptions'>): Or
       // A tunnel takes heads of 262,144 bytes; ours gain a field, and a space after each colon.
       maxHeadBytes: 260_000,
       maxFields: 500,
+      onRead,
     },
   }
 }
@@ -208,7 +209,8 @@ export class Origin {
       const connection = this.#idle[index]
       if (!connection) return undefined
       if (!isPinned && !repeatable && nowAt - connection.idleSince > freshMs) return undefined
-      this.#idle.splice(index, 1)
+      if (index === this.#idle.length - 1) this.#idle.pop()
+      else this.#idle.splice(index, 1)
       if (
         connection.http.reusable &&
         (isPinned || nowAt - connection.openedAt <= maxAgeMs) &&
@@ -306,7 +308,6 @@ export class Origin {
     certificate: ClientCertificate | undefined,
   ): OriginConnection {
     const http = new ClientConnection(stream, this.#network.clientOptions)
-    this.#network.onSocket(stream)
     const connection = new OriginConnection(http, {
       openedAt: performance.now(),
       owner,

@@ -3,6 +3,7 @@ import {
   type TunnelError,
   type TunnelErrorCode,
   type TunnelLimits,
+  type TunnelOptions,
   TunnelSession,
   type TunnelStream,
 } from '@sallyport/protocol'
@@ -47,8 +48,7 @@ export interface TunnelKeeperOptions {
   /** Turns what ended a tunnel into a named error. */
   explain(error: Error): ConnectorError
   onStateChange(state: TunnelState): void
-  /** A tunnel's socket, once it has got its reader. */
-  onSocket(socket: TLSSocket): void
+  onRead: TunnelOptions['onRead']
   log: Log
   clock: () => number
   /** 0 to 1. */
@@ -172,6 +172,7 @@ export class TunnelKeeper {
       side: 'connector',
       capabilities,
       limits,
+      onRead: this.#options.onRead,
       onStream: (stream) => this.#options.onStream(stream),
       onReady: () => {
         readyAt = performance.now()
@@ -204,7 +205,6 @@ export class TunnelKeeper {
         this.#options.onHandlerError(error, stream)
       },
     })
-    this.#options.onSocket(socket)
     this.#opening = session
   }
 

@@ -157,7 +157,6 @@ test('a connection or a TLS session begun with a certificate that was replaced i
         certificates,
         proxy: undefined,
         limits: defaultOriginLimits,
-        onSocket: () => undefined,
       }),
     )
     t.after(() => origins.close())

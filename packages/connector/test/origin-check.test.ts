@@ -19,7 +19,6 @@ test('an application that takes the request and never answers ends a check, and 
     },
     {
       resolve: async () => [],
-      onSocket: () => undefined,
       clock: Date.now,
       log: recordLog(),
     },

@@ -8,7 +8,7 @@ export interface ClientSettings extends Required<ClientOptions> {
   readonly sweep: Sweep
 }
 
-const defaults: Required<ClientOptions> = {
+const defaults: Required<Omit<ClientOptions, 'onRead'>> = {
   ...defaultHeadLimits,
   headTimeoutMs: 0,
   bodyIdleTimeoutMs: 0,
@@ -22,11 +22,12 @@ const resolved = new WeakMap<ClientOptions, ClientSettings>()
 export function resolveClientOptions(options: ClientOptions): ClientSettings {
   const known = resolved.get(options)
   if (known !== undefined) return known
-  const settings = { ...defaults, ...options }
+  const { onRead, ...limits } = options
+  const settings = { ...defaults, ...limits }
   checkLimits(settings)
   const { headTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs, writeTimeoutMs } = settings
   const sweep = sweepFor([headTimeoutMs, bodyIdleTimeoutMs, idleTimeoutMs, writeTimeoutMs])
-  const result = { ...settings, sweep }
+  const result = { ...settings, onRead, sweep }
   resolved.set(options, result)
   return result
 }

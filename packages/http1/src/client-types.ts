@@ -13,6 +13,8 @@ export interface ClientOptions extends Partial<HeadLimits> {
   idleTimeoutMs?: number
   /** Without progress of bytes that the server does not take. Default 120,000. */
   writeTimeoutMs?: number
+  /** Told how many bytes each read of a socket has brought. */
+  onRead?: ((bytes: number) => void) | undefined
 }
 
 /** Receives one response. `onError` comes at most once, and nothing after it. */

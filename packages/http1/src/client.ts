@@ -179,6 +179,7 @@ export class ClientConnection implements ExchangeOwner, SocketListener, Swept {
   // --- reading ---
 
   onData(chunk: Buffer): void {
+    this.#settings.onRead?.(chunk.length)
     this.#pending = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk])
     this.#pump()
   }

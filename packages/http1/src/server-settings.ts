@@ -9,7 +9,7 @@ export interface ServerSettings extends Required<ServerOptions> {
 
 const MAX_HEAD_BYTES = 256 * 1024
 
-const defaults: Required<ServerOptions> = {
+const defaults: Required<Omit<ServerOptions, 'onRead'>> = {
   ...defaultHeadLimits,
   headTimeoutMs: 20_000,
   idleTimeoutMs: 75_000,
@@ -26,7 +26,8 @@ const resolved = new WeakMap<ServerOptions, ServerSettings>()
 export function resolveServerOptions(options: ServerOptions): ServerSettings {
   const known = resolved.get(options)
   if (known !== undefined) return known
-  const settings = { ...defaults, ...options }
+  const { onRead, ...limits } = options
+  const settings = { ...defaults, ...limits }
   checkLimits(settings)
   const sweep = sweepFor([
     settings.headTimeoutMs,
@@ -36,7 +37,7 @@ export function resolveServerOptions(options: ServerOptions): ServerSettings {
     settings.writeTimeoutMs,
     settings.lingerTimeoutMs,
   ])
-  const result = { ...settings, sweep }
+  const result = { ...settings, onRead, sweep }
   resolved.set(options, result)
   return result
 }

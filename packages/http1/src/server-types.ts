@@ -31,6 +31,8 @@ export interface ServerOptions extends Partial<HeadLimits> {
   writeTimeoutMs?: number
   /** How long the client may take to close after we did. Default 3,000. */
   lingerTimeoutMs?: number
+  /** Told how many bytes each read of a socket has brought. */
+  onRead?: ((bytes: number) => void) | undefined
 }
 
 /** Limits of one request body, for protocols that send little for hours (Remote Desktop Gateway, gRPC). 0 is off. */

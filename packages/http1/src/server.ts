@@ -181,6 +181,7 @@ export class Connection implements ServerConnection, SocketListener, Swept {
   // --- reading ---
 
   onData(chunk: Buffer): void {
+    this.#settings.onRead?.(chunk.length)
     this.#stash(chunk)
     this.#pump()
   }

@@ -618,3 +618,15 @@ test('a sink that throws takes its connection down, and the error is not swallow
   assert.throws(() => listener.call(connection.socket, Buffer.from(OK)), RangeError)
   assert.ok((await closed) instanceof RangeError)
 })
+
+test('whoever wants to know hears how many bytes of answers came', async (t) => {
+  let readBytes = 0
+  const onRead = (bytes: number) => {
+    readBytes += bytes
+  }
+  const { connection, wire } = await open(t, { onRead })
+  const { response } = get(connection)
+  wire.send(OK)
+  await response.finished
+  assert.equal(readBytes, OK.length)
+})

@@ -648,3 +648,15 @@ test('limits that cannot be are refused', async (t) => {
     )
   }
 })
+
+test('whoever wants to know hears how many bytes of requests came', async (t) => {
+  let readBytes = 0
+  const onRead = (bytes: number) => {
+    readBytes += bytes
+  }
+  const { wire } = await serve(t, echo, { onRead })
+  const text = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello'
+  wire.send(text)
+  await wire.has(/POST:hello$/)
+  assert.equal(readBytes, text.length)
+})

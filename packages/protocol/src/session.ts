@@ -244,6 +244,7 @@ export class TunnelSession {
 
   #read(chunk: Buffer): void {
     this.#silentTicks = 0
+    this.#options.onRead?.(chunk.length)
     const error = this.#decoder.push(chunk)
     if (error) this.#fail(GoAwayCode.FRAME_INVALID, error.message)
   }

@@ -142,6 +142,8 @@ export interface TunnelOptions {
    * A handler threw; its stream was reset. Without it the error is thrown where nobody catches it.
    */
   onHandlerError?(error: unknown, stream: TunnelStream): void
+  /** Told how many bytes each read of the Duplex has brought. */
+  onRead?: ((bytes: number) => void) | undefined
   /** Words of at most 255 ASCII bytes; those the peer does not know it ignores. */
   capabilities?: readonly string[]
   limits?: Partial<TunnelLimits>

@@ -461,3 +461,18 @@ for (const [name, startEnds] of [
 function digest(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
+
+test('whoever wants to know hears how many bytes came', async (t) => {
+  let readBytes = 0
+  const onRead = (bytes: number) => {
+    readBytes += bytes
+  }
+  const pair = startPair(t, { gateway: { onRead } })
+  let sentBytes = 0
+  pair.gatewayEnd.on('data', (chunk: Buffer) => {
+    sentBytes += chunk.length
+  })
+  await turns(5)
+  assert.ok(readBytes > 0)
+  assert.equal(readBytes, sentBytes)
+})
