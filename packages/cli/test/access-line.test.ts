@@ -31,13 +31,13 @@ test('a line says what the record holds, and is one line to every reader', () =>
     const text = () => pick(texts)
     const ms = () => pick([0, 0.0004, 0.0005, 0.01, 0.1, 1.2345678, 59_999.9996, 1e9])
     const record = {
-      at: 1_795_469_067_449,
+      at: 1_795_469_067_449 + pick([0, 1]),
       id: text(),
       host: text(),
       method: text(),
       path: text(),
-      statusCode: 200,
-      decision: 'allow',
+      statusCode: pick([200, 404]),
+      decision: pick(['allow', 'deny']),
       clientAddress: text(),
       receivedBytes: 5_000_000_000,
       sentBytes: 0,
