@@ -94,7 +94,11 @@ export class TunnelPool {
       if (tunnel === best) break
       const { session, connectorId } = tunnel
       if (connectorId !== best.connectorId || session.draining || refused?.has(tunnel)) continue
-      if (session.openStreamCount <= most && !session.carriesBulk) return tunnel
+      const { openStreamCount } = session
+      if (openStreamCount > most || session.carriesBulk) continue
+      // Whoever waits there may wait because nothing comes through.
+      if (openStreamCount > best.session.openStreamCount && session.isSilent) continue
+      return tunnel
     }
     return best
   }

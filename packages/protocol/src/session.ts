@@ -156,6 +156,11 @@ export class TunnelSession {
     return false
   }
 
+  /** Nothing was heard for a second or two: the peer has nothing to say, or the way to it is blocked. */
+  get isSilent(): boolean {
+    return this.#silentTicks > 1
+  }
+
   /** No new streams: one side said so, or the tunnel is closed. */
   get draining(): boolean {
     return this.#draining || this.#state === 'closed'

@@ -106,7 +106,7 @@ export interface ConnectorFacts {
   id?: string
   maxStreams?: number
   ends?: [Duplex, Duplex]
-  /** Of the gateway's end. */
+  /** Of both ends. */
   clock?: TunnelClock
 }
 
@@ -150,6 +150,7 @@ export class TestConnector {
         this.#wake()
       },
       onClose: () => undefined,
+      ...(facts.clock ? { clock: facts.clock } : {}),
       ...(facts.maxStreams === undefined ? {} : { limits: { maxStreams: facts.maxStreams } }),
     })
     this.tunnel = {
