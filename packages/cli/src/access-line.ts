@@ -33,15 +33,16 @@ function beginningOf(at: number): string {
   return latestBeginning
 }
 
-let latestHost = ''
-let latestMethod = ''
+// Both are empty in records of heads that could not be read, so that none is equal at the beginning.
+let latestHost: string | undefined
+let latestMethod: string | undefined
 let latestTarget = ''
 
 function targetOf({ host, method }: AccessRecord): string {
   if (host !== latestHost || method !== latestMethod) {
     latestHost = host
     latestMethod = method
-    latestTarget = `,"host":${quote(host)},"method":${quote(method)},"path":`
+    latestTarget = toFlat(`,"host":${quote(host)},"method":${quote(method)},"path":`)
   }
   return latestTarget
 }
@@ -54,7 +55,7 @@ function outcomeOf({ statusCode, decision, reason }: AccessRecord): string {
   if (statusCode !== latestStatusCode || decision !== latestDecision) {
     latestStatusCode = statusCode
     latestDecision = decision
-    latestOutcome = `,"statusCode":${statusCode},"decision":"${decision}"`
+    latestOutcome = toFlat(`,"statusCode":${statusCode},"decision":"${decision}"`)
   }
   return reason === undefined ? latestOutcome : `${latestOutcome},"reason":${quote(reason)}`
 }
@@ -74,8 +75,7 @@ function partiesOf(record: AccessRecord): string {
   if (sessionId === undefined) return formatParties(record)
   const known = knownParties.get(sessionId)
   if (known && areSame(known.parties, record)) return known.text
-  // One flat string: what it was put together of would stay alive, and be joined anew for every line.
-  const text = Buffer.from(formatParties(record)).toString()
+  const text = toFlat(formatParties(record))
   const { application, applicationId, userId, userName, connector, clientAddress } = record
   const parties = { application, applicationId, userId, userName, connector, clientAddress }
   if (knownParties.size >= limitKnown) knownParties.clear()
@@ -104,6 +104,11 @@ function formatParties(record: AccessRecord): string {
     optional(',"connector":', record.connector) +
     `,"clientAddress":${quote(record.clientAddress)}`
   )
+}
+
+/** One piece: what it was put together of would stay alive, and be joined anew for every line. */
+function toFlat(text: string): string {
+  return Buffer.from(text).toString()
 }
 
 function optional(name: string, value: string | undefined): string {

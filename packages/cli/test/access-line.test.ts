@@ -24,6 +24,35 @@ const optional = [
   'detail',
 ] as const
 
+// The first of its process, so that nothing is known of a record before.
+test('the first record may be of a head that could not be read', () => {
+  const record: AccessRecord = {
+    at: 1,
+    id: 'x',
+    host: '',
+    method: '',
+    path: '',
+    statusCode: 400,
+    decision: 'none',
+    reason: undefined,
+    application: undefined,
+    applicationId: undefined,
+    userId: undefined,
+    userName: undefined,
+    sessionId: undefined,
+    connector: undefined,
+    clientAddress: '192.0.2.1',
+    receivedBytes: 0,
+    sentBytes: 0,
+    totalMs: 0,
+    gatewayMs: undefined,
+    connectorMs: undefined,
+    originMs: undefined,
+    detail: undefined,
+  }
+  assert.deepEqual(JSON.parse(toAccessLine(record)), JSON.parse(JSON.stringify(record)))
+})
+
 test('a line says what the record holds, and is one line to every reader', () => {
   const random = seeded(26)
   const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)]!

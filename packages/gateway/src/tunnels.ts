@@ -14,7 +14,8 @@ const joinedStreams = 100
 
 /** All live tunnels, by connector group. */
 export class TunnelPool {
-  readonly #groups = new Map<string, Set<ConnectedTunnel>>()
+  /** By name of the group, then by ID of the connector. */
+  readonly #groups = new Map<string, Map<string, Set<ConnectedTunnel>>>()
   /** IDs are never used again, and few connectors are ever revoked. */
   readonly #revoked = new Set<string>()
   /** Group of each connector that was moved since this process began. */
@@ -34,22 +35,28 @@ export class TunnelPool {
   }
 
   #insert(tunnel: ConnectedTunnel): void {
-    let group = this.#groups.get(tunnel.connectorGroup)
+    const { connectorGroup, connectorId } = tunnel
+    let group = this.#groups.get(connectorGroup)
     if (!group) {
-      group = new Set()
-      this.#groups.set(tunnel.connectorGroup, group)
+      group = new Map()
+      this.#groups.set(connectorGroup, group)
     }
-    group.add(tunnel)
+    const tunnels = group.get(connectorId)
+    if (tunnels) tunnels.add(tunnel)
+    else group.set(connectorId, new Set([tunnel]))
   }
 
   delete(tunnel: ConnectedTunnel): void {
-    const group = this.#groups.get(tunnel.connectorGroup)
-    group?.delete(tunnel)
-    if (group?.size === 0) this.#groups.delete(tunnel.connectorGroup)
+    const { connectorGroup, connectorId } = tunnel
+    const group = this.#groups.get(connectorGroup)
+    const tunnels = group?.get(connectorId)
+    tunnels?.delete(tunnel)
+    if (tunnels?.size === 0) group!.delete(connectorId)
+    if (group?.size === 0) this.#groups.delete(connectorGroup)
   }
 
   /**
-   * The connector with the least streams on one of its tunnels; of those the first, as long as it serves well. Batches on two
+   * The connector with the least streams open, and of its tunnels the first, as long as that serves well. Batches on two
    * connections cost two writes here and two reads there, and more than a request does, while nothing is gained as long as
    * everything is small.
    *
@@ -61,46 +68,14 @@ export class TunnelPool {
     refused?: ReadonlySet<ConnectedTunnel>,
     connectorIds?: readonly string[],
   ): ConnectedTunnel | undefined {
-    if (!connectorIds) return this.#pickOf(connectorGroup, refused, undefined)
+    const group = this.#groups.get(connectorGroup)
+    if (!group) return undefined
+    if (!connectorIds) return pickOf(findLeastLoaded(group, refused), refused)
     for (const connectorId of connectorIds) {
-      const found = this.#pickOf(connectorGroup, refused, connectorId)
+      const found = pickOf(group.get(connectorId), refused)
       if (found) return found
     }
     return undefined
-  }
-
-  #pickOf(
-    connectorGroup: string,
-    refused: ReadonlySet<ConnectedTunnel> | undefined,
-    connectorId: string | undefined,
-  ): ConnectedTunnel | undefined {
-    let best: ConnectedTunnel | undefined
-    for (const tunnel of this.#groups.get(connectorGroup) ?? []) {
-      if (tunnel.session.draining || refused?.has(tunnel)) continue
-      if (connectorId !== undefined && tunnel.connectorId !== connectorId) continue
-      if (!best || tunnel.session.openStreamCount < best.session.openStreamCount) best = tunnel
-    }
-    return best && this.#findFirst(connectorGroup, refused, best)
-  }
-
-  /** The first tunnel of the same connector that takes as small requests as well as the one that has least to do. */
-  #findFirst(
-    connectorGroup: string,
-    refused: ReadonlySet<ConnectedTunnel> | undefined,
-    best: ConnectedTunnel,
-  ): ConnectedTunnel {
-    const most = best.session.openStreamCount + joinedStreams
-    for (const tunnel of this.#groups.get(connectorGroup)!) {
-      if (tunnel === best) break
-      const { session, connectorId } = tunnel
-      if (connectorId !== best.connectorId || session.draining || refused?.has(tunnel)) continue
-      const { openStreamCount } = session
-      if (openStreamCount > most || session.carriesBulk) continue
-      // Whoever waits there may wait because nothing comes through.
-      if (openStreamCount > best.session.openStreamCount && session.isSilent) continue
-      return tunnel
-    }
-    return best
   }
 
   /** Closes every tunnel of a connector, and any that it still opens. */
@@ -122,10 +97,59 @@ export class TunnelPool {
   }
 
   all(): ConnectedTunnel[] {
-    return [...this.#groups.values()].flatMap((group) => [...group])
+    return [...this.#groups.values()].flatMap((group) =>
+      [...group.values()].flatMap((tunnels) => [...tunnels]),
+    )
   }
 }
 
 function revoked(): Error {
   return new Error('connector was revoked')
+}
+
+function isUsable(tunnel: ConnectedTunnel, refused: ReadonlySet<ConnectedTunnel> | undefined) {
+  return !tunnel.session.draining && !refused?.has(tunnel)
+}
+
+/** @returns the tunnels of the connector with the least streams on those that can be used */
+function findLeastLoaded(
+  group: ReadonlyMap<string, Set<ConnectedTunnel>>,
+  refused: ReadonlySet<ConnectedTunnel> | undefined,
+): Set<ConnectedTunnel> | undefined {
+  let best: Set<ConnectedTunnel> | undefined
+  let least = Number.POSITIVE_INFINITY
+  for (const tunnels of group.values()) {
+    let streams = 0
+    let usable = false
+    for (const tunnel of tunnels)
+      if (isUsable(tunnel, refused)) {
+        usable = true
+        streams += tunnel.session.openStreamCount
+      }
+    if (!usable || streams >= least) continue
+    best = tunnels
+    least = streams
+  }
+  return best
+}
+
+/** @param tunnels of one connector */
+function pickOf(
+  tunnels: Set<ConnectedTunnel> | undefined,
+  refused: ReadonlySet<ConnectedTunnel> | undefined,
+): ConnectedTunnel | undefined {
+  let best: ConnectedTunnel | undefined
+  for (const tunnel of tunnels ?? [])
+    if (isUsable(tunnel, refused) && (!best || isBetter(tunnel.session, best.session)))
+      best = tunnel
+  return best
+}
+
+/** Whether a request goes to a tunnel, although there is another one in front of it. */
+function isBetter(later: TunnelSession, earlier: TunnelSession): boolean {
+  if (later.carriesBulk !== earlier.carriesBulk) return earlier.carriesBulk
+  const more = earlier.openStreamCount - later.openStreamCount
+  // Whoever waits there may wait because nothing comes through.
+  if (later.carriesBulk || earlier.isSilent) return more > 0
+  return more > joinedStreams
 }

@@ -37,7 +37,7 @@ const lingerMs = 1000
 const tickMs = 1000
 const roundTripSamples = 8
 /** So long after the last sign of it a transfer counts as under way. */
-const bulkMs = 1000
+const bulkMs = 2000
 
 const systemClock: TunnelClock = {
   now: () => performance.now(),
@@ -123,8 +123,8 @@ export class TunnelSession {
       clock: this.#clock,
       holdHeadBytes: (bytes) => this.#holdHeadBytes(bytes),
       measureRoundTrip: () => this.#measureRoundTrip(),
-      noteBulk: (nowMs) => {
-        this.#bulkAt = nowMs
+      noteBulk: () => {
+        this.#bulkAt = this.#clock.now()
       },
       streamOver: (stream) => this.#streamOver(stream),
       handlerFailed: (error, stream) => this.#handlerFailed(error, stream),

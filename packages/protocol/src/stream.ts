@@ -20,6 +20,8 @@ const maxAllHeadsBytes = 2 * maxHeadBytes
  */
 const minHeadPartBytes = 16_384
 const maxCredit = 0x7fff_ffff
+/** Whatever moves so much is not small. */
+const bulkBytes = 131_072
 
 /**
  * Queued bytes above which `write()` says false, below which it is made good, and which end the
@@ -42,8 +44,8 @@ export interface StreamHost {
    * when it is old.
    */
   measureRoundTrip(): number | undefined
-  /** A stream has moved half a window of data, in either direction. */
-  noteBulk(nowMs: number): void
+  /** A stream has moved `bulkBytes` of data, in either direction. */
+  noteBulk(): void
   streamOver(stream: Stream): void
   handlerFailed(error: unknown, stream: Stream): void
 }
@@ -92,6 +94,8 @@ export class Stream implements TunnelStream {
    */
   #dismissal: TunnelError | undefined
 
+  /** In both directions, since the last time that it was `bulkBytes`. */
+  #movedBytes = 0
   #window = 0
   #receiveCredit = 0
   /** Of the DATA frame whose payload is coming in: neither credit any more nor read yet. */
@@ -182,6 +186,7 @@ export class Stream implements TunnelStream {
     )
       return false
     outbound.writer.data(this.id, chunk)
+    this.#noteMoved(chunk.length)
     this.#sendCredit -= chunk.length
     outbound.schedule()
     return true
@@ -288,6 +293,7 @@ export class Stream implements TunnelStream {
         writer.payload(piece)
         rest -= piece.length
       }
+      this.#noteMoved(length)
       this.#sendCredit -= length
       this.#host.outbound.countQueued(-length)
     }
@@ -390,6 +396,7 @@ export class Stream implements TunnelStream {
   receiveData(piece: Buffer): void {
     if (this.#deaf) return
     this.#arrivingBytes -= piece.length
+    this.#noteMoved(piece.length)
     if (this.#paused || this.#delivering || (this.#receiveQueue?.bytes ?? 0) > 0) {
       this.#receiveQueue ??= new ChunkQueue()
       this.#receiveQueue.push(piece, true)
@@ -440,7 +447,7 @@ export class Stream implements TunnelStream {
     if (this.#host.side === 'gateway' && !this.#granted) {
       this.#granted = true
       this.#wantsWritable = this.#sendPhase === Send.open
-    } else this.#host.noteBulk(this.#host.clock.now())
+    }
     this.#noteAccepted()
     if (this.#over) return
     if (this.hasDataToSend) this.#host.outbound.enqueue(this)
@@ -489,6 +496,13 @@ export class Stream implements TunnelStream {
 
   get #tellsHandler(): boolean {
     return !this.#over && this.#leaving === undefined
+  }
+
+  #noteMoved(bytes: number): void {
+    this.#movedBytes += bytes
+    if (this.#movedBytes < bulkBytes) return
+    this.#movedBytes = 0
+    this.#host.noteBulk()
   }
 
   #hasRoom(limitBytes: number): boolean {
@@ -555,7 +569,6 @@ export class Stream implements TunnelStream {
     if (consumed * 2 < this.#window) return
     const { budget, clock } = this.#host
     const now = clock.now()
-    this.#host.noteBulk(now)
     const roundTripMs = this.#host.measureRoundTrip()
     // At this rate the whole window lasts for less than two round trips: the sender waits, or soon
     // will.
