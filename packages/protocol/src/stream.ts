@@ -212,7 +212,9 @@ export class Stream implements TunnelStream {
       this.#trailers = trailers
     }
     this.#wantsWritable = false
-    if (!trailers && this.#host.outbound.writer.endLastData(this.id)) {
+    // What waits in the queue comes after the frame that was written last.
+    const isAllWritten = (this.#sendQueue?.bytes ?? 0) === 0
+    if (!trailers && isAllWritten && this.#host.outbound.writer.endLastData(this.id)) {
       this.#sendPhase = Send.ended
       this.#checkOver()
       return

@@ -110,6 +110,18 @@ test('a connector that never grants anything stalls one upload and nothing else'
   assert.equal(stalled.served.recorder.receivedBytes, 10_000)
 })
 
+test('an end does not overtake what waits behind a small write of the same turn', async (t) => {
+  const pair = startPair(t)
+  const { recorder, served } = await pair.open()
+  served.stream.sendHead('HTTP/1.1 200 OK')
+  await recorder.until('head')
+  served.stream.write(Buffer.from('small'))
+  served.stream.write(Buffer.alloc(100_000, 'x'))
+  served.stream.end()
+  await recorder.until('end')
+  assert.equal(recorder.receivedBytes, 100_005)
+})
+
 test('an end without data needs no credit', async (t) => {
   const pair = startPair(t)
   const { stream, served } = await pair.open()
