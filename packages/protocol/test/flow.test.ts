@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks'
 import { type Duplex, duplexPair } from 'node:stream'
 import { test } from 'node:test'
 import { ResetCode, TunnelSession, type TunnelStream } from '../src/index.ts'
-import { usedBytes } from './fuzz.ts'
+import { Random, usedBytes } from './fuzz.ts'
 import { hello, nextTurn, stoppedClock, Wire } from './harness.ts'
 import { decodeFrames } from './independent-decoder.ts'
 import { pump, Recorder, startPair, TestClock, turns } from './pair.ts'
@@ -360,3 +360,37 @@ for (const way of ['down', 'up'] as const) {
     assert.equal(pair.gateway.carriesBulk, false)
   })
 }
+
+test('all bytes arrive in their order, in whatever sizes and turns they are written and read', async (t) => {
+  const random = new Random(17)
+  const pair = startPair(t)
+  const sizes = [0, 1, 100, 4_096, 4_097, 20_000, 65_536, 100_000]
+  for (let round = 0; round < 150; round++) {
+    const { stream, recorder, served } = await pair.open()
+    stream.sendHead('POST / HTTP/1.1')
+    served.stream.sendHead('HTTP/1.1 200 OK')
+    await recorder.until('head')
+    const isUp = random.below(2) === 0
+    const [from, fromRecorder, to, toRecorder] = isUp
+      ? [stream, recorder, served.stream, served.recorder]
+      : [served.stream, served.recorder, stream, recorder]
+    const written: Buffer[] = []
+    for (let count = random.below(8); count > 0; count--) {
+      const piece = Buffer.alloc(sizes[random.below(sizes.length)]!, random.below(256))
+      written.push(piece)
+      if (random.below(6) === 0) to.pause()
+      const hasRoom = from.write(piece)
+      if (random.below(3) === 0) await turns(1 + random.below(3))
+      to.resume()
+      if (!hasRoom && piece.length > 0)
+        await Promise.race([fromRecorder.next('writable'), turns(20)])
+    }
+    from.end()
+    to.resume()
+    await toRecorder.until('end')
+    const expected = Buffer.concat(written)
+    assert.equal(toRecorder.body.equals(expected), true, `round ${round}, ${expected.length} bytes`)
+    for (const other of [stream, served.stream]) if (other !== from) other.end()
+    await turns(2)
+  }
+})
