@@ -218,9 +218,7 @@ export async function startService(
     ports.push(tls)
     let plain: OpenPort | undefined
     if (config.plainListen) {
-      const server = createPlainServer({ noDelay: true }, (socket) => {
-        running.serveClient(socket)
-      })
+      const server = createPlainServer({ noDelay: true }, (socket) => running.serveClient(socket))
       plain = await openPort(server, 'plainListen', config.plainListen)
       ports.push(plain)
     }
