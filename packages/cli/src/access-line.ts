@@ -1,34 +1,43 @@
 import type { AccessRecord } from '@sallyport/gateway'
+import { LineBytes } from './line-bytes.ts'
 
 /**
- * One record as JSON on one line, in the order of its fields; what is undefined is left out. `JSON.stringify` would take
+ * Writes one record as JSON on one line, in the order of its fields; what is undefined is left out. `JSON.stringify` would take
  * many times as long, for every request. What is likely to be as it was in the record before is not put together again.
  */
-export function toAccessLine(record: AccessRecord): string {
-  return (
-    beginningOf(record.at) +
-    quote(record.id) +
-    targetOf(record) +
-    quote(record.path) +
-    outcomeOf(record) +
-    partiesOf(record) +
-    `,"receivedBytes":${record.receivedBytes},"sentBytes":${record.sentBytes}` +
-    duration(',"totalMs":', record.totalMs) +
-    duration(',"gatewayMs":', record.gatewayMs) +
-    duration(',"connectorMs":', record.connectorMs) +
-    duration(',"originMs":', record.originMs) +
-    optional(',"detail":', record.detail) +
-    '}\n'
-  )
+export function writeAccessLine(to: LineBytes, record: AccessRecord): void {
+  to.encoded(beginningOf(record.at))
+  to.quoted(record.id)
+  to.encoded(targetOf(record))
+  to.quoted(record.path)
+  to.encoded(outcomeOf(record))
+  optional(to, ',"reason":', record.reason)
+  to.encoded(partiesOf(record))
+  to.ascii(',"receivedBytes":')
+  to.integer(record.receivedBytes)
+  to.ascii(',"sentBytes":')
+  to.integer(record.sentBytes)
+  duration(to, ',"totalMs":', record.totalMs)
+  duration(to, ',"gatewayMs":', record.gatewayMs)
+  duration(to, ',"connectorMs":', record.connectorMs)
+  duration(to, ',"originMs":', record.originMs)
+  optional(to, ',"detail":', record.detail)
+  to.ascii('}\n')
 }
 
-let latestAt = Number.NaN
-let latestBeginning = ''
+const nothing: Buffer = Buffer.alloc(0)
 
-function beginningOf(at: number): string {
+let latestAt = Number.NaN
+let latestBeginning = nothing
+
+function beginningOf(at: number): Buffer {
   if (at !== latestAt) {
     latestAt = at
-    latestBeginning = `{"at":${at},"id":`
+    latestBeginning = encode((to) => {
+      to.ascii('{"at":')
+      to.integer(at)
+      to.ascii(',"id":')
+    })
   }
   return latestBeginning
 }
@@ -36,28 +45,36 @@ function beginningOf(at: number): string {
 // Both are empty in records of heads that could not be read, so that none is equal at the beginning.
 let latestHost: string | undefined
 let latestMethod: string | undefined
-let latestTarget = ''
+let latestTarget = nothing
 
-function targetOf({ host, method }: AccessRecord): string {
+function targetOf({ host, method }: AccessRecord): Buffer {
   if (host !== latestHost || method !== latestMethod) {
     latestHost = host
     latestMethod = method
-    latestTarget = toFlat(`,"host":${quote(host)},"method":${quote(method)},"path":`)
+    latestTarget = encode((to) => {
+      optional(to, ',"host":', host)
+      optional(to, ',"method":', method)
+      to.ascii(',"path":')
+    })
   }
   return latestTarget
 }
 
 let latestStatusCode = 0
 let latestDecision = ''
-let latestOutcome = ''
+let latestOutcome = nothing
 
-function outcomeOf({ statusCode, decision, reason }: AccessRecord): string {
+function outcomeOf({ statusCode, decision }: AccessRecord): Buffer {
   if (statusCode !== latestStatusCode || decision !== latestDecision) {
     latestStatusCode = statusCode
     latestDecision = decision
-    latestOutcome = toFlat(`,"statusCode":${statusCode},"decision":"${decision}"`)
+    latestOutcome = encode((to) => {
+      to.ascii(',"statusCode":')
+      to.integer(statusCode)
+      optional(to, ',"decision":', decision)
+    })
   }
-  return reason === undefined ? latestOutcome : `${latestOutcome},"reason":${quote(reason)}`
+  return latestOutcome
 }
 
 /** What is the same for most requests of a session. */
@@ -67,15 +84,15 @@ type Parties = Pick<
 >
 
 /** The latest of each session, with its text: to put it together is half of the work for a line. */
-const knownParties = new Map<string, { parties: Parties; text: string }>()
+const knownParties = new Map<string, { parties: Parties; text: Buffer }>()
 const limitKnown = 1_000
 
-function partiesOf(record: AccessRecord): string {
+function partiesOf(record: AccessRecord): Buffer {
   const { sessionId } = record
-  if (sessionId === undefined) return formatParties(record)
+  if (sessionId === undefined) return encodeParties(record)
   const known = knownParties.get(sessionId)
   if (known && areSame(known.parties, record)) return known.text
-  const text = toFlat(formatParties(record))
+  const text = encodeParties(record)
   const { application, applicationId, userId, userName, connector, clientAddress } = record
   const parties = { application, applicationId, userId, userName, connector, clientAddress }
   if (knownParties.size >= limitKnown) knownParties.clear()
@@ -94,50 +111,35 @@ function areSame(left: Parties, right: Parties): boolean {
   )
 }
 
-function formatParties(record: AccessRecord): string {
-  return (
-    optional(',"application":', record.application) +
-    optional(',"applicationId":', record.applicationId) +
-    optional(',"userId":', record.userId) +
-    optional(',"userName":', record.userName) +
-    optional(',"sessionId":', record.sessionId) +
-    optional(',"connector":', record.connector) +
-    `,"clientAddress":${quote(record.clientAddress)}`
-  )
+function encodeParties(record: AccessRecord): Buffer {
+  return encode((to) => {
+    optional(to, ',"application":', record.application)
+    optional(to, ',"applicationId":', record.applicationId)
+    optional(to, ',"userId":', record.userId)
+    optional(to, ',"userName":', record.userName)
+    optional(to, ',"sessionId":', record.sessionId)
+    optional(to, ',"connector":', record.connector)
+    optional(to, ',"clientAddress":', record.clientAddress)
+  })
 }
 
-/** One piece: what it was put together of would stay alive, and be joined anew for every line. */
-function toFlat(text: string): string {
-  return Buffer.from(text).toString()
+const scratch = new LineBytes(1_024)
+
+function encode(write: (to: LineBytes) => void): Buffer {
+  scratch.clear()
+  write(scratch)
+  return Buffer.from(scratch.view())
 }
 
-function optional(name: string, value: string | undefined): string {
-  return value === undefined ? '' : name + quote(value)
+function optional(to: LineBytes, name: string, value: string | undefined): void {
+  if (value === undefined) return
+  to.ascii(name)
+  to.quoted(value)
 }
 
-/** Thousandths, as they follow the point. */
-const thousandths = Array.from({ length: 1_000 }, (_, index) =>
-  index === 0 ? '' : `.${String(index).padStart(3, '0')}`,
-)
-
-/** To microseconds: more digits say nothing. Two integers are printed much faster than a fraction. */
-function duration(name: string, ms: number | undefined): string {
-  if (ms === undefined) return ''
-  const micros = Math.round(ms * 1000)
-  const whole = Math.floor(micros / 1000)
-  return name + whole + thousandths[micros - whole * 1000]
-}
-
-const plain = /^[ !#-[\]-~]*$/
-
-function quote(text: string): string {
-  return plain.test(text) ? `"${text}"` : escapeControls(JSON.stringify(text))
-}
-
-/** JSON leaves some control characters as they are, which terminals obey and other readers take for the end of a line. */
-function escapeControls(json: string): string {
-  return json.replace(
-    /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+/** To microseconds: more digits say nothing. */
+function duration(to: LineBytes, name: string, ms: number | undefined): void {
+  if (ms === undefined) return
+  to.ascii(name)
+  to.thousandths(ms)
 }

@@ -1,5 +1,6 @@
 import type { AccessRecord } from '@sallyport/gateway'
-import { toAccessLine } from './access-line.ts'
+import { writeAccessLine } from './access-line.ts'
+import { LineBytes } from './line-bytes.ts'
 import { LogFile, noRotation, type Rotation } from './log-file.ts'
 
 const flushMs = 100
@@ -15,8 +16,7 @@ export class AccessLog {
   readonly #file: LogFile
   readonly #onError: (error: unknown) => void
   /** Lines that wait for others; written through once and then kept for the next ones. */
-  #lines = Buffer.allocUnsafeSlow(2 * flushBytes)
-  #length = 0
+  readonly #lines = new LineBytes(2 * flushBytes)
   #timer: NodeJS.Timeout | undefined
   /** Could not be written yet; may begin in the middle of a line. */
   #waiting = nothing
@@ -32,28 +32,17 @@ export class AccessLog {
   }
 
   write(record: AccessRecord): void {
-    this.#append(toAccessLine(record))
-    if (this.#length >= flushBytes) this.flush()
+    writeAccessLine(this.#lines, record)
+    if (this.#lines.length >= flushBytes) this.flush()
     else this.#timer ??= setTimeout(() => this.flush(), flushMs)
-  }
-
-  #append(line: string): void {
-    // A character takes three bytes at most.
-    const needed = this.#length + 3 * line.length
-    if (needed > this.#lines.length) {
-      const larger = Buffer.allocUnsafeSlow(needed + flushBytes)
-      this.#lines.copy(larger, 0, 0, this.#length)
-      this.#lines = larger
-    }
-    this.#length += this.#lines.write(line, this.#length)
   }
 
   flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (this.#length === 0 && this.#waiting.length === 0) return
-    let bytes = this.#lines.subarray(0, this.#length)
-    this.#length = 0
+    if (this.#lines.length === 0 && this.#waiting.length === 0) return
+    let bytes = this.#lines.view()
+    this.#lines.clear()
     if (this.#waiting.length > 0) bytes = Buffer.concat([this.#waiting, bytes])
     let written = 0
     try {

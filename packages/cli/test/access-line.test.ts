@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { AccessRecord } from '@sallyport/gateway'
-import { toAccessLine } from '../src/access-line.ts'
+import { writeAccessLine } from '../src/access-line.ts'
+import { LineBytes } from '../src/line-bytes.ts'
 import { seeded } from './support/random.ts'
 
 const texts = [
@@ -13,6 +14,7 @@ const texts = [
   'ü\u00ff€😀\ud800',
   '</script>',
 ]
+const counts = [0, 9, 10, 999, 1_000, 54_321, 2 ** 31 - 1, 2 ** 31, 5_000_000_000]
 const optional = [
   'reason',
   'application',
@@ -23,6 +25,12 @@ const optional = [
   'connector',
   'detail',
 ] as const
+
+function toAccessLine(record: AccessRecord): string {
+  const bytes = new LineBytes(16)
+  writeAccessLine(bytes, record)
+  return bytes.view().toString()
+}
 
 // The first of its process, so that nothing is known of a record before.
 test('the first record may be of a head that could not be read', () => {
@@ -57,8 +65,8 @@ test('a line says what the record holds, and is one line to every reader', () =>
       statusCode: pick([200, 404]),
       decision: pick(['allow', 'deny']),
       clientAddress: text(),
-      receivedBytes: 5_000_000_000,
-      sentBytes: 0,
+      receivedBytes: pick(counts),
+      sentBytes: pick(counts),
       totalMs: ms(),
       gatewayMs: pick([undefined, ms()]),
       connectorMs: pick([undefined, ms()]),
