@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { parseServiceConfig } from '@sallyport/cli'
+import { nodeFlags, parseServiceConfig } from '@sallyport/cli'
 
 const root = join(import.meta.dirname, '..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
@@ -42,6 +42,21 @@ for (const [name, limit] of [
     assert.equal(status, 0, `${stdout.split('\n').slice(-3).join('\n')}${stderr}`)
   })
 }
+
+test('the programs run with the same flags of Node, however they are started', () => {
+  for (const name of ['sallyport', 'sallyport-connector']) {
+    assert.ok(
+      read(`packaging/bin/${name}`).includes(` exec "$node" ${nodeFlags.join(' ')} "$root/`),
+      `packaging/bin/${name}`,
+    )
+    const [firstLine] = read(`packages/cli/src/${name}.ts`).split('\n')
+    assert.equal(firstLine, `#!/usr/bin/env -S node ${nodeFlags.join(' ')}`)
+    assert.match(
+      spawnSync(join(root, `packaging/bin/${name}`), ['--version']).stdout.toString(),
+      /^\d/,
+    )
+  }
+})
 
 test('the configuration to begin with is one, and what it leaves commented out too', () => {
   const text = read('packaging/sallyport.yaml')

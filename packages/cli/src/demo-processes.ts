@@ -5,6 +5,7 @@ import { type ConnectorSettings, readStatus } from '@sallyport/connector'
 import { callControlSocket } from '@sallyport/control/socket'
 import { Child, type ChildOptions, type Launcher, startChild } from './child.ts'
 import { CommandError } from './failure.ts'
+import { nodeFlags } from './node-flags.ts'
 
 /** Carries out an administrator's command in the running service. */
 export type Execute = (name: string, input: unknown) => Promise<unknown>
@@ -32,7 +33,7 @@ export async function startServiceProcess(
     {
       name: 'the service',
       command: process.execPath,
-      args: [programFile('sallyport'), '--config', configFile, 'serve'],
+      args: [...nodeFlags, programFile('sallyport'), '--config', configFile, 'serve'],
       ...more,
     },
     'ready',
@@ -104,7 +105,14 @@ export function spawnConnector(
   return new Child({
     name: 'the connector',
     command: process.execPath,
-    args: [programFile('sallyport-connector'), '--state-dir', stateDir, 'run', ...args],
+    args: [
+      ...nodeFlags,
+      programFile('sallyport-connector'),
+      '--state-dir',
+      stateDir,
+      'run',
+      ...args,
+    ],
     ...more,
   })
 }

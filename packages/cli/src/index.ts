@@ -15,4 +15,5 @@ export {
   startServiceProcess,
   writeAllowList,
 } from './demo-processes.ts'
+export { nodeFlags } from './node-flags.ts'
 export { type Service, startService } from './service.ts'

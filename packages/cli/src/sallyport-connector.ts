@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --no-allocation-site-pretenuring --min-semi-space-size=16 --max-semi-space-size=16
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import {
