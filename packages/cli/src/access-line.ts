@@ -11,7 +11,7 @@ export function writeAccessLine(to: LineBytes, record: AccessRecord): void {
   to.encoded(targetOf(record))
   to.quoted(record.path)
   to.encoded(outcomeOf(record))
-  optional(to, ',"reason":', record.reason)
+  field(to, ',"reason":', record.reason)
   to.encoded(partiesOf(record))
   to.ascii(',"receivedBytes":')
   to.integer(record.receivedBytes)
@@ -21,7 +21,7 @@ export function writeAccessLine(to: LineBytes, record: AccessRecord): void {
   duration(to, ',"gatewayMs":', record.gatewayMs)
   duration(to, ',"connectorMs":', record.connectorMs)
   duration(to, ',"originMs":', record.originMs)
-  optional(to, ',"detail":', record.detail)
+  field(to, ',"detail":', record.detail)
   to.ascii('}\n')
 }
 
@@ -52,8 +52,8 @@ function targetOf({ host, method }: AccessRecord): Buffer {
     latestHost = host
     latestMethod = method
     latestTarget = encode((to) => {
-      optional(to, ',"host":', host)
-      optional(to, ',"method":', method)
+      field(to, ',"host":', host)
+      field(to, ',"method":', method)
       to.ascii(',"path":')
     })
   }
@@ -71,7 +71,7 @@ function outcomeOf({ statusCode, decision }: AccessRecord): Buffer {
     latestOutcome = encode((to) => {
       to.ascii(',"statusCode":')
       to.integer(statusCode)
-      optional(to, ',"decision":', decision)
+      field(to, ',"decision":', decision)
     })
   }
   return latestOutcome
@@ -113,13 +113,13 @@ function areSame(left: Parties, right: Parties): boolean {
 
 function encodeParties(record: AccessRecord): Buffer {
   return encode((to) => {
-    optional(to, ',"application":', record.application)
-    optional(to, ',"applicationId":', record.applicationId)
-    optional(to, ',"userId":', record.userId)
-    optional(to, ',"userName":', record.userName)
-    optional(to, ',"sessionId":', record.sessionId)
-    optional(to, ',"connector":', record.connector)
-    optional(to, ',"clientAddress":', record.clientAddress)
+    field(to, ',"application":', record.application)
+    field(to, ',"applicationId":', record.applicationId)
+    field(to, ',"userId":', record.userId)
+    field(to, ',"userName":', record.userName)
+    field(to, ',"sessionId":', record.sessionId)
+    field(to, ',"connector":', record.connector)
+    field(to, ',"clientAddress":', record.clientAddress)
   })
 }
 
@@ -131,7 +131,8 @@ function encode(write: (to: LineBytes) => void): Buffer {
   return Buffer.from(scratch.view())
 }
 
-function optional(to: LineBytes, name: string, value: string | undefined): void {
+/** Left out when there is no value. */
+function field(to: LineBytes, name: string, value: string | undefined): void {
   if (value === undefined) return
   to.ascii(name)
   to.quoted(value)

@@ -45,8 +45,7 @@ export class LineBytes {
       this.ascii(String(value))
       return
     }
-    const digits = value < 10 ? 1 : value < 100 ? 2 : value < 1_000 ? 3 : countDigits(value)
-    this.#digits(value, digits)
+    this.#digits(value, countDigits(value))
   }
 
   /** A number with three digits behind the point, without the point when they are zero. */
@@ -56,9 +55,7 @@ export class LineBytes {
     const rest = rounded - whole * 1000
     this.integer(whole)
     if (rest === 0) return
-    const at = this.#reserve(1)
-    this.#bytes[at] = point
-    this.#length = at + 1
+    this.ascii('.')
     this.#digits(rest, 3)
   }
 
@@ -115,13 +112,12 @@ export class LineBytes {
 }
 
 const zero = 0x30
-const point = 0x2e
 const quote = 0x22
 const backslash = 0x5c
 
 function countDigits(value: number): number {
-  let digits = 4
-  for (let rest = Math.floor(value / 10_000); rest > 0; rest = Math.floor(rest / 10)) digits += 1
+  let digits = 1
+  for (let limit = 10; value >= limit; limit *= 10) digits += 1
   return digits
 }
 
