@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto'
 import {
   type CompiledApplication,
   type Decision,
-  decide,
-  type IdentitySession,
   isReservedTarget,
   type Match,
   PORTAL_APPLICATION_ID,
@@ -12,7 +9,6 @@ import {
   type Session,
   type SignInReason,
   splitLogoutPass,
-  TargetError,
   toInternalPath,
 } from '@sallyport/domain'
 import {
@@ -29,8 +25,9 @@ import type { AccessRecord } from './access-record.ts'
 import { answerFailure, answerSignIn } from './answers.ts'
 import type { SignOnAssertion } from './assertions.ts'
 import type { Client } from './client.ts'
-import { ClientBody, WholeBody } from './client-body.ts'
+import { ClientBody } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
+import { decideOpen, decideRequest } from './deciding.ts'
 import {
   describeError,
   failureOf,
@@ -41,8 +38,9 @@ import {
 import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
-import { takeLogoutPass } from './logout-delivery.ts'
+import { receiveLogout } from './logout-delivery.ts'
 import type { Pin } from './pinned-connections.ts'
+import { askIdentity, joinAnswer, readClaims, readSessionCookie } from './request-session.ts'
 import { RequestSignOn } from './request-sign-on.ts'
 import { handleReserved } from './reserved.ts'
 import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
@@ -61,8 +59,6 @@ import type { Destination } from './view.ts'
 import { isWebSocket } from './websocket.ts'
 
 const limitTrailerBytes = 65_536
-/** An application may take so long to answer a message of sign-out. */
-const logoutDeliveryMs = 60_000
 /** More 1xx answers to one request than any server has a use for. */
 const limitInformational = 32
 /** Of a path in the access record, for a target that was no path to us. */
@@ -202,7 +198,7 @@ export class Exchange implements Opening, Translation {
       return
     }
     if (!gateway.view().isServed(this.host)) {
-      this.#decided(decide(undefined, undefined, this.#signals('session-missing')))
+      this.#decide(undefined, 'session-missing')
       return
     }
     this.decision = 'reserved'
@@ -219,23 +215,15 @@ export class Exchange implements Opening, Translation {
     else this.#routeBySession()
   }
 
-  /**
-   * A message of sign-out that was sent on its way by identity needs no session, and takes nothing of one along. Whatever else
-   * shows a pass is a request as any other.
-   */
+  /** A message of sign-out that identity has sent on its way needs no session, and takes nothing of one along. */
   #deliverLogout({ query, pass }: { query: string; pass: string }): void {
     // No application hears of the pass: it is no part of what was signed.
     this.target = { ...this.target!, query }
-    const bodyDigest = takeLogoutPass(this, pass)
-    if (bodyDigest === undefined) this.#routeBySession()
-    else if (this.server.request.method === 'GET') this.#decideDelivery(true)
-    else
-      this.server.receive(
-        new WholeBody(this, (body) => {
-          this.#body = body
-          this.#decideDelivery(createHash('sha256').update(body).digest('base64url') === bodyDigest)
-        }),
-      )
+    const isDelivery = receiveLogout(this, pass, (isOurs, body) => {
+      this.#body = body
+      this.#decideDelivery(isOurs)
+    })
+    if (!isDelivery) this.#routeBySession()
   }
 
   #decideDelivery(isOurs: boolean): void {
@@ -253,24 +241,15 @@ export class Exchange implements Opening, Translation {
   }
 
   #routeBySession(): void {
-    const { gateway } = this
-    const view = gateway.view()
-    if (this.match?.compiled.application.preAuthentication !== 'identity') {
+    const { gateway, match } = this
+    if (match?.compiled.application.preAuthentication !== 'identity') {
       this.#decide(undefined, 'session-missing')
       return
     }
-    const facts = this.#readCookie()
+    const idleLimitMs = gateway.view().idleLimitOf(match.compiled)
+    const facts = readSessionCookie(this, this.#fields!.cookie, idleLimitMs)
     if (typeof facts === 'string') {
       this.#decide(undefined, facts)
-      return
-    }
-    const idleLimitMs = view.idleLimitOf(this.match.compiled)
-    if (
-      idleLimitMs !== undefined &&
-      this.at - facts.sealedAt > idleLimitMs &&
-      !gateway.isWorking(facts.sessionId, this.host, this.at, idleLimitMs)
-    ) {
-      this.#decide(undefined, 'session-idle')
       return
     }
     const session = gateway.sessions.find(facts)
@@ -280,55 +259,25 @@ export class Exchange implements Opening, Translation {
     else this.#whenDone(this.#readSession(facts))
   }
 
-  /** @returns what the cookie says, or why there is no session */
-  #readCookie(): SessionFacts | SignInReason {
-    const { gateway } = this
-    const { cookie } = this.#fields!
-    if (cookie === undefined) return 'session-missing'
-    const facts = cookie === null ? undefined : gateway.sessionCookies.open(cookie, this.host)
-    if (!facts) return 'session-invalid'
-    if (this.at >= facts.expiresAt || this.at >= facts.absoluteExpiresAt) return 'session-expired'
-    // A cookie from the future was sealed by a clock that nobody can rely on.
-    if (facts.sealedAt > this.at + 300_000) return 'session-invalid'
-    return gateway.sessions.hasEnded(facts) ? 'session-ended' : facts
-  }
-
   async #readSession(facts: SessionFacts): Promise<void> {
     const { gateway } = this
-    const found = await this.#askIdentity(facts)
+    const found = await askIdentity(this, facts)
     if (this.#isEnded) return
     // The configuration may have changed meanwhile.
     this.match = gateway.view().findApplication(this.host, this.target!)
-    if (found?.signInEpoch !== facts.signInEpoch)
-      gateway.sessions.noteEnded(facts.sessionId, this.at)
-    if (!found || gateway.sessions.hasEnded(facts)) {
-      this.#decide(undefined, 'session-ended')
-      return
-    }
+    const session = joinAnswer(this, facts, found)
     const idleLimitMs = this.match && gateway.view().idleLimitOf(this.match.compiled)
-    if (this.at - facts.sealedAt >= resealAfterMs(idleLimitMs))
+    if (found && session && this.at - facts.sealedAt >= resealAfterMs(idleLimitMs))
       this.#setCookie = gateway.sessionCookie(found, this.host).setCookie
-    this.#decide(
-      gateway.sessions.find(facts) ?? gateway.sessions.join(facts, found),
-      'session-missing',
-    )
-  }
-
-  #signals(sessionReason: SignInReason) {
-    return {
-      nowAt: this.at,
-      sessionReason,
-      deliversLogout: this.#deliversLogout,
-      feedIsSilent: this.gateway.feed.isSilent(),
-    }
+    this.#decide(session, 'session-ended')
   }
 
   /** @param sessionReason why there is no session, if there is none */
   #decide(session: Session | undefined, sessionReason: SignInReason): void {
-    const compiled = this.match?.compiled
     // Whoever uses an application without sign-in is nobody to it, also when it has just become one.
-    this.session = compiled?.application.preAuthentication === 'identity' ? session : undefined
-    this.#decided(decide(compiled, this.session, this.#signals(sessionReason)))
+    this.session =
+      this.match?.compiled.application.preAuthentication === 'identity' ? session : undefined
+    this.#decided(decideRequest(this, sessionReason, this.#deliversLogout))
   }
 
   #decided(decision: Decision): void {
@@ -353,25 +302,13 @@ export class Exchange implements Opening, Translation {
   }
 
   /**
-   * Decides an open exchange again, as if its request came now: by the configuration in force, and by the session
-   * instead of the cookie that it began with. One that is not allowed any more ends.
+   * Decides an open exchange again. One that is not allowed any more ends.
    *
    * @param nowAt epoch milliseconds
    */
   decideAgain(nowAt: number): void {
     if (this.#isEnded) return
-    const { session } = this
-    const ended = session && this.gateway.sessions.hasEnded(session)
-    const decision = decide(
-      this.#findAgain(),
-      session && !ended ? { ...session, expiresAt: session.absoluteExpiresAt } : undefined,
-      {
-        nowAt,
-        sessionReason: session ? 'session-ended' : 'session-missing',
-        deliversLogout: this.#deliversLogout && nowAt - this.at < logoutDeliveryMs,
-        feedIsSilent: this.gateway.feed.isSilent(),
-      },
-    )
+    const decision = decideOpen(this, this.#deliversLogout, nowAt)
     if (decision.kind !== 'allow') this.#endBy(decision)
   }
 
@@ -408,17 +345,6 @@ export class Exchange implements Opening, Translation {
     this.reason = decision.reason
     this.server.abort()
     this.finish(this.#statusCode)
-  }
-
-  /** The application as it is now; undefined when the request would find another one, or none. */
-  #findAgain(): CompiledApplication | undefined {
-    try {
-      const compiled = this.gateway.view().findApplication(this.host, this.target!)?.compiled
-      return compiled?.application.id === this.compiled.application.id ? compiled : undefined
-    } catch (error) {
-      if (error instanceof TargetError) return undefined
-      throw error
-    }
   }
 
   // --- to the connector
@@ -484,29 +410,11 @@ export class Exchange implements Opening, Translation {
       sessions.noteEnded(session.sessionId, this.at)
     // The event came while nobody looked through this exchange: it is not open yet.
     const isStale = !sessions.hasEnded(session) && !sessions.isCurrent(session)
-    this.#decideAfterWait(isStale ? await this.#readClaims(session) : session)
-  }
-
-  /** @returns the session as it is now */
-  async #readClaims(session: Session): Promise<Session> {
-    const { sessions } = this.gateway
-    const found = await this.#askIdentity(session)
-    if (found?.signInEpoch !== session.signInEpoch) sessions.noteEnded(session.sessionId, this.at)
-    return found ? sessions.join(session, found) : session
-  }
-
-  #askIdentity(facts: Pick<Session, 'sessionId' | 'userId'>): Promise<IdentitySession | undefined> {
-    return this.gateway.sessions.read(facts).catch((cause: unknown) => {
-      throw new RequestError('SIGN_IN_UNAVAILABLE', 'identity could not be asked', { cause })
-    })
-  }
-
-  /** Meanwhile access may have ended, or the configuration changed. */
-  #decideAfterWait(session: Session): void {
+    const current = isStale ? await readClaims(this, session) : session
     if (this.#isEnded) return
-    const { gateway } = this
-    this.match = gateway.view().findApplication(this.host, this.target!)
-    this.#decide(gateway.sessions.hasEnded(session) ? undefined : session, 'session-ended')
+    // Meanwhile access may have ended, or the configuration changed.
+    this.match = this.gateway.view().findApplication(this.host, this.target!)
+    this.#decide(sessions.hasEnded(current) ? undefined : current, 'session-ended')
   }
 
   /** @throws RequestError when no connector is left that has not refused */
