@@ -9,7 +9,6 @@ import {
   type Session,
   type SignInReason,
   splitLogoutPass,
-  toInternalPath,
 } from '@sallyport/domain'
 import {
   type FieldList,
@@ -39,12 +38,12 @@ import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { receiveLogout } from './logout-delivery.ts'
-import type { Pin } from './pinned-connections.ts'
+import { writeOriginHead } from './origin-head.ts'
 import { askIdentity, joinAnswer, readClaims, readSessionCookie } from './request-session.ts'
 import { RequestSignOn } from './request-sign-on.ts'
 import { handleReserved } from './reserved.ts'
 import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
-import { noConnector, noteRefused, type Opening, openStream } from './stream-opening.ts'
+import { noteRefused, type Opening, openOriginStream } from './stream-opening.ts'
 import {
   readTiming,
   type Translation,
@@ -52,7 +51,6 @@ import {
   toClientTrailers,
   toInformationalFields,
 } from './to-client.ts'
-import { toOpenText, toOriginLines } from './to-origin.ts'
 import type { Trace } from './trace.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
@@ -352,9 +350,7 @@ export class Exchange implements Opening, Translation {
   #relay(compiled: CompiledApplication): void {
     const { gateway, server } = this
     const { request, framing } = server
-    const { application } = compiled
-    const view = gateway.view()
-    const destination = view.destination(this.match!)
+    const destination = gateway.view().destination(this.match!)
     this.#destination = destination
     this.#signOn ??= new RequestSignOn(gateway)
     const signOn = this.#signOn.find(this.session, this.match!, destination)
@@ -362,45 +358,16 @@ export class Exchange implements Opening, Translation {
       this.#whenDone(this.#askForSignOn(destination))
       return
     }
-    const { lines: signOnLines, assertionLine, forConnector } = signOn
     this.#upgrade = server.upgradeRequested && isWebSocket(request.method, request.fields)
     const fields = this.#fields!
     if (!fields.expectsNothingElse)
       throw new RequestError('EXPECTATION_FAILED', 'Expect is not 100-continue')
+    const head = writeOriginHead(this, compiled, fields, destination, signOn)
     const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.length > 0)
-    const key = { destination, upgrade: this.#upgrade, signOnLines, assertionLine }
-    const lines = fields.originLines(key, () =>
-      toOriginLines(
-        {
-          fields: request.fields,
-          host:
-            application.hostHeader === 'external'
-              ? toExternalHost(this.host, gateway.options.port)
-              : destination.host,
-          forwarded: fields.forwarded,
-          peerAddress: this.client.peerAddress,
-          forwardedFor: application.forwardedFor,
-          framingLine:
-            framing.kind === 'length'
-              ? `\r\nContent-Length: ${framing.length}`
-              : framing.kind === 'chunked'
-                ? '\r\nTransfer-Encoding: chunked'
-                : '',
-          upgrade: key.upgrade,
-          expectContinue: server.expectsContinue,
-          dropsAuthorization: forConnector !== null,
-          signOnLines,
-          assertionLine,
-        },
-        view.fieldFilter(compiled),
-      ),
-    )
-    const { path, query } = this.target!
-    const head = `${request.method} ${toInternalPath(compiled, path)}${query} HTTP/1.1${lines}${this.#trace?.originLines ?? ''}`
     this.#requestEnded = !this.#upgrade && !hasBody
     this.checkedAt = this.at
     gateway.open.add(this)
-    this.#openStream(head, forConnector)
+    this.#openStream(head + (this.#trace?.originLines ?? ''), signOn.forConnector)
   }
 
   async #askForSignOn(destination: Destination): Promise<void> {
@@ -419,45 +386,12 @@ export class Exchange implements Opening, Translation {
 
   /** @throws RequestError when no connector is left that has not refused */
   #openStream(head: string, assertion: SignOnAssertion | null): void {
-    const { gateway } = this
-    const { connectorGroup } = this.compiled.application
-    const { upgradeInstruction, instruction: plainInstruction } = this.#destination!
-    const instruction = this.#upgrade ? upgradeInstruction : plainInstruction
     this.#credential = assertion?.credential
-    const open = (of: Pin | undefined, connectorIds: readonly string[] | undefined) =>
-      openStream(
-        this,
-        gateway.tunnels,
-        connectorGroup,
-        toOpenText(
-          this.id,
-          of ? withConnection(instruction, of.id) : instruction,
-          assertion?.token ?? '',
-        ),
-        connectorIds,
-      )
-    let pin = this.#findPin()
-    let opened = pin?.connectorId ? open(pin, [pin.connectorId]) : undefined
-    // What the origin knew of the connection is gone with the connector: it will ask again.
-    if (!opened && pin?.connectorId) pin = this.client.pins!.replace(this.#pinKey(), pin)
-    opened ??= open(pin, assertion?.connectorIds)
-    if (!opened) throw noConnector(this, connectorGroup)
-    if (pin) pin.connectorId = opened.tunnel.connectorId
+    const opened = openOriginStream(this, this.#destination!, assertion)
     this.#tunnel = opened.tunnel
     this.#stream = opened.stream
     this.#unaccepted = { head, assertion }
     this.#stream.sendHead(head, this.#requestEnded)
-  }
-
-  /** The connection to the origin that is this client's own, where the origin may authenticate it. */
-  #findPin(): Pin | undefined {
-    return this.compiled.application.connectionAuthentication
-      ? this.client.pins?.find(this.#pinKey(), this.session)
-      : undefined
-  }
-
-  #pinKey(): string {
-    return `${this.compiled.application.id} ${this.#destination!.origin}`
   }
 
   // --- from the connector
@@ -824,11 +758,6 @@ function checkMethod(method: string): void {
   // They give back what reached the origin, sign-on included.
   if (method === 'TRACE' || method === 'TRACK')
     throw new RequestError('METHOD_NOT_IMPLEMENTED', `${method} is not relayed`)
-}
-
-/** @param instruction the JSON of an object */
-function withConnection(instruction: string, id: string): string {
-  return `${instruction.slice(0, -1)},"connection":"${id}"}`
 }
 
 function isCredentialRefused({ resetCode, detail }: TunnelError): boolean {

@@ -1,6 +1,11 @@
 import { type StreamHandler, TunnelError, type TunnelStream } from '@sallyport/protocol'
+import type { SignOnAssertion } from './assertions.ts'
+import type { Exchange } from './exchange.ts'
 import { RequestError } from './failures.ts'
+import type { ClientPins, Pin } from './pinned-connections.ts'
+import { toOpenText } from './to-origin.ts'
 import type { ConnectedTunnel, TunnelPool } from './tunnels.ts'
+import type { Destination } from './view.ts'
 
 /** A request that is to reach an application. */
 export interface Opening extends StreamHandler {
@@ -51,4 +56,71 @@ export function noConnector({ refused }: Opening, connectorGroup: string): Reque
     refused ? 'CONNECTOR_OVERLOADED' : 'NO_CONNECTOR',
     `no connector of group ${connectorGroup} takes the request`,
   )
+}
+
+/**
+ * Opens the stream of a client's request: over the connection to the origin that is this client's own, where the origin may
+ * authenticate it.
+ *
+ * @throws RequestError when no connector is left that has not refused
+ */
+export function openOriginStream(
+  exchange: Exchange,
+  destination: Destination,
+  assertion: SignOnAssertion | null,
+): OpenedStream {
+  const { gateway, client } = exchange
+  const { connectorGroup, connectionAuthentication } = exchange.compiled.application
+  const pins = connectionAuthentication ? client.pins : undefined
+  const opened = pins
+    ? openPinned(exchange, pins, destination, assertion)
+    : openStream(
+        exchange,
+        gateway.tunnels,
+        connectorGroup,
+        openTextOf(exchange, destination, assertion),
+        assertion?.connectorIds,
+      )
+  if (!opened) throw noConnector(exchange, connectorGroup)
+  return opened
+}
+
+function openPinned(
+  exchange: Exchange,
+  pins: ClientPins,
+  destination: Destination,
+  assertion: SignOnAssertion | null,
+): OpenedStream | undefined {
+  const { id, connectorGroup } = exchange.compiled.application
+  const open = (of: Pin, connectorIds: readonly string[] | undefined) =>
+    openStream(
+      exchange,
+      exchange.gateway.tunnels,
+      connectorGroup,
+      openTextOf(exchange, destination, assertion, of),
+      connectorIds,
+    )
+  const key = `${id} ${destination.origin}`
+  let pin = pins.find(key, exchange.session)
+  let opened = pin.connectorId ? open(pin, [pin.connectorId]) : undefined
+  // What the origin knew of the connection is gone with the connector: it will ask again.
+  if (!opened && pin.connectorId) pin = pins.replace(key, pin)
+  opened ??= open(pin, assertion?.connectorIds)
+  if (opened) pin.connectorId = opened.tunnel.connectorId
+  return opened
+}
+
+function openTextOf(
+  { id, upgraded }: Exchange,
+  { instruction, upgradeInstruction }: Destination,
+  assertion: SignOnAssertion | null,
+  pin?: Pin,
+): string {
+  const plain = upgraded ? upgradeInstruction : instruction
+  return toOpenText(id, pin ? withConnection(plain, pin.id) : plain, assertion?.token ?? '')
+}
+
+/** @param instruction the JSON of an object */
+function withConnection(instruction: string, id: string): string {
+  return `${instruction.slice(0, -1)},"connection":"${id}"}`
 }
