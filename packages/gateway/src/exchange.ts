@@ -12,55 +12,54 @@ import {
 } from '@sallyport/domain'
 import {
   type FieldList,
-  formatFields,
-  formatResponseLines,
   parseFields,
   type ResponseHead,
-  type ResponseLines,
   type ServerExchange,
 } from '@sallyport/http1'
 import { ResetCode, type TunnelError, type TunnelStream } from '@sallyport/protocol'
-import type { AccessRecord } from './access-record.ts'
-import { answerFailure, answerSignIn } from './answers.ts'
+import { type AccessRecord, recordedPath } from './access-record.ts'
+import { Activity } from './activity.ts'
+import { bodyLengthOf, sendInformational, toAnswerLines } from './answer-head.ts'
+import { answerFailure, answerFromPortal, answerSignIn } from './answers.ts'
 import type { SignOnAssertion } from './assertions.ts'
 import type { Client } from './client.ts'
-import { ClientBody } from './client-body.ts'
+import { receiveBody, toOriginTrailers } from './client-body.ts'
 import type { ClientFields } from './client-fields.ts'
 import { decideOpen, decideRequest } from './deciding.ts'
 import {
+  answerOfCodec,
+  connectorFailed,
   describeError,
   failureOf,
   RequestError,
-  reasonFailures,
+  refusal,
   toRequestError,
 } from './failures.ts'
-import { copyText } from './field-names.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { receiveLogout } from './logout-delivery.ts'
 import { writeOriginHead } from './origin-head.ts'
+import { isCredentialRefused, refuseCredential } from './refused-credential.ts'
+import { checkMethod, checkServerName } from './request-checks.ts'
 import { askIdentity, joinAnswer, readClaims, readSessionCookie } from './request-session.ts'
 import { RequestSignOn } from './request-sign-on.ts'
 import { handleReserved } from './reserved.ts'
-import { resealAfterMs, type SessionFacts } from './session-cookie.ts'
+import { isToReseal, type SessionFacts, sessionFields } from './session-cookie.ts'
 import { noteRefused, type Opening, openOriginStream } from './stream-opening.ts'
 import {
+  type OriginTiming,
   readTiming,
   type Translation,
   toClientFields,
   toClientTrailers,
-  toInformationalFields,
 } from './to-client.ts'
 import type { Trace } from './trace.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
-import { isWebSocket } from './websocket.ts'
+import { abortWhenSent, forgetRequest, isWebSocket } from './websocket.ts'
 
-const limitTrailerBytes = 65_536
 /** More 1xx answers to one request than any server has a use for. */
 const limitInformational = 32
-/** Of a path in the access record, for a target that was no path to us. */
-const limitRecordedPath = 1_024
 
 /**
  * How far it has come. `waiting`: for the head of the answer, from identity or from the origin. `answering`: the head has
@@ -113,6 +112,8 @@ export class Exchange implements Opening, Translation {
   /** It asks for a WebSocket, and the origin has not said no. */
   #upgrade = false
   #receiving = false
+  /** Of a pipe. */
+  #activity: Activity | undefined
   /** Of a pipe: the origin has closed its half. */
   #responseEnded = false
   #requestEnded = false
@@ -120,13 +121,9 @@ export class Exchange implements Opening, Translation {
   #statusCode = 0
   #expectedBytes: number | undefined
   #receivedBytes = 0
-  /** Of these, what was there when somebody last looked, and when that was more than before; epoch milliseconds. */
-  #seenBytes = 0
-  #activeAt = 0
   #sentBytes = 0
   #headMs = 0
-  #connectorMs: number | undefined
-  #originMs: number | undefined
+  #timing: OriginTiming | undefined
 
   constructor(gateway: Gateway, server: ServerExchange, client: Client) {
     this.gateway = gateway
@@ -182,12 +179,7 @@ export class Exchange implements Opening, Translation {
     const known = client.fields(fields)
     this.#fields = known
     this.host = known.host
-    if (client.serverName !== undefined && client.serverName !== this.host)
-      throw new RequestError(
-        'HOST_MISMATCH',
-        'Host differs from the server name of the handshake',
-        { reason: 'host-mismatch' },
-      )
+    checkServerName(client, this.host)
     this.clientAddress = known.clientAddress
     this.target = parseTarget(target)
     checkMethod(method)
@@ -217,25 +209,21 @@ export class Exchange implements Opening, Translation {
   #deliverLogout({ query, pass }: { query: string; pass: string }): void {
     // No application hears of the pass: it is no part of what was signed.
     this.target = { ...this.target!, query }
+    const { id } = this.compiled.application
     const isDelivery = receiveLogout(this, pass, (isOurs, body) => {
-      this.#body = body
-      this.#decideDelivery(isOurs)
+      if (this.#isEnded) return
+      try {
+        this.#body = body
+        // The configuration may have changed while the body came, and the pass is for the application that was there.
+        this.match = this.gateway.view().findApplication(this.host, this.target!)
+        this.#deliversLogout = isOurs && this.match?.compiled.application.id === id
+        if (this.#deliversLogout) this.#decide(undefined, 'session-missing')
+        else this.#routeBySession()
+      } catch (error) {
+        this.fail(error)
+      }
     })
     if (!isDelivery) this.#routeBySession()
-  }
-
-  #decideDelivery(isOurs: boolean): void {
-    try {
-      if (this.#isEnded) return
-      // The configuration may have changed while the body came, and the pass is for the application that was there.
-      const { id } = this.compiled.application
-      this.match = this.gateway.view().findApplication(this.host, this.target!)
-      this.#deliversLogout = isOurs && this.match?.compiled.application.id === id
-      if (this.#deliversLogout) this.#decide(undefined, 'session-missing')
-      else this.#routeBySession()
-    } catch (error) {
-      this.fail(error)
-    }
   }
 
   #routeBySession(): void {
@@ -252,7 +240,7 @@ export class Exchange implements Opening, Translation {
     }
     const session = gateway.sessions.find(facts)
     // An old cookie is sealed again, which asks identity and not a cache.
-    if (session && this.at - facts.sealedAt < resealAfterMs(idleLimitMs))
+    if (session && !isToReseal(facts, idleLimitMs, this.at))
       this.#decide(session, 'session-missing')
     else this.#whenDone(this.#readSession(facts))
   }
@@ -265,7 +253,7 @@ export class Exchange implements Opening, Translation {
     this.match = gateway.view().findApplication(this.host, this.target!)
     const session = joinAnswer(this, facts, found)
     const idleLimitMs = this.match && gateway.view().idleLimitOf(this.match.compiled)
-    if (found && session && this.at - facts.sealedAt >= resealAfterMs(idleLimitMs))
+    if (found && session && isToReseal(facts, idleLimitMs, this.at))
       this.#setCookie = gateway.sessionCookie(found, this.host).setCookie
     this.#decide(session, 'session-ended')
   }
@@ -285,7 +273,7 @@ export class Exchange implements Opening, Translation {
     }
     this.decision = 'allow'
     const { compiled } = decision
-    if (compiled.application.id === PORTAL_APPLICATION_ID) this.#whenDone(this.#answerLocally())
+    if (compiled.application.id === PORTAL_APPLICATION_ID) this.#whenDone(answerFromPortal(this))
     else this.#relay(compiled)
   }
 
@@ -293,10 +281,7 @@ export class Exchange implements Opening, Translation {
     this.decision = decision.kind
     this.reason = decision.reason
     if (decision.kind === 'sign-in') answerSignIn(this, decision.compiled)
-    else
-      throw new RequestError(reasonFailures[decision.reason], decision.reason, {
-        reason: decision.reason,
-      })
+    else throw refusal(decision.reason)
   }
 
   /**
@@ -311,16 +296,10 @@ export class Exchange implements Opening, Translation {
   }
 
   /**
-   * For how long the client has sent nothing into an open WebSocket, milliseconds; 0 for anything else. As far as
-   * somebody looks: what was sent since the last time counts as sent now.
+   * For how long the client has sent nothing into an open WebSocket, milliseconds; 0 for anything else.
    */
   idleMs(nowAt: number): number {
-    if (this.#phase !== 'pipe') return 0
-    if (this.#seenBytes !== this.#receivedBytes) {
-      this.#seenBytes = this.#receivedBytes
-      this.#activeAt = nowAt
-    }
-    return nowAt - this.#activeAt
+    return this.#phase === 'pipe' ? this.#activity!.idleMs(this.#receivedBytes, nowAt) : 0
   }
 
   /** Ends an open exchange, whose person has done nothing for longer than the application allows. */
@@ -413,7 +392,6 @@ export class Exchange implements Opening, Translation {
 
   #takeHead(text: string, end: boolean): void {
     if (this.#phase !== 'waiting') throw connectorFailed('connector sent a second response head')
-    const { server } = this
     const timing = readTiming(text)
     const head = this.client.responses.readResponse(text, timing?.end)
     if (head.statusCode < 200 && head.statusCode !== 101) {
@@ -421,19 +399,11 @@ export class Exchange implements Opening, Translation {
       this.#informational += 1
       if (this.#informational > limitInformational)
         throw new RequestError('ORIGIN_RESPONSE_INVALID', 'origin sends 1xx without end')
-      if (head.statusCode === 100) server.sendContinue()
-      else
-        server.sendInformational({
-          ...head,
-          fields: toInformationalFields(head.fields, this),
-        })
+      sendInformational(this, head)
       return
     }
     this.#headMs = performance.now() - this.#startedMs
-    if (timing) {
-      this.#originMs = timing.firstByteMs
-      this.#connectorMs = timing.connectorMs
-    }
+    this.#timing = timing
     if (head.statusCode === 101) this.#switchProtocols(head, end)
     else this.#beginAnswer(head, end)
   }
@@ -441,7 +411,8 @@ export class Exchange implements Opening, Translation {
   #switchProtocols({ statusCode, reason, fields }: ResponseHead, end: boolean): void {
     if (!this.#upgrade || end)
       throw new RequestError('ORIGIN_RESPONSE_INVALID', 'origin switched protocols unasked')
-    const kept = [...toClientFields(fields, this), ...this.#sessionFields(), 'Upgrade', 'websocket']
+    const kept = [...toClientFields(fields, this), ...sessionFields(this.#setCookie)]
+    kept.push('Upgrade', 'websocket')
     this.#statusCode = statusCode
     this.server.sendHead({ statusCode, reason, fields: kept })
     this.#becomePipe()
@@ -449,61 +420,31 @@ export class Exchange implements Opening, Translation {
 
   #beginAnswer(head: ResponseHead, end: boolean): void {
     const { statusCode, reason } = head
-    const lines = this.#answerLines(head)
-    // A body that no status and no method forbids has the length that it says.
-    this.#expectedBytes =
-      statusCode === 204 || statusCode === 304 || this.server.request.method === 'HEAD'
-        ? undefined
-        : lines.length
+    const lines = toAnswerLines(head, this, this.#destination!, sessionFields(this.#setCookie))
+    this.#expectedBytes = bodyLengthOf(this, statusCode, lines)
     if (end && (this.#expectedBytes ?? 0) > 0)
       throw connectorFailed('connector ended the stream before the body')
     this.#statusCode = statusCode
     this.server.sendHead({ statusCode, reason, fields: lines }, { end })
     this.#phase = 'answering'
-    if (this.#upgrade) this.#upgradeRefused()
+    if (this.#upgrade) {
+      // The origin answered instead of switching: there is no pipe, only an answer.
+      this.#upgrade = false
+      this.#requestEnded = true
+      this.#stream!.end()
+    }
     if (end) this.#responseComplete()
-  }
-
-  #answerLines({ fields, statusCode }: ResponseHead): ResponseLines {
-    const sessionFields = this.#sessionFields()
-    const make = () =>
-      formatResponseLines([...toClientFields(fields, this), ...sessionFields], statusCode)
-    if (sessionFields.length > 0) return make()
-    const { host } = this
-    return this.client.answerLines(
-      { fields, destination: this.#destination!, host, statusCode },
-      make,
-    )
-  }
-
-  /** No cache may give this person's session to another one. */
-  #sessionFields(): FieldList {
-    return this.#setCookie === undefined
-      ? []
-      : ['Set-Cookie', this.#setCookie, 'Cache-Control', 'private']
-  }
-
-  /** The origin answered instead of switching: there is no pipe, only an answer. */
-  #upgradeRefused(): void {
-    this.#upgrade = false
-    this.#requestEnded = true
-    this.#stream!.end()
   }
 
   /** It may idle for days: what was needed for its request only is let go. */
   #becomePipe(): void {
     this.#phase = 'pipe'
-    this.#activeAt = this.gateway.options.clock()
+    this.#activity = new Activity(this.gateway.options.clock())
     this.refused = undefined
     this.#setCookie = undefined
     this.#signOn = undefined
-    const { request } = this.server
-    const { path, readings } = this.target!
-    this.target = { path: copyText(path), query: '', readings: readings.map(copyText) }
-    this.client.forget()
     this.#fields = undefined
-    request.fields = []
-    request.target = this.target.path
+    this.target = forgetRequest(this)
     this.#receive()
   }
 
@@ -558,33 +499,16 @@ export class Exchange implements Opening, Translation {
       if (error.retryable && again) {
         noteRefused(this, this.#tunnel!)
         this.#openStream(again.head, again.assertion)
-      } else if (error.resetCode === ResetCode.NO_ERROR && this.#responseEnded) this.#endPipe()
-      else if (this.#credential && isCredentialRefused(error))
-        this.#whenDone(this.#credentialRefused(this.#credential, error.detail!))
+      } else if (error.resetCode === ResetCode.NO_ERROR && this.#responseEnded) {
+        // The origin has gone after all that it sent: the client still gets that, and nobody hears the client any more.
+        abortWhenSent(this.server)
+        this.finish(101)
+      } else if (this.#credential && isCredentialRefused(error))
+        this.#whenDone(refuseCredential(this.gateway, this.#credential, error.detail!))
       else throw new RequestError(failureOf(error), error.detail ?? error.message)
     } catch (failure) {
       this.fail(failure)
     }
-  }
-
-  /** It must not be sent again, by any connector: that is noted before anybody hears of it. */
-  async #credentialRefused(
-    credential: { id: string; version: number },
-    detail: string,
-  ): Promise<void> {
-    const { options, connectorAssertions } = this.gateway
-    await options.identity.credentialRefused(credential)
-    connectorAssertions.forget()
-    throw new RequestError('CREDENTIAL_REFUSED', detail)
-  }
-
-  /** The origin has gone after all that it sent: the client still gets that, and nobody hears the client any more. */
-  #endPipe(): void {
-    const { server } = this
-    const { socket } = server.connection
-    if (socket.writableFinished) server.abort()
-    else socket.once('finish', () => server.abort())
-    this.finish(101)
   }
 
   // --- from the client
@@ -592,13 +516,7 @@ export class Exchange implements Opening, Translation {
   #receive(): void {
     if (this.#receiving) return
     this.#receiving = true
-    // The origin may take its time to say that it wants the body.
-    if (this.server.expectsContinue)
-      this.server.limitBody({
-        minBodyBytesPerSecond: 0,
-        bodyIdleTimeoutMs: Math.max(60_000, this.compiled.application.backendTimeoutMs),
-      })
-    this.server.receive(new ClientBody(this))
+    receiveBody(this)
   }
 
   #sendWhole(body: Buffer): void {
@@ -620,13 +538,8 @@ export class Exchange implements Opening, Translation {
   takeClientEnd(trailers: FieldList): void {
     try {
       this.#requestEnded = true
-      const kept =
-        trailers.length > 0
-          ? formatFields(this.gateway.view().fieldFilter(this.compiled).trailers(trailers))
-          : ''
-      if (kept.length > limitTrailerBytes)
-        throw new RequestError('REQUEST_INVALID', `trailers of ${kept.length} bytes`)
-      this.#stream?.end(kept === '' ? undefined : kept)
+      const kept = trailers.length > 0 ? toOriginTrailers(trailers, this) : undefined
+      this.#stream?.end(kept)
       if (this.#phase === 'pipe' && this.#responseEnded) this.finish(101)
     } catch (error) {
       this.fail(error)
@@ -641,15 +554,10 @@ export class Exchange implements Opening, Translation {
   clientLeft(error?: Error): void {
     if (this.#isEnded) return
     this.#stream?.reset(ResetCode.CANCELLED, 'client left')
-    const { code, statusCode } = (error ?? {}) as { code?: string; statusCode?: number }
-    if (code === undefined || code === 'HTTP1_CONNECTION_CLOSED' || code === 'HTTP1_ABORTED') {
-      this.reason ??= 'client-left'
-      this.finish(this.#statusCode || 499)
-    } else {
-      this.reason = code
-      this.detail = error!.message
-      this.finish(this.#statusCode || (statusCode ?? 499))
-    }
+    const answered = error && answerOfCodec(error)
+    this.reason = answered?.reason ?? this.reason ?? 'client-left'
+    this.detail = answered?.detail ?? this.detail
+    this.finish(this.#statusCode || (answered?.statusCode ?? 499))
   }
 
   // --- endings
@@ -661,17 +569,6 @@ export class Exchange implements Opening, Translation {
     this.reason = 'service-stopped'
     this.server.abort()
     this.finish(this.#statusCode || 503)
-  }
-
-  /** An application that lives in this process: the portal. */
-  async #answerLocally(): Promise<void> {
-    const { statusCode, fields, body } = await this.gateway.options.portal({
-      method: this.server.request.method,
-      path: this.target!.path,
-      session: this.session!,
-      id: this.id,
-    })
-    this.answer(statusCode, fields, body)
   }
 
   /** Ends with one of our own answers. */
@@ -719,13 +616,13 @@ export class Exchange implements Opening, Translation {
     this.#phase = 'ended'
     this.gateway.release(this)
     const application = this.match?.compiled.application
-    const connectorMs = this.#connectorMs
+    const connectorMs = this.#timing?.connectorMs
     const record: AccessRecord = {
       at: this.at,
       id: this.id,
       host: this.host,
       method: this.server.request.method,
-      path: this.target?.path ?? pathOf(this.server.request.target),
+      path: this.target?.path ?? recordedPath(this.server.request.target),
       statusCode,
       decision: this.decision,
       reason: this.reason,
@@ -741,36 +638,10 @@ export class Exchange implements Opening, Translation {
       totalMs: performance.now() - this.#startedMs,
       gatewayMs: connectorMs === undefined ? undefined : Math.max(0, this.#headMs - connectorMs),
       connectorMs,
-      originMs: this.#originMs,
+      originMs: this.#timing?.firstByteMs,
       detail: this.detail,
     }
     this.gateway.options.record(record)
     this.#trace?.end(record)
   }
-}
-
-function checkMethod(method: string): void {
-  // RFC 9110 section 9.3.6: its target is an authority, and never a path.
-  if (method === 'CONNECT')
-    throw new RequestError('REQUEST_INVALID', 'CONNECT is not for a path', {
-      reason: 'target-invalid',
-    })
-  // They give back what reached the origin, sign-on included.
-  if (method === 'TRACE' || method === 'TRACK')
-    throw new RequestError('METHOD_NOT_IMPLEMENTED', `${method} is not relayed`)
-}
-
-function isCredentialRefused({ resetCode, detail }: TunnelError): boolean {
-  return (
-    resetCode === ResetCode.SIGN_ON_FAILED && detail?.startsWith('CREDENTIAL_REFUSED:') === true
-  )
-}
-
-function connectorFailed(message: string): RequestError {
-  return new RequestError('CONNECTOR_FAILED', message)
-}
-
-/** For the record of a request whose target was refused; never its query, nor an authority with a password. */
-function pathOf(target: string): string {
-  return target.startsWith('/') ? target.slice(0, limitRecordedPath).split(/[?#]/, 1)[0]! : ''
 }

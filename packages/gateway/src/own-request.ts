@@ -8,7 +8,13 @@ import {
 import { HeadReader } from '@sallyport/http1'
 import { ResetCode, type TunnelError, type TunnelStream } from '@sallyport/protocol'
 import { responseLimits } from './client.ts'
-import { describeError, failureOf, RequestError, toRequestError } from './failures.ts'
+import {
+  connectorFailed,
+  describeError,
+  failureOf,
+  RequestError,
+  toRequestError,
+} from './failures.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { noConnector, noteRefused, type Opening, openStream } from './stream-opening.ts'
@@ -130,9 +136,7 @@ class OwnExchange implements Opening {
   onData(): void {}
 
   onEnd(): void {
-    this.#fail(
-      new RequestError('CONNECTOR_FAILED', 'connector ended the stream without a response'),
-    )
+    this.#fail(connectorFailed('connector ended the stream without a response'))
   }
 
   onWritable(): void {}
