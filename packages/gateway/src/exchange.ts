@@ -90,6 +90,7 @@ export class Exchange implements Opening, Translation {
   reason: string | undefined
   detail: string | undefined
   refused: Set<ConnectedTunnel> | undefined
+  tunnel: ConnectedTunnel | undefined
   /** Kept by `OpenExchanges`. */
   openAt = -1
   /** When the session was last read, for streams that stay open; epoch milliseconds, 0 when it is to be read again. */
@@ -103,7 +104,6 @@ export class Exchange implements Opening, Translation {
   #signOn: RequestSignOn | undefined
   #phase: Phase = 'waiting'
   #destination: Destination | undefined
-  #tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   /** Head of a request that no connector has accepted yet, and that another one may get. */
   #unaccepted: { head: string; assertion: SignOnAssertion | null } | undefined
@@ -366,9 +366,7 @@ export class Exchange implements Opening, Translation {
   /** @throws RequestError when no connector is left that has not refused */
   #openStream(head: string, assertion: SignOnAssertion | null): void {
     this.#credential = assertion?.credential
-    const opened = openOriginStream(this, this.#destination!, assertion)
-    this.#tunnel = opened.tunnel
-    this.#stream = opened.stream
+    this.#stream = openOriginStream(this, this.#destination!, assertion)
     this.#unaccepted = { head, assertion }
     this.#stream.sendHead(head, this.#requestEnded)
   }
@@ -497,7 +495,7 @@ export class Exchange implements Opening, Translation {
     try {
       const again = this.#unaccepted
       if (error.retryable && again) {
-        noteRefused(this, this.#tunnel!)
+        noteRefused(this)
         this.#openStream(again.head, again.assertion)
       } else if (error.resetCode === ResetCode.NO_ERROR && this.#responseEnded) {
         // The origin has gone after all that it sent: the client still gets that, and nobody hears the client any more.
@@ -631,7 +629,7 @@ export class Exchange implements Opening, Translation {
       userId: this.session?.userId,
       userName: this.session?.claims.userName,
       sessionId: this.session?.sessionId,
-      connector: this.#tunnel?.connectorName,
+      connector: this.tunnel?.connectorName,
       clientAddress: this.clientAddress,
       receivedBytes: this.#receivedBytes,
       sentBytes: this.#sentBytes,

@@ -51,7 +51,7 @@ class OwnExchange implements Opening {
   readonly #timer: NodeJS.Timeout
   readonly #answer = Promise.withResolvers<number>()
   refused: Set<ConnectedTunnel> | undefined
-  #tunnel: ConnectedTunnel | undefined
+  tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #isAccepted = false
   #isEnded = false
@@ -89,10 +89,8 @@ class OwnExchange implements Opening {
     const { tunnels } = this.#gateway
     const { connectorGroup } = this.#match.compiled.application
     const { instruction } = this.#gateway.view().destination(this.#match)
-    const opened = openStream(this, tunnels, connectorGroup, toOpenText(this.#id, instruction, ''))
-    if (!opened) throw noConnector(this, connectorGroup)
-    this.#tunnel = opened.tunnel
-    this.#stream = opened.stream
+    this.#stream = openStream(this, tunnels, connectorGroup, toOpenText(this.#id, instruction, ''))
+    if (!this.#stream) throw noConnector(this, connectorGroup)
     this.#stream.sendHead(this.#toHead())
   }
 
@@ -147,7 +145,7 @@ class OwnExchange implements Opening {
     try {
       if (!error.retryable || this.#isAccepted)
         throw new RequestError(failureOf(error), error.detail ?? error.message)
-      noteRefused(this, this.#tunnel!)
+      noteRefused(this)
       this.#open()
     } catch (failure) {
       this.#fail(failure)
@@ -188,7 +186,7 @@ class OwnExchange implements Opening {
       userId: undefined,
       userName: undefined,
       sessionId: undefined,
-      connector: this.#tunnel?.connectorName,
+      connector: this.tunnel?.connectorName,
       clientAddress: '',
       receivedBytes: 0,
       sentBytes: 0,

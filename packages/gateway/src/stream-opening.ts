@@ -11,11 +11,8 @@ import type { Destination } from './view.ts'
 export interface Opening extends StreamHandler {
   /** Connectors that did not take it; undefined: none so far. */
   refused: Set<ConnectedTunnel> | undefined
-}
-
-export interface OpenedStream {
-  tunnel: ConnectedTunnel
-  stream: TunnelStream
+  /** Of the connector that was asked last: it has it, or has refused it. */
+  tunnel: ConnectedTunnel | undefined
 }
 
 /**
@@ -31,23 +28,25 @@ export function openStream(
   connectorGroup: string,
   openText: string,
   connectorIds?: readonly string[],
-): OpenedStream | undefined {
+): TunnelStream | undefined {
   for (;;) {
     const tunnel = tunnels.pick(connectorGroup, opening.refused, connectorIds)
     if (!tunnel) return undefined
+    opening.tunnel = tunnel
     try {
-      return { tunnel, stream: tunnel.session.openStream(openText, opening) }
+      return tunnel.session.openStream(openText, opening)
     } catch (error) {
       if (!(error instanceof TunnelError)) throw error
       // Full, or closed since it was picked: nothing was sent.
-      noteRefused(opening, tunnel)
+      noteRefused(opening)
     }
   }
 }
 
-export function noteRefused(opening: Opening, tunnel: ConnectedTunnel): void {
+/** The connector that had it has not taken it. */
+export function noteRefused(opening: Opening): void {
   opening.refused ??= new Set()
-  opening.refused.add(tunnel)
+  opening.refused.add(opening.tunnel!)
 }
 
 /** What ends a request that no connector takes. */
@@ -68,11 +67,11 @@ export function openOriginStream(
   exchange: Exchange,
   destination: Destination,
   assertion: SignOnAssertion | null,
-): OpenedStream {
+): TunnelStream {
   const { gateway, client } = exchange
   const { connectorGroup, connectionAuthentication } = exchange.compiled.application
   const pins = connectionAuthentication ? client.pins : undefined
-  const opened = pins
+  const stream = pins
     ? openPinned(exchange, pins, destination, assertion)
     : openStream(
         exchange,
@@ -81,8 +80,8 @@ export function openOriginStream(
         openTextOf(exchange, destination, assertion),
         assertion?.connectorIds,
       )
-  if (!opened) throw noConnector(exchange, connectorGroup)
-  return opened
+  if (!stream) throw noConnector(exchange, connectorGroup)
+  return stream
 }
 
 function openPinned(
@@ -90,7 +89,7 @@ function openPinned(
   pins: ClientPins,
   destination: Destination,
   assertion: SignOnAssertion | null,
-): OpenedStream | undefined {
+): TunnelStream | undefined {
   const { id, connectorGroup } = exchange.compiled.application
   const open = (of: Pin, connectorIds: readonly string[] | undefined) =>
     openStream(
@@ -102,12 +101,12 @@ function openPinned(
     )
   const key = `${id} ${destination.origin}`
   let pin = pins.find(key, exchange.session)
-  let opened = pin.connectorId ? open(pin, [pin.connectorId]) : undefined
+  let stream = pin.connectorId ? open(pin, [pin.connectorId]) : undefined
   // What the origin knew of the connection is gone with the connector: it will ask again.
-  if (!opened && pin.connectorId) pin = pins.replace(key, pin)
-  opened ??= open(pin, assertion?.connectorIds)
-  if (opened) pin.connectorId = opened.tunnel.connectorId
-  return opened
+  if (!stream && pin.connectorId) pin = pins.replace(key, pin)
+  stream ??= open(pin, assertion?.connectorIds)
+  if (stream) pin.connectorId = exchange.tunnel!.connectorId
+  return stream
 }
 
 function openTextOf(

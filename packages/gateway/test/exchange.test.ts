@@ -472,6 +472,28 @@ test('a connector that takes no more streams is passed over', async (t) => {
   assert.equal(full.streams.length, 1)
 })
 
+test('regression: the record of a request that nobody takes names the connector that refused it last', async (t) => {
+  const system = new TestGateway(t, { applications: [open()] })
+  const full = system.addConnector({ id: 'c1', maxStreams: 1 })
+  const first = system.connect()
+  first.send(request('/a', host))
+  ;(await full.stream(0)).begin(200)
+  // By then the gateway knows how many streams the connector takes.
+  await first.take('200 X')
+  const wire = system.connect()
+  wire.send(request('/b', host))
+  assert.equal((await wire.response()).statusCode, 503)
+  const { reason, connector } = await system.record()
+  assert.deepEqual([reason, connector], ['CONNECTOR_OVERLOADED', 'c1'])
+  // Another one refuses when it has got the request, and then the full one is asked.
+  const willing = system.addConnector({ id: 'c2' }, (relayed) => relayed.reset(ResetCode.REFUSED))
+  wire.send(request('/c', host))
+  assert.equal((await wire.response()).statusCode, 503)
+  assert.equal((await system.record(1)).connector, 'c1')
+  assert.equal(willing.streams.length, 1)
+  assert.equal(full.streams.length, 1)
+})
+
 test('the connector with the least open streams is chosen', async (t) => {
   const system = new TestGateway(t, { applications: [open()] })
   const connectors = ['c1', 'c2', 'c3'].map((id) => system.addConnector({ id }))
