@@ -284,20 +284,14 @@ export class Exchange implements Opening, Translation {
     else throw refusal(decision.reason)
   }
 
-  /**
-   * Decides an open exchange again. One that is not allowed any more ends.
-   *
-   * @param nowAt epoch milliseconds
-   */
+  /** Decides an open exchange again. One that is not allowed any more ends. @param nowAt epoch milliseconds */
   decideAgain(nowAt: number): void {
     if (this.#isEnded) return
     const decision = decideOpen(this, this.#deliversLogout, nowAt)
     if (decision.kind !== 'allow') this.#endBy(decision)
   }
 
-  /**
-   * For how long the client has sent nothing into an open WebSocket, milliseconds; 0 for anything else.
-   */
+  /** For how long the client has sent nothing into an open WebSocket, milliseconds; 0 for anything else. */
   idleMs(nowAt: number): number {
     return this.#phase === 'pipe' ? this.#activity!.idleMs(this.#receivedBytes, nowAt) : 0
   }
@@ -320,7 +314,7 @@ export class Exchange implements Opening, Translation {
       return
     }
     this.reason = decision.reason
-    this.server.abort()
+    this.#abort()
     this.finish(this.#statusCode)
   }
 
@@ -565,7 +559,7 @@ export class Exchange implements Opening, Translation {
     if (this.#isEnded) return
     this.#stream?.reset(ResetCode.CANCELLED, 'service stops')
     this.reason = 'service-stopped'
-    this.server.abort()
+    this.#abort()
     this.finish(this.#statusCode || 503)
   }
 
@@ -601,8 +595,15 @@ export class Exchange implements Opening, Translation {
         this.gateway.options.onInternalError(second, this.id)
       }
     }
-    this.server.abort()
+    this.#abort()
     this.finish(this.#statusCode || 500)
+  }
+
+  /** What still waits for the client never leaves; of what the system has taken nobody knows how far it comes. */
+  #abort(): void {
+    const { writableLength } = this.server.connection.socket
+    this.#sentBytes = Math.max(0, this.#sentBytes - writableLength)
+    this.server.abort()
   }
 
   #whenDone(work: Promise<void>): void {

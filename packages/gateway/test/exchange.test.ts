@@ -632,6 +632,37 @@ test('a slow client pauses the stream of its answer, and nothing is lost', async
   assert.equal((await system.record()).sentBytes, 64 * 1024 * 1024)
 })
 
+for (const [what, end] of [
+  [
+    'the configuration',
+    ({ gateway }: TestGateway) => gateway.apply({ kind: 'configuration-changed', at: 0 }),
+  ],
+  ['the service', ({ gateway }: TestGateway) => void gateway.close()],
+  ['the tunnel', ({ connectors }: TestGateway) => connectors[0]!.tunnel.session.close()],
+] as const)
+  test(`regression: what waits for a slow client is not counted as sent when ${what} ends the answer`, async (t) => {
+    const system = new TestGateway(t, { applications: [open()] })
+    const connector = system.addConnector()
+    const { wire, client, server } = await system.connectSocket()
+    wire.send(request('/', host))
+    const relayed = await connector.stream(0)
+    relayed.begin(200, ['Content-Length', String(64 * 1024 * 1024)])
+    const head = await wire.take('\r\n\r\n')
+    client.pause()
+    const chunk = 'x'.repeat(65_536)
+    let written = 0
+    relayed.onWritable = () => {
+      while (written++ < 1_000 && relayed.write(chunk));
+    }
+    relayed.onWritable()
+    while (!server.writableNeedDrain) await new Promise(setImmediate)
+    // What the system has taken counts as sent: nobody knows how far it has come.
+    const taken = server.bytesWritten - server.writableLength - head.length
+    system.snapshot = system.compile([])
+    end(system)
+    assert.equal((await system.record()).sentBytes, taken)
+  })
+
 test('a slow origin pauses the client that sends, and nothing is lost', async (t) => {
   const system = new TestGateway(t, { applications: [open()] })
   const connector = system.addConnector({}, (relayed) => {
