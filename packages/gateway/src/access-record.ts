@@ -32,3 +32,11 @@ export interface AccessRecord {
   /** For administrators: what failed, in detail. */
   detail: string | undefined
 }
+
+/** Of a target that was no path to us. */
+const limitPath = 1_024
+
+/** The path of a request whose target was refused; never its query, nor an authority with a password. */
+export function recordedPath(target: string): string {
+  return target.startsWith('/') ? target.slice(0, limitPath).split(/[?#]/, 1)[0]! : ''
+}

@@ -160,3 +160,15 @@ export function answerSignIn(exchange: Exchange, compiled: CompiledApplication):
   }
   answerJson(exchange, 401, 'SIGN_IN_REQUIRED', 'A session is needed. Sign in first.', challenge)
 }
+
+/** Answers for an application that lives in this process: the portal. */
+export async function answerFromPortal(exchange: Exchange): Promise<void> {
+  const { gateway, server, target, session, id } = exchange
+  const { statusCode, fields, body } = await gateway.options.portal({
+    method: server.request.method,
+    path: target!.path,
+    session: session!,
+    id,
+  })
+  exchange.answer(statusCode, fields, body)
+}

@@ -244,7 +244,7 @@ export const resetFailures: Partial<Record<ResetCode, FailureCode>> = {
   [ResetCode.OVERLOADED]: 'CONNECTOR_OVERLOADED',
 }
 
-export const reasonFailures: Record<Reason, FailureCode> = {
+const reasonFailures: Record<Reason, FailureCode> = {
   'application-not-found': 'APPLICATION_NOT_FOUND',
   'user-not-assigned': 'USER_NOT_ASSIGNED',
   'target-invalid': 'REQUEST_INVALID',
@@ -301,4 +301,23 @@ export function describeError(error: unknown): string {
 export function failureOf(error: TunnelError): FailureCode {
   if (error.code === 'TUNNEL_CLOSED' || error.resetCode === undefined) return 'CONNECTOR_LOST'
   return resetFailures[error.resetCode] ?? 'CONNECTOR_FAILED'
+}
+
+export function connectorFailed(message: string): RequestError {
+  return new RequestError('CONNECTOR_FAILED', message)
+}
+
+/** What ends a request that is denied. */
+export function refusal(reason: Reason): RequestError {
+  return new RequestError(reasonFailures[reason], reason, { reason })
+}
+
+/** @returns how the codec answers by itself; undefined when the client has just gone */
+export function answerOfCodec(
+  error: Error & { code?: string; statusCode?: number },
+): { reason: string; detail: string; statusCode: number | undefined } | undefined {
+  const { code, message, statusCode } = error
+  return code === undefined || code === 'HTTP1_CONNECTION_CLOSED' || code === 'HTTP1_ABORTED'
+    ? undefined
+    : { reason: code, detail: message, statusCode }
 }

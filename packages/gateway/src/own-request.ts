@@ -8,7 +8,13 @@ import {
 import { HeadReader } from '@sallyport/http1'
 import { ResetCode, type TunnelError, type TunnelStream } from '@sallyport/protocol'
 import { responseLimits } from './client.ts'
-import { describeError, failureOf, RequestError, toRequestError } from './failures.ts'
+import {
+  connectorFailed,
+  describeError,
+  failureOf,
+  RequestError,
+  toRequestError,
+} from './failures.ts'
 import type { Gateway } from './gateway.ts'
 import { toExternalHost } from './host.ts'
 import { noConnector, noteRefused, type Opening, openStream } from './stream-opening.ts'
@@ -45,7 +51,7 @@ class OwnExchange implements Opening {
   readonly #timer: NodeJS.Timeout
   readonly #answer = Promise.withResolvers<number>()
   refused: Set<ConnectedTunnel> | undefined
-  #tunnel: ConnectedTunnel | undefined
+  tunnel: ConnectedTunnel | undefined
   #stream: TunnelStream | undefined
   #isAccepted = false
   #isEnded = false
@@ -83,10 +89,8 @@ class OwnExchange implements Opening {
     const { tunnels } = this.#gateway
     const { connectorGroup } = this.#match.compiled.application
     const { instruction } = this.#gateway.view().destination(this.#match)
-    const opened = openStream(this, tunnels, connectorGroup, toOpenText(this.#id, instruction, ''))
-    if (!opened) throw noConnector(this, connectorGroup)
-    this.#tunnel = opened.tunnel
-    this.#stream = opened.stream
+    this.#stream = openStream(this, tunnels, connectorGroup, toOpenText(this.#id, instruction, ''))
+    if (!this.#stream) throw noConnector(this, connectorGroup)
     this.#stream.sendHead(this.#toHead())
   }
 
@@ -130,9 +134,7 @@ class OwnExchange implements Opening {
   onData(): void {}
 
   onEnd(): void {
-    this.#fail(
-      new RequestError('CONNECTOR_FAILED', 'connector ended the stream without a response'),
-    )
+    this.#fail(connectorFailed('connector ended the stream without a response'))
   }
 
   onWritable(): void {}
@@ -143,7 +145,7 @@ class OwnExchange implements Opening {
     try {
       if (!error.retryable || this.#isAccepted)
         throw new RequestError(failureOf(error), error.detail ?? error.message)
-      noteRefused(this, this.#tunnel!)
+      noteRefused(this)
       this.#open()
     } catch (failure) {
       this.#fail(failure)
@@ -184,7 +186,7 @@ class OwnExchange implements Opening {
       userId: undefined,
       userName: undefined,
       sessionId: undefined,
-      connector: this.#tunnel?.connectorName,
+      connector: this.tunnel?.connectorName,
       clientAddress: '',
       receivedBytes: 0,
       sentBytes: 0,

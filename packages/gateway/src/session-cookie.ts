@@ -1,4 +1,5 @@
 import type { IdentitySession } from '@sallyport/domain'
+import type { FieldList } from '@sallyport/http1'
 import { copyText } from './field-names.ts'
 import { type RingKey, Sealer } from './seal.ts'
 
@@ -18,11 +19,25 @@ export interface SessionFacts {
 export const sessionLifetimeMs = 3_600_000
 
 /**
- * How old a cookie is when it is sealed again: half its life. On a host with an idle limit a tenth of that, so that the
+ * Whether a cookie is so old that it is sealed again: half its life. On a host with an idle limit a tenth of that, so that the
  * cookie's age says to a tenth how long nobody has asked for anything.
  */
-export function resealAfterMs(idleLimitMs: number | undefined): number {
-  return Math.min(sessionLifetimeMs / 2, (idleLimitMs ?? Number.POSITIVE_INFINITY) / 10)
+export function isToReseal(
+  { sealedAt }: SessionFacts,
+  idleLimitMs: number | undefined,
+  nowAt: number,
+): boolean {
+  return (
+    nowAt - sealedAt >=
+    Math.min(sessionLifetimeMs / 2, (idleLimitMs ?? Number.POSITIVE_INFINITY) / 10)
+  )
+}
+
+const nothing: FieldList = []
+
+/** The fields that set a session cookie with an origin's answer. No cache may give one person's session to another one. */
+export function sessionFields(setCookie: string | undefined): FieldList {
+  return setCookie === undefined ? nothing : ['Set-Cookie', setCookie, 'Cache-Control', 'private']
 }
 
 /** Seals and opens session cookies; remembers the ones it has opened. */

@@ -472,6 +472,28 @@ test('a connector that takes no more streams is passed over', async (t) => {
   assert.equal(full.streams.length, 1)
 })
 
+test('regression: the record of a request that nobody takes names the connector that refused it last', async (t) => {
+  const system = new TestGateway(t, { applications: [open()] })
+  const full = system.addConnector({ id: 'c1', maxStreams: 1 })
+  const first = system.connect()
+  first.send(request('/a', host))
+  ;(await full.stream(0)).begin(200)
+  // By then the gateway knows how many streams the connector takes.
+  await first.take('200 X')
+  const wire = system.connect()
+  wire.send(request('/b', host))
+  assert.equal((await wire.response()).statusCode, 503)
+  const { reason, connector } = await system.record()
+  assert.deepEqual([reason, connector], ['CONNECTOR_OVERLOADED', 'c1'])
+  // Another one refuses when it has got the request, and then the full one is asked.
+  const willing = system.addConnector({ id: 'c2' }, (relayed) => relayed.reset(ResetCode.REFUSED))
+  wire.send(request('/c', host))
+  assert.equal((await wire.response()).statusCode, 503)
+  assert.equal((await system.record(1)).connector, 'c1')
+  assert.equal(willing.streams.length, 1)
+  assert.equal(full.streams.length, 1)
+})
+
 test('the connector with the least open streams is chosen', async (t) => {
   const system = new TestGateway(t, { applications: [open()] })
   const connectors = ['c1', 'c2', 'c3'].map((id) => system.addConnector({ id }))
@@ -609,6 +631,37 @@ test('a slow client pauses the stream of its answer, and nothing is lost', async
   assert.equal(response.body.length, 64 * 1024 * 1024)
   assert.equal((await system.record()).sentBytes, 64 * 1024 * 1024)
 })
+
+for (const [what, end] of [
+  [
+    'the configuration',
+    ({ gateway }: TestGateway) => gateway.apply({ kind: 'configuration-changed', at: 0 }),
+  ],
+  ['the service', ({ gateway }: TestGateway) => void gateway.close()],
+  ['the tunnel', ({ connectors }: TestGateway) => connectors[0]!.tunnel.session.close()],
+] as const)
+  test(`regression: what waits for a slow client is not counted as sent when ${what} ends the answer`, async (t) => {
+    const system = new TestGateway(t, { applications: [open()] })
+    const connector = system.addConnector()
+    const { wire, client, server } = await system.connectSocket()
+    wire.send(request('/', host))
+    const relayed = await connector.stream(0)
+    relayed.begin(200, ['Content-Length', String(64 * 1024 * 1024)])
+    const head = await wire.take('\r\n\r\n')
+    client.pause()
+    const chunk = 'x'.repeat(65_536)
+    let written = 0
+    relayed.onWritable = () => {
+      while (written++ < 1_000 && relayed.write(chunk));
+    }
+    relayed.onWritable()
+    while (!server.writableNeedDrain) await new Promise(setImmediate)
+    // What the system has taken counts as sent: nobody knows how far it has come.
+    const taken = server.bytesWritten - server.writableLength - head.length
+    system.snapshot = system.compile([])
+    end(system)
+    assert.equal((await system.record()).sentBytes, taken)
+  })
 
 test('a slow origin pauses the client that sends, and nothing is lost', async (t) => {
   const system = new TestGateway(t, { applications: [open()] })
