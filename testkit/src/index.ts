@@ -26,6 +26,7 @@ export { lastFirst, type Scope } from './scope.ts'
 export { ShibbolethApplication } from './shibboleth-application.ts'
 export {
   domain,
+  otherDomain,
   password,
   System,
   type SystemApplication,

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseServiceConfig, type Service, startService } from '@sallyport/cli'
@@ -26,6 +27,8 @@ export interface SystemApplication {
   /** Default: `https://<name>.<domain>:<port>/`. */
   externalPath?: string
   externalHost?: string
+  /** Its host lies below `otherDomain`, another site than the service's. */
+  onOtherSite?: boolean
   preAuthentication?: 'identity' | 'passthrough'
   /** Users who are assigned; default all. */
   assigned?: readonly string[]
@@ -56,6 +59,8 @@ export interface SystemOptions {
 /** Password of every user that the testkit makes. */
 export const password = 'correct horse battery staple'
 export const domain = 'sallyport.test'
+/** Of another registrable domain. */
+export const otherDomain = 'example.org'
 
 /** The real thing on loopback: service, connector, origins. */
 export class System {
@@ -72,8 +77,16 @@ export class System {
   }[] = []
   readonly #scope: Scope
   readonly #connectorLog: Logger
+  readonly #otherSite: OtherSite | undefined
 
-  constructor(scope: Scope, dir: string, service: Service, connectorLog: Logger) {
+  constructor(
+    scope: Scope,
+    dir: string,
+    service: Service,
+    connectorLog: Logger,
+    otherSite?: OtherSite,
+  ) {
+    this.#otherSite = otherSite
     this.#connectorLog = connectorLog
     this.#scope = scope
     this.dir = dir
@@ -90,8 +103,9 @@ export class System {
     }
   }
 
+  /** Whom browsers trust here; PEM. */
   get ca(): string {
-    return this.service.control.webCa.certificatePem
+    return this.service.control.webCa.certificatePem + (this.#otherSite?.certificatePem ?? '')
   }
 
   get plainPort(): number {
@@ -99,7 +113,7 @@ export class System {
   }
 
   host(name: string): string {
-    return `${name}.${domain}`
+    return `${name}.${this.#otherSite?.names.has(name) ? otherDomain : domain}`
   }
 
   /** `https://<name>.<domain>:<port>`, then the path. */
@@ -219,6 +233,32 @@ export class System {
   }
 }
 
+/** Applications with a domain of their own, for which an administrator has brought a certificate. */
+interface OtherSite {
+  names: ReadonlySet<string>
+  certificatePem: string
+  /** Of the service's YAML. */
+  config: string
+}
+
+function makeOtherSite(
+  dir: string,
+  applications: readonly SystemApplication[],
+): OtherSite | undefined {
+  const own = applications.filter(({ onOtherSite }) => onOtherSite)
+  if (own.length === 0) return undefined
+  const [keyFile, certificateFile] = [join(dir, 'other.key'), join(dir, 'other.pem')]
+  const options = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2 -subj /CN=${otherDomain}`
+  const names = `subjectAltName=DNS:*.${otherDomain}`
+  const files = ['-keyout', keyFile, '-out', certificateFile]
+  execFileSync('openssl', [...options.split(' '), '-addext', names, ...files], { stdio: 'ignore' })
+  return {
+    names: new Set(own.map(({ name, externalHost }) => externalHost ?? name)),
+    certificatePem: readFileSync(certificateFile, 'utf8'),
+    config: `certificates: [${JSON.stringify({ certificateFile, keyFile })}]\n`,
+  }
+}
+
 const silent = pino({ level: 'silent' })
 
 async function resolveHost(name: string): Promise<string[]> {
@@ -279,14 +319,15 @@ export async function startSystem(scope: Scope, options: SystemOptions = {}): Pr
   const port = await findFreePort()
   const database = options.database ?? (await findDatabase(inner))
   const databaseYaml = database ? await toDatabaseYaml(database, dir) : ''
+  const otherSite = makeOtherSite(dir, options.applications ?? [])
   const service = await startService(
     parseServiceConfig(
-      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${databaseYaml}${options.config ?? ''}`,
+      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${databaseYaml}${otherSite?.config ?? ''}${options.config ?? ''}`,
     ),
     options.log ?? pino({ level: options.logLevel ?? 'silent' }),
   )
   inner.after(() => service.close())
-  const system = new System(inner, dir, service, options.log ?? silent)
+  const system = new System(inner, dir, service, options.log ?? silent, otherSite)
   const users = options.users ?? ['ana', 'ben']
   for (const userName of users)
     await system.execute('user.create', {
