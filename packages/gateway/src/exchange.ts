@@ -265,11 +265,7 @@ export class Exchange implements Opening, Translation {
       return
     }
     const idleLimitMs = view.idleLimitOf(this.match.compiled)
-    if (
-      idleLimitMs !== undefined &&
-      this.at - facts.sealedAt > idleLimitMs &&
-      !gateway.isWorking(facts.sessionId, this.host, this.at, idleLimitMs)
-    ) {
+    if (gateway.isIdle(facts, this.host, this.at, idleLimitMs)) {
       this.#decide(undefined, 'session-idle')
       return
     }
