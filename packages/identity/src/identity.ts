@@ -6,12 +6,12 @@ import { type Assertion, type AssertionRing, makeAssertion } from './assertion.t
 import { BackChannelLogout, type LogoutOutcome } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
+import { FormHandOver, type HandedForm } from './form-hand-over.ts'
 import type { LogoutDestinations } from './logout-request.ts'
 import type { Delivery } from './oidc/delivery.ts'
 import { OwnPasswords, type PasswordVault } from './own-passwords.ts'
 import { OwnSessions } from './own-sessions.ts'
 import { answerPortal, answerPortalNotFound, type PageAnswer } from './portal.ts'
-import { FormHandOver, type HandedForm } from './form-hand-over.ts'
 import { createProvider } from './provider.ts'
 import { type RedeemRequest, redeemCode } from './redeem.ts'
 import { noteRefused } from './refused-credential.ts'
@@ -213,6 +213,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     endSession,
     returnFromLogout: (url, returnTo) => singleLogout.returnTo(url, returnTo),
     samlResumeUrl: urls.resume,
+    handOver,
     logout: options.logout,
     pairwiseKey: options.keys.pairwise,
     deliver: options.deliver,
@@ -244,10 +245,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     clock,
     onOutcome: options.onLogoutNotice ?? (() => {}),
     tellSaml: (participant) =>
-      tellBySoap(
-        { db, urls, snapshot, open, deliver: options.deliver, clock },
-        participant,
-      ),
+      tellBySoap({ db, urls, snapshot, open, deliver: options.deliver, clock }, participant),
     log,
   })
   const signInForm = new SignInForm({
