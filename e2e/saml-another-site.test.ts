@@ -22,7 +22,6 @@ suite('sign-on by SAML on another site, in a browser', () => {
   let system: System
   let browser: Browser
   let crm: string
-  let portal: string
 
   before(async () => {
     const scope = lastFirst({
@@ -43,7 +42,6 @@ suite('sign-on by SAML on another site, in a browser', () => {
       allow: [`127.0.0.1:${port}`],
     })
     crm = system.url('crm')
-    portal = system.url('apps')
     await startServiceProvider(scope, system, { name: 'crm', port }, MellonApplication, {
       requireSignedRequests: true,
       attributes: [{ name: 'name', claim: 'displayName' }],
