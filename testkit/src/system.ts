@@ -15,6 +15,7 @@ import {
 import type { AccessRecord } from '@sallyport/gateway'
 import { type Logger, pino } from 'pino'
 import { Client } from './client.ts'
+import { readForm } from './form.ts'
 import { Origin } from './origin.ts'
 import { findFreePort } from './ports.ts'
 import { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
@@ -272,13 +273,7 @@ export async function submitSignIn(
   userName: string,
   secret: string,
 ) {
-  const fields = new URLSearchParams()
-  for (const [tag] of page.body.matchAll(/<input\b[^>]*>/g)) {
-    const name = /\bname="([^"]*)"/.exec(tag)?.[1]
-    if (name) fields.set(name, decodeEntities(/\bvalue="([^"]*)"/.exec(tag)?.[1] ?? ''))
-  }
-  fields.set('userName', userName)
-  fields.set('password', secret)
+  const fields = { ...readForm(page.body).fields, userName, password: secret }
   return client.fetch(page.url, {
     method: 'POST',
     follow: true,
@@ -289,17 +284,8 @@ export async function submitSignIn(
       'sec-fetch-site': 'same-origin',
       'sec-fetch-mode': 'navigate',
     },
-    body: fields.toString(),
+    body: new URLSearchParams(fields).toString(),
   })
-}
-
-function decodeEntities(text: string): string {
-  return text
-    .replace(/&quot;/g, '"')
-    .replace(/&#39;/g, "'")
-    .replace(/&lt;/g, '<')
-    .replace(/&gt;/g, '>')
-    .replace(/&amp;/g, '&')
 }
 
 /** Everything that runs on SQLite runs on PostgreSQL too, if it is asked for by the environment. */
