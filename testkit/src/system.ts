@@ -109,6 +109,11 @@ export class System {
     return this.service.control.webCa.certificatePem + (this.#otherSite?.certificatePem ?? '')
   }
 
+  /** By which another machine of the same service has the same certificates. */
+  get certificatesYaml(): string {
+    return this.#otherSite?.config ?? ''
+  }
+
   get plainPort(): number {
     return this.service.plainPort!
   }
