@@ -199,7 +199,7 @@ async function showForm(exchange: Exchange): Promise<void> {
   const query = new URLSearchParams(target!.query)
   const id = query.get('id') ?? ''
   const compiled = gateway.view().findSignInApplication(host)
-  // It may say who somebody is, so it is a page that is opened, and nothing that script of the host reads.
+  // It may say who somebody is, so it is for a page that is opened, and not for script of the host that asks.
   if (!compiled || !/^[\w-]{43}$/.test(id) || requestKind(method, fields) !== 'navigation')
     throw new RequestError('RESERVED_PATH', 'no such form', { reason: 'reserved-path' })
   const facts = findLiveSession(exchange)
