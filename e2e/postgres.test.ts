@@ -13,6 +13,7 @@ import {
   Postgres,
   type PostgresDatabase,
   password,
+  readForm,
   type Scope,
   type System,
   startSystem,
@@ -34,7 +35,11 @@ suite('a service on PostgreSQL', () => {
     const database = await postgres.createDatabase()
     const system = await startSystem(t, {
       database,
-      applications: [{ name: 'app' }, { name: 'grouped', assigned: [] }],
+      applications: [
+        { name: 'app' },
+        { name: 'grouped', assigned: [] },
+        { name: 'crm', onOtherSite: true },
+      ],
     })
     await system.execute('group.create', { name: 'staff' })
     await system.execute('group.add-member', { group: 'staff', user: 'ana' })
@@ -51,7 +56,7 @@ suite('a service on PostgreSQL', () => {
     const listen = `listen: { address: 127.0.0.1, port: ${await findFreePort()} }`
     writeFileSync(
       join(dir, 'sallyport.yaml'),
-      `baseDomain: ${system.domain}\ndataDir: data\n${listen}\npublicPort: ${system.port}\nlogLevel: warn\n${await toDatabaseYaml(database, dir)}`,
+      `baseDomain: ${system.domain}\ndataDir: data\n${listen}\npublicPort: ${system.port}\nlogLevel: warn\n${system.certificatesYaml}${await toDatabaseYaml(database, dir)}`,
     )
     return dir
   }
@@ -95,6 +100,39 @@ suite('a service on PostgreSQL', () => {
     await system.execute('user.create', { userName: 'cid', displayName: 'Cid' })
     const users = (await execute('user.list', {})) as { userName: string }[]
     assert.ok(users.some(({ userName }) => userName === 'cid'))
+  })
+
+  test('a message to an application on another site may be written by one service and shown by another, once', async (t) => {
+    const inner = lastFirst(t)
+    const { system, database } = await start(inner)
+    const crm = system.url('crm')
+    await system.execute('app.update', {
+      name: 'crm',
+      set: {
+        signOn: {
+          method: 'saml',
+          entityId: 'urn:crm',
+          assertionConsumerServices: [{ url: `${crm}acs` }],
+        },
+      },
+    })
+    const dir = await addMachine(inner, system, database)
+    const { child, port } = await startServiceProcess(join(dir, 'sallyport.yaml'))
+    inner.after(() => child.stop())
+    const ana = await system.signIn('ana', 'crm')
+    // The balancer sends her next connection to the other machine.
+    const there = new Client(port, system.ca)
+    inner.after(() => there.close())
+    for (const [host, cookies] of ana.cookies) there.cookies.set(host, cookies)
+    const { id } = (await system.execute('app.show', { name: 'crm' })) as { id: string }
+    const { headers } = await ana.get(system.url('login', `/common/saml2/start/${id}`))
+    const page = await there.get(headers.location!, { headers: navigation })
+    assert.equal(readForm(page.body).action, `${crm}acs`)
+    assert.ok(readForm(page.body).fields.SAMLResponse)
+    for (const client of [there, ana]) {
+      const again = await client.get(headers.location!, { headers: navigation })
+      assert.doesNotMatch(again.body, /SAMLResponse/)
+    }
   })
 
   test('moves there from SQLite and back, and people stay signed in', async (t) => {

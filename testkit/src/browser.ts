@@ -6,10 +6,10 @@ import type { Scope } from './scope.ts'
 
 const executables = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
-/** Debian's Chromium, headless; every host of `domain` is looked for at `address`. */
+/** Debian's Chromium, headless; every host below `domain` is looked for at `address`. */
 export async function launchBrowser(
   scope: Scope,
-  options: { domain: string; address?: string; namespace?: string },
+  options: { domain: string | readonly string[]; address?: string; namespace?: string },
 ): Promise<Browser> {
   const executable = executables.find((file) => existsSync(file))
   if (!executable) throw new Error('no Chromium: install the Debian package chromium')
@@ -35,7 +35,10 @@ export async function launchBrowser(
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
-      `--host-resolver-rules=MAP *.${options.domain} ${options.address ?? '127.0.0.1'}`,
+      `--host-resolver-rules=${[options.domain]
+        .flat()
+        .map((domain) => `MAP *.${domain} ${options.address ?? '127.0.0.1'}`)
+        .join()}`,
     ],
   })
   scope.after(() => browser.close())

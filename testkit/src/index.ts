@@ -14,6 +14,7 @@ export {
   type RequestOptions,
   sendRaw,
 } from './client.ts'
+export { type Form, readForm } from './form.ts'
 export { MellonApplication, type ServiceProviderOptions } from './mellon-application.ts'
 export { link, Namespace } from './namespaces.ts'
 export { OpenidcApplication, type OpenidcOptions } from './openidc-application.ts'
@@ -26,6 +27,7 @@ export { lastFirst, type Scope } from './scope.ts'
 export { ShibbolethApplication } from './shibboleth-application.ts'
 export {
   domain,
+  otherDomain,
   password,
   System,
   type SystemApplication,

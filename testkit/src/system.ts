@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseServiceConfig, type Service, startService } from '@sallyport/cli'
@@ -14,6 +15,7 @@ import {
 import type { AccessRecord } from '@sallyport/gateway'
 import { type Logger, pino } from 'pino'
 import { Client } from './client.ts'
+import { readForm } from './form.ts'
 import { Origin } from './origin.ts'
 import { findFreePort } from './ports.ts'
 import { Postgres, type PostgresDatabase, toDatabaseYaml } from './postgres.ts'
@@ -26,6 +28,8 @@ export interface SystemApplication {
   /** Default: `https://<name>.<domain>:<port>/`. */
   externalPath?: string
   externalHost?: string
+  /** Its host lies below `otherDomain`, another site than the service's. */
+  onOtherSite?: boolean
   preAuthentication?: 'identity' | 'passthrough'
   /** Users who are assigned; default all. */
   assigned?: readonly string[]
@@ -56,6 +60,8 @@ export interface SystemOptions {
 /** Password of every user that the testkit makes. */
 export const password = 'correct horse battery staple'
 export const domain = 'sallyport.test'
+/** Of another registrable domain. */
+export const otherDomain = 'example.org'
 
 /** The real thing on loopback: service, connector, origins. */
 export class System {
@@ -72,8 +78,16 @@ export class System {
   }[] = []
   readonly #scope: Scope
   readonly #connectorLog: Logger
+  readonly #otherSite: OtherSite | undefined
 
-  constructor(scope: Scope, dir: string, service: Service, connectorLog: Logger) {
+  constructor(
+    scope: Scope,
+    dir: string,
+    service: Service,
+    connectorLog: Logger,
+    otherSite?: OtherSite,
+  ) {
+    this.#otherSite = otherSite
     this.#connectorLog = connectorLog
     this.#scope = scope
     this.dir = dir
@@ -90,8 +104,14 @@ export class System {
     }
   }
 
+  /** Whom browsers trust here; PEM. */
   get ca(): string {
-    return this.service.control.webCa.certificatePem
+    return this.service.control.webCa.certificatePem + (this.#otherSite?.certificatePem ?? '')
+  }
+
+  /** By which another machine of the same service has the same certificates. */
+  get certificatesYaml(): string {
+    return this.#otherSite?.config ?? ''
   }
 
   get plainPort(): number {
@@ -99,7 +119,7 @@ export class System {
   }
 
   host(name: string): string {
-    return `${name}.${domain}`
+    return `${name}.${this.#otherSite?.names.has(name) ? otherDomain : domain}`
   }
 
   /** `https://<name>.<domain>:<port>`, then the path. */
@@ -219,6 +239,32 @@ export class System {
   }
 }
 
+/** Applications with a domain of their own, for which an administrator has brought a certificate. */
+interface OtherSite {
+  names: ReadonlySet<string>
+  certificatePem: string
+  /** Of the service's YAML. */
+  config: string
+}
+
+function makeOtherSite(
+  dir: string,
+  applications: readonly SystemApplication[],
+): OtherSite | undefined {
+  const own = applications.filter(({ onOtherSite }) => onOtherSite)
+  if (own.length === 0) return undefined
+  const [keyFile, certificateFile] = [join(dir, 'other.key'), join(dir, 'other.pem')]
+  const options = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2 -subj /CN=${otherDomain}`
+  const names = `subjectAltName=DNS:*.${otherDomain}`
+  const files = ['-keyout', keyFile, '-out', certificateFile]
+  execFileSync('openssl', [...options.split(' '), '-addext', names, ...files], { stdio: 'ignore' })
+  return {
+    names: new Set(own.map(({ name, externalHost }) => externalHost ?? name)),
+    certificatePem: readFileSync(certificateFile, 'utf8'),
+    config: `certificates: [${JSON.stringify({ certificateFile, keyFile })}]\n`,
+  }
+}
+
 const silent = pino({ level: 'silent' })
 
 async function resolveHost(name: string): Promise<string[]> {
@@ -232,13 +278,7 @@ export async function submitSignIn(
   userName: string,
   secret: string,
 ) {
-  const fields = new URLSearchParams()
-  for (const [tag] of page.body.matchAll(/<input\b[^>]*>/g)) {
-    const name = /\bname="([^"]*)"/.exec(tag)?.[1]
-    if (name) fields.set(name, decodeEntities(/\bvalue="([^"]*)"/.exec(tag)?.[1] ?? ''))
-  }
-  fields.set('userName', userName)
-  fields.set('password', secret)
+  const fields = { ...readForm(page.body).fields, userName, password: secret }
   return client.fetch(page.url, {
     method: 'POST',
     follow: true,
@@ -249,17 +289,8 @@ export async function submitSignIn(
       'sec-fetch-site': 'same-origin',
       'sec-fetch-mode': 'navigate',
     },
-    body: fields.toString(),
+    body: new URLSearchParams(fields).toString(),
   })
-}
-
-function decodeEntities(text: string): string {
-  return text
-    .replace(/&quot;/g, '"')
-    .replace(/&#39;/g, "'")
-    .replace(/&lt;/g, '<')
-    .replace(/&gt;/g, '>')
-    .replace(/&amp;/g, '&')
 }
 
 /** Everything that runs on SQLite runs on PostgreSQL too, if it is asked for by the environment. */
@@ -279,14 +310,15 @@ export async function startSystem(scope: Scope, options: SystemOptions = {}): Pr
   const port = await findFreePort()
   const database = options.database ?? (await findDatabase(inner))
   const databaseYaml = database ? await toDatabaseYaml(database, dir) : ''
+  const otherSite = makeOtherSite(dir, options.applications ?? [])
   const service = await startService(
     parseServiceConfig(
-      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${databaseYaml}${options.config ?? ''}`,
+      `baseDomain: ${domain}\ndataDir: ${JSON.stringify(join(dir, 'service'))}\nlisten: { address: 127.0.0.1, port: ${port} }\nplainListen: { port: 0 }\n${databaseYaml}${otherSite?.config ?? ''}${options.config ?? ''}`,
     ),
     options.log ?? pino({ level: options.logLevel ?? 'silent' }),
   )
   inner.after(() => service.close())
-  const system = new System(inner, dir, service, options.log ?? silent)
+  const system = new System(inner, dir, service, options.log ?? silent, otherSite)
   const users = options.users ?? ['ana', 'ben']
   for (const userName of users)
     await system.execute('user.create', {

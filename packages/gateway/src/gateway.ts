@@ -1,6 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import type { AccessEvent, DenySet, IdentitySession, Session, Snapshot } from '@sallyport/domain'
+import type {
+  AccessEvent,
+  DenySet,
+  IdentitySession,
+  MessageFormPage,
+  Session,
+  Snapshot,
+} from '@sallyport/domain'
 import type { Http1Error, ServerOptions } from '@sallyport/http1'
 import type { TunnelSession } from '@sallyport/protocol'
 import type { AccessRecord } from './access-record.ts'
@@ -34,6 +41,16 @@ import { View } from './view.ts'
 export interface IdentityProvider extends SignInProvider, SessionSource, AssertionSource {
   /** Where a sign-on by SAML begins that the application has not asked for. */
   samlStartUrl(applicationId: string): string
+  /**
+   * Takes a message to an application that a page of its own host is to send by a form; it is there no more after that.
+   *
+   * @param request `origin` of the host, `sessionId` of the person who asks there
+   */
+  takeForm(request: { id: string; origin: string; sessionId: string }): Promise<
+    | { kind: 'form'; form: MessageFormPage }
+    /** `other-session`: it is for somebody else, or for the same person in another session. */
+    | { kind: 'other-session' | 'gone' }
+  >
   /**
    * Takes the pass of a message of sign-out, which is good for nothing after that.
    *
@@ -388,8 +405,22 @@ export class Gateway {
     }
   }
 
+  /** Whether nobody has asked the host for anything, in the session, for longer than its limit. */
+  isIdle(
+    { sessionId, sealedAt }: SessionFacts,
+    host: string,
+    nowAt: number,
+    limitMs: number | undefined,
+  ): boolean {
+    return (
+      limitMs !== undefined &&
+      nowAt - sealedAt > limitMs &&
+      !this.#isWorking(sessionId, host, nowAt, limitMs)
+    )
+  }
+
   /** Whether somebody who asks a host for nothing sends into a WebSocket there, or did within the limit. */
-  isWorking(sessionId: string, host: string, nowAt: number, idleLimitMs: number): boolean {
+  #isWorking(sessionId: string, host: string, nowAt: number, idleLimitMs: number): boolean {
     for (const exchange of this.open)
       if (
         exchange.session?.sessionId === sessionId &&

@@ -25,11 +25,7 @@ export function readSessionCookie(
   // A cookie from the future was sealed by a clock that nobody can rely on.
   if (facts.sealedAt > at + limitSkewMs) return 'session-invalid'
   if (gateway.sessions.hasEnded(facts)) return 'session-ended'
-  const isIdle =
-    idleLimitMs !== undefined &&
-    at - facts.sealedAt > idleLimitMs &&
-    !gateway.isWorking(facts.sessionId, host, at, idleLimitMs)
-  return isIdle ? 'session-idle' : facts
+  return gateway.isIdle(facts, host, at, idleLimitMs) ? 'session-idle' : facts
 }
 
 /** @returns undefined when the session has ended @throws RequestError `SIGN_IN_UNAVAILABLE` */

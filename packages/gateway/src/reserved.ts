@@ -1,5 +1,8 @@
 import {
+  alreadySignedInPage,
+  type CompiledApplication,
   errorPage,
+  messageFormPage,
   notSignedInPage,
   securityHeaders,
   signedOutPage,
@@ -11,7 +14,8 @@ import { waysOn } from './answers.ts'
 import { findCookie } from './cookies.ts'
 import type { Exchange } from './exchange.ts'
 import { failures, RequestError, toUnavailable } from './failures.ts'
-import { isSameOrigin } from './navigation.ts'
+import { isSameOrigin, requestKind } from './navigation.ts'
+import { readSessionCookie } from './request-session.ts'
 import type { SessionFacts } from './session-cookie.ts'
 
 const uncached = ['Cache-Control', 'no-store']
@@ -23,11 +27,12 @@ const endpoints: Record<string, (exchange: Exchange) => Promise<void>> = {
   'GET /.sallyport/signin': beginSignIn,
   'GET /.sallyport/signed-in': showSignedIn,
   'GET /.sallyport/saml': startSaml,
+  'GET /.sallyport/form': showForm,
   'GET /.sallyport/signout': askSignOut,
   'POST /.sallyport/signout': signOut,
 }
 
-/** Answers a request for Sallyport's own paths on application hosts. No answer holds a token or a claim. */
+/** Answers a request for Sallyport's own paths on application hosts. No answer holds a token or a claim, but for `showForm`. */
 export async function handleReserved(exchange: Exchange): Promise<void> {
   const { request } = exchange.server
   // A worker registered from here would stand between the browser and sign-in.
@@ -54,6 +59,13 @@ function openSession(exchange: Exchange): SessionFacts | undefined {
   const { gateway, host } = exchange
   const cookie = readCookie(exchange, gateway.cookieNames.session)
   return cookie ? gateway.sessionCookies.open(cookie, host) : undefined
+}
+
+/** The session that a request to an application would be let in by. */
+function findLiveSession(exchange: Exchange): SessionFacts | undefined {
+  const cookie = readCookie(exchange, exchange.gateway.cookieNames.session)
+  const facts = readSessionCookie(exchange, cookie, idleLimitOf(exchange))
+  return typeof facts === 'string' ? undefined : facts
 }
 
 /** Of the exchange's host, which shares one cookie. */
@@ -130,11 +142,17 @@ async function beginSignIn(exchange: Exchange): Promise<void> {
     throw new RequestError('APPLICATION_NOT_FOUND', 'no application on this host', {
       reason: 'application-not-found',
     })
+  sendToSignIn(exchange, compiled, '/.sallyport/signed-in')
+}
+
+/** @param to path and query that the browser comes back to */
+function sendToSignIn(exchange: Exchange, compiled: CompiledApplication, to: string): void {
+  const { gateway } = exchange
   const { location, setCookie } = gateway.signIn.begin({
     origin: exchange.externalOrigin,
     applicationId: compiled.application.id,
     startPath: compiled.externalPath,
-    to: '/.sallyport/signed-in',
+    to,
     nonceCookie: readCookie(exchange, gateway.cookieNames.signIn),
     nowAt: exchange.at,
     maxAgeMs: idleLimitOf(exchange),
@@ -151,7 +169,7 @@ async function showSignedIn(exchange: Exchange): Promise<void> {
  * session on this host.
  */
 async function startSaml(exchange: Exchange): Promise<void> {
-  const { gateway, host, at, target } = exchange
+  const { gateway, host, target } = exchange
   const id = new URLSearchParams(target!.query).get('app')
   const compiled = gateway
     .view()
@@ -161,22 +179,50 @@ async function startSaml(exchange: Exchange): Promise<void> {
     throw new RequestError('RESERVED_PATH', 'no such application on this host', {
       reason: 'reserved-path',
     })
-  const facts = openSession(exchange)
-  if (facts && facts.expiresAt > at && !gateway.sessions.hasEnded(facts)) {
+  if (findLiveSession(exchange)) {
     const location = gateway.options.identity.samlStartUrl(compiled.application.id)
     exchange.answer(302, [...uncached, 'Location', location], '')
-    return
-  }
-  const { location, setCookie } = gateway.signIn.begin({
-    origin: exchange.externalOrigin,
-    applicationId: compiled.application.id,
-    startPath: compiled.externalPath,
-    to: target!.path + target!.query,
-    nonceCookie: readCookie(exchange, gateway.cookieNames.signIn),
-    nowAt: at,
-    maxAgeMs: idleLimitOf(exchange),
-  })
-  exchange.answer(302, [...uncached, 'Location', location, 'Set-Cookie', setCookie], '')
+  } else sendToSignIn(exchange, compiled, target!.path + target!.query)
+}
+
+/**
+ * Shows the form by which a message of identity reaches an application here: sent from the application's own host it brings the session's
+ * cookie, which browsers leave out of a form of another site.
+ */
+async function showForm(exchange: Exchange): Promise<void> {
+  const { gateway, host, target, externalOrigin: origin, server } = exchange
+  const { method, fields } = server.request
+  const query = new URLSearchParams(target!.query)
+  const id = query.get('id') ?? ''
+  const compiled = gateway.view().findSignInApplication(host)
+  // It may say who somebody is, so it is for a page that is opened, and not for script of the host that asks.
+  if (!compiled || !/^[\w-]{43}$/.test(id) || requestKind(method, fields) !== 'navigation')
+    throw new RequestError('RESERVED_PATH', 'no such form', { reason: 'reserved-path' })
+  const facts = findLiveSession(exchange)
+  const found =
+    facts &&
+    (await gateway.options.identity
+      .takeForm({ id, origin, sessionId: facts.sessionId })
+      .catch((error: unknown) => {
+        throw toUnavailable(error) ?? error
+      }))
+  if (found?.kind === 'form')
+    answerPage(
+      exchange,
+      messageFormPage(found.form),
+      [],
+      securityHeaders({ formAction: 'any', referrer: 'origin' }),
+    )
+  // Most who come back to one that was taken pressed Back, and nothing is wrong.
+  else if (found?.kind === 'gone')
+    answerPage(exchange, alreadySignedInPage({ portalUrl: gateway.portalUrl() }))
+  else if (!found || !query.has('again'))
+    // The cookie here may be older than the session that the message is for.
+    sendToSignIn(exchange, compiled, `${target!.path}?id=${id}&again=`)
+  else
+    throw new RequestError('SIGN_IN_INVALID', 'the message is for another session', {
+      reason: 'sign-in-invalid',
+    })
 }
 
 async function askSignOut(exchange: Exchange): Promise<void> {

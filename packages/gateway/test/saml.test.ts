@@ -229,3 +229,131 @@ test('a sign-on that is begun here has a session on this host first', async (t) 
     assert.equal((await wire.response()).statusCode, 404)
   }
 })
+
+const formId = 'i'.repeat(43)
+const formPath = `/.sallyport/form?id=${formId}`
+
+function keepForm(system: TestGateway, sessionId = ana.sessionId): void {
+  const actionUrl = `https://${host}/acs`
+  system.identity.forms.set(formId, { origin: `https://${host}`, sessionId, actionUrl })
+}
+
+test('a form that identity hands over is a page of the application’s own host, once', async (t) => {
+  const { system, connector, wire } = setUp(t)
+  keepForm(system)
+  const fields = { ...browser, 'Sec-Fetch-Site': 'cross-site', Cookie: system.cookie(ana, host) }
+  wire.send(request(formPath, host, fields))
+  const page = await wire.response()
+  assert.equal(page.statusCode, 200)
+  assert.match(page.body, /<form[^>]* method="post" action="https:\/\/pay\.example\.test\/acs"/)
+  assert.match(page.body, /name="SAMLResponse" value="x"/)
+  assert.match(page.body, /name="RelayState" value="r&amp;d"/)
+  // Works without script, too.
+  assert.match(page.body, /<button class="button" type="submit">Continue/)
+  assert.deepEqual(page.all('cache-control'), ['no-store'])
+  // The address with the ID goes nowhere.
+  assert.deepEqual(page.all('referrer-policy'), ['strict-origin'])
+  assert.deepEqual(page.all('x-frame-options'), ['DENY'])
+  assert.deepEqual(page.all('cross-origin-opener-policy'), ['same-origin'])
+  const [policy] = page.all('content-security-policy')
+  assert.match(policy!, /default-src 'none'/)
+  // What the application answers may lead anywhere.
+  assert.doesNotMatch(policy!, /form-action/)
+  wire.send(request(formPath, host, fields))
+  const again = await wire.response()
+  assert.equal(again.statusCode, 200)
+  assert.match(again.body, /signed in already/)
+  assert.doesNotMatch(again.body, /SAMLResponse/)
+  assert.equal(connector.streams.length, 0)
+  // Neither path nor record has the ID.
+  assert.doesNotMatch(JSON.stringify(system.records), new RegExp(formId))
+})
+
+test('who has no session on the host gets one first, and comes back for the form', async (t) => {
+  const { system, wire } = setUp(t)
+  keepForm(system)
+  wire.send(request(formPath, host, browser))
+  const first = await wire.response()
+  assert.equal(first.statusCode, 302)
+  const nonce = /^([^;]+);/.exec(first.all('set-cookie')[0]!)![1]!
+  const asked = system.identity.requests.at(-1)!
+  const code = system.identity.issueCode(asked, ana)
+  const callback = `/.sallyport/callback?code=${code}&state=${encodeURIComponent(asked.state!)}`
+  wire.send(request(callback, host, { ...browser, Cookie: nonce }))
+  const back = await wire.response()
+  assert.equal(back.all('location')[0], `https://${host}${formPath}&again=`)
+  const [session] = back.all('set-cookie')[0]!.split(';')
+  wire.send(request(`${formPath}&again=`, host, { ...browser, Cookie: session! }))
+  assert.match((await wire.response()).body, /SAMLResponse/)
+})
+
+test('attack 37: a form of another session is not shown; the cookie is renewed once, and no more', async (t) => {
+  const { system, connector, wire } = setUp(t)
+  keepForm(system, 'session of eve')
+  const fields = { ...browser, Cookie: system.cookie(ana, host) }
+  wire.send(request(formPath, host, fields))
+  const first = await wire.response()
+  assert.equal(first.statusCode, 302)
+  assert.match(first.all('location')[0]!, /^https:\/\/login\.example\.test\/authorize/)
+  wire.send(request(`${formPath}&again=`, host, fields))
+  const second = await wire.response()
+  assert.equal(second.statusCode, 400)
+  assert.doesNotMatch(second.body, /SAMLResponse/)
+  assert.equal(system.records.at(-1)!.reason, 'sign-in-invalid')
+  assert.ok(system.identity.forms.has(formId))
+  assert.equal(connector.streams.length, 0)
+})
+
+test('attack 40: a form is shown to a page that is opened, and to nothing else', async (t) => {
+  const { system, wire } = setUp(t)
+  const Cookie = system.cookie(ana, host)
+  for (const [target, status, fields] of [
+    [formPath, 404, { Accept: '*/*', 'Sec-Fetch-Mode': 'cors' }],
+    [formPath, 404, { Accept: 'text/html', 'Sec-Fetch-Mode': 'same-origin' }],
+    [formPath, 404, { Accept: '*/*' }],
+    [formPath, 404, { Accept: 'text/html', 'X-Requested-With': 'XMLHttpRequest' }],
+    [formPath, 404, { ...browser, 'Service-Worker': 'script' }],
+    [`HEAD ${formPath}`, 404, browser],
+    [`POST ${formPath}`, 404, { ...browser, 'Content-Length': '0' }],
+    [`/.sallyport/form/?id=${formId}`, 404, browser],
+    [`/.sallyport/form?id=${formId}x`, 404, browser],
+    ['/.sallyport/form?id=', 404, browser],
+    ['/.sallyport/form', 404, browser],
+  ] as [string, number, Record<string, string>][]) {
+    keepForm(system)
+    wire.send(request(target, host, { ...fields, Cookie }))
+    const answer = await wire.response(target.startsWith('HEAD') ? 'HEAD' : undefined)
+    assert.equal(answer.statusCode, status, target)
+    assert.doesNotMatch(answer.body, /SAMLResponse/)
+    assert.ok(system.identity.forms.has(formId), target)
+  }
+  // The host beside it has another cookie, and is another host to identity.
+  const other = 'other.example.test'
+  wire.send(request(formPath, other, { ...browser, Cookie: system.cookie(ana, other) }))
+  assert.doesNotMatch((await wire.response()).body, /SAMLResponse/)
+})
+
+test('a session that has ended, is idle or cannot be asked for gets no form', async (t) => {
+  const { system, wire } = setUp(t)
+  keepForm(system)
+  const fields = { ...browser, Cookie: system.cookie(ana, host) }
+  system.identity.isDown = true
+  wire.send(request(formPath, host, fields))
+  assert.equal((await wire.response()).statusCode, 503)
+  system.identity.isDown = false
+  const pay = payroll()
+  system.snapshot = system.compile([
+    { ...pay, application: { ...pay.application, idleLimitMs: 60_000 } },
+  ])
+  system.nowAt += 61_000
+  const tile = `/.sallyport/saml?app=${pay.application.id}`
+  for (const target of [formPath, tile]) {
+    wire.send(request(target, host, fields))
+    assert.match((await wire.response()).all('location')[0]!, /\/authorize\?.*maxAgeSeconds=60/)
+  }
+  system.nowAt -= 61_000
+  end(system)
+  wire.send(request(formPath, host, fields))
+  assert.match((await wire.response()).all('location')[0]!, /\/authorize\?/)
+  assert.ok(system.identity.forms.has(formId))
+})

@@ -6,6 +6,7 @@ import { type Assertion, type AssertionRing, makeAssertion } from './assertion.t
 import { BackChannelLogout, type LogoutOutcome } from './back-channel-logout.ts'
 import { BrowserBinding } from './browser-binding.ts'
 import { CookieSigner, cookieNames, knownBrowserMs } from './cookies.ts'
+import { FormHandOver, type HandedForm } from './form-hand-over.ts'
 import type { LogoutDestinations } from './logout-request.ts'
 import type { Delivery } from './oidc/delivery.ts'
 import { OwnPasswords, type PasswordVault } from './own-passwords.ts'
@@ -136,6 +137,12 @@ export interface Identity {
   /** Where a sign-on by SAML begins that the application has not asked for. */
   samlStartUrl(applicationId: string): string
   /**
+   * Takes a message that an application's host is to send by a form, for the person who asks there. It is there no more after that.
+   *
+   * @param request `origin` of the host
+   */
+  takeForm(request: { id: string; origin: string; sessionId: string }): Promise<HandedForm>
+  /**
    * Takes the pass of a message of sign-out, which is good for nothing after that.
    *
    * @returns SHA-256 of the body that goes with it, base64url; undefined when it is none for this message
@@ -186,6 +193,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     return isEnded && reason === 'signed-out' ? singleLogout.begin(sessionId) : undefined
   }
 
+  const { seal, open } = options
+  const handOver = new FormHandOver({ db, snapshot, seal, open, clock })
   const audit = new SignInAudit({ db, clock, onSignIn: options.onSignIn ?? (() => {}) })
   const provider = createProvider({
     db,
@@ -204,6 +213,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     endSession,
     returnFromLogout: (url, returnTo) => singleLogout.returnTo(url, returnTo),
     samlResumeUrl: urls.resume,
+    handOver,
     logout: options.logout,
     pairwiseKey: options.keys.pairwise,
     deliver: options.deliver,
@@ -218,10 +228,11 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     loginOrigin,
     portalOrigin,
     snapshot,
-    open: options.open,
+    open,
     binding,
     pairwiseKey: options.keys.pairwise,
     logoutPasses,
+    handOver,
     endSession,
     clock,
   }
@@ -234,10 +245,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     clock,
     onOutcome: options.onLogoutNotice ?? (() => {}),
     tellSaml: (participant) =>
-      tellBySoap(
-        { db, urls, snapshot, open: options.open, deliver: options.deliver, clock },
-        participant,
-      ),
+      tellBySoap({ db, urls, snapshot, open, deliver: options.deliver, clock }, participant),
     log,
   })
   const signInForm = new SignInForm({
@@ -313,6 +321,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     credentialRefused: (credential) => noteRefused(store, credential, clock()),
     endSession,
     samlStartUrl: (applicationId) => `${urls.service}/start/${applicationId}`,
+    takeForm: (request) => handOver.take(request),
     takeLogoutPass: (pass, delivery) => logoutPasses.take(pass, delivery),
     noteUse: (sessionIds, at) => sessions.noteUse(db, sessionIds, at),
     portalAnswer: (session, notice) =>

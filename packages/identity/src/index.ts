@@ -6,6 +6,7 @@
 export type { Assertion, AssertionRing } from './assertion.ts'
 export type { LogoutOutcome } from './back-channel-logout.ts'
 export { IdentityError, type IdentityErrorCode } from './errors.ts'
+export type { HandedForm } from './form-hand-over.ts'
 export {
   type AuthorizeRequest,
   type Identity,

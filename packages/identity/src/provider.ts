@@ -3,6 +3,7 @@ import type { EventEmitter } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import {
   applicationIdOf,
+  type MessageFormPage,
   messageFormPage,
   type OidcApplication,
   oidcRedirectAllowed,
@@ -25,6 +26,7 @@ import { postponeLogouts } from './back-channel-logout.ts'
 import type { BrowserBinding } from './browser-binding.ts'
 import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
 import { failurePage, providerFailure } from './failures.ts'
+import type { FormHandOver } from './form-hand-over.ts'
 import { createLogoutFetch, type LogoutDestinations } from './logout-request.ts'
 import { findOidcApplication, hasOidcSecret, parseDoorUrl } from './oidc/client.ts'
 import { type Delivery, deliverLogout } from './oidc/delivery.ts'
@@ -69,6 +71,8 @@ export interface ProviderParts extends AdapterParts {
   returnFromLogout(url: string, returnTo: string): Promise<void>
   /** Redirect URI of sign-on by SAML. */
   samlResumeUrl: string
+  /** The way of forms to applications on another site. */
+  handOver: FormHandOver
   logout: LogoutDestinations
   /** What names of people are derived with that differ from application to application. */
   pairwiseKey: Buffer
@@ -82,13 +86,14 @@ const pendingSignInSeconds = 3_600
 /** Each use of an access token asks whether the session stands; how long it may be used matters little. */
 const accessTokenSeconds = 3_600
 
-/** What goes to an application by a form goes by a page of ours. */
-class PageProvider extends Provider {
-  override registerResponseMode(
-    name: string,
-    handler: Parameters<Provider['registerResponseMode']>[1],
-  ): void {
-    super.registerResponseMode(name, name === 'form_post' ? sendByForm : handler)
+type ResponseMode = Parameters<Provider['registerResponseMode']>[1]
+
+/** A provider by which what goes to an application by a form goes by a page of ours. */
+function providerWithForm(sendByForm: ResponseMode): typeof Provider {
+  return class extends Provider {
+    override registerResponseMode(name: string, handler: ResponseMode): void {
+      super.registerResponseMode(name, name === 'form_post' ? sendByForm : handler)
+    }
   }
 }
 
@@ -102,6 +107,9 @@ export function createProvider(parts: ProviderParts): Provider {
       ({ application: { backChannelLogoutUrl } }) =>
         backChannelLogoutUrl !== undefined && new URL(backChannelLogoutUrl).href === url,
     ),
+  )
+  const PageProvider = providerWithForm((ctx, redirectUri, payload) =>
+    sendByForm(ctx, redirectUri, payload, parts),
   )
   const provider = new PageProvider(`${loginOrigin}/${tenantId}/v2.0`, {
     adapter: (model) => createAdapter(model, parts),
@@ -356,21 +364,28 @@ function showForm(ctx: KoaContextWithOIDC, body: string, statusCode = 200): void
 }
 
 /** OAuth 2.0 Form Post Response Mode. */
-function sendByForm(
+async function sendByForm(
   ctx: KoaContextWithOIDC,
   redirectUri: string,
   payload: Record<string, unknown>,
-): void {
-  showForm(
-    ctx,
-    messageFormPage({
-      purpose: 'sign-on',
-      applicationName: ctx.oidc.client?.clientName ?? '',
-      actionUrl: redirectUri,
-      fields: payload as Record<string, string>,
-    }),
-    'error' in payload ? 400 : 200,
-  )
+  { snapshot, handOver }: ProviderParts,
+): Promise<void> {
+  const { client, session } = ctx.oidc
+  const isError = 'error' in payload
+  const form: MessageFormPage = {
+    purpose: 'sign-on',
+    applicationName: client?.clientName ?? '',
+    actionUrl: redirectUri,
+    fields: payload as Record<string, string>,
+  }
+  const compiled = client && findOidcApplication(snapshot(), client.clientId)
+  const location =
+    compiled && (await handOver.begin(compiled, form, isError ? undefined : session!.uid))
+  if (location === undefined) showForm(ctx, messageFormPage(form), isError ? 400 : 200)
+  else {
+    ctx.status = 303
+    ctx.redirect(location)
+  }
 }
 
 /** Writes down whom an application is told of. */

@@ -121,6 +121,38 @@ test('an answer comes by a form where the application asks for that, on a page o
   assert.match(failed.body, /name="error"/)
 })
 
+test('a code by a form to another site leaves by the application’s own host, for the session that it is for', async (t) => {
+  const redirectUri = 'https://crm.example.org/callback'
+  const { fixture, party, browser } = await start(
+    t,
+    { redirectUris: [redirectUri] },
+    { externalUrl: 'https://crm.example.org/' },
+  )
+  const idOf = (location: string | undefined) =>
+    /^https:\/\/crm\.example\.org\/\.sallyport\/form\?id=([\w-]{43})$/.exec(location ?? '')![1]!
+  const by = { response_mode: 'form_post', redirect_uri: redirectUri }
+  const id = idOf((await party.authorize(browser, 'ana', by)).headers.location)
+  const [session] = await sessions.listSessions(fixture.store.db, { liveAt: fixture.time.nowAt })
+  const { identity } = fixture
+  const origin = 'https://crm.example.org'
+  const { kind } = await identity.takeForm({ id, origin, sessionId: 'x' })
+  assert.equal(kind, 'other-session')
+  const found = await identity.takeForm({ id, origin, sessionId: session!.id })
+  const { form } = found as Extract<typeof found, { kind: 'form' }>
+  assert.equal(form.actionUrl, redirectUri)
+  assert.equal(form.fields.state, 's t&ä')
+  const answer = await party.token({ code: form.fields.code!, redirect_uri: redirectUri })
+  assert.equal(answer.status, 200)
+
+  const failed = await browser.get(party.authorizeUrl({ ...by, scope: 'profile', prompt: 'none' }))
+  const said = await identity.takeForm({
+    id: idOf(failed.headers.location),
+    origin,
+    sessionId: session!.id,
+  })
+  assert.ok((said as Extract<typeof said, { kind: 'form' }>).form.fields.error)
+})
+
 test('prompt and max_age mean what the standard says', async (t) => {
   const { fixture, party, browser } = await start(t)
   const errorOf = async (changes: Record<string, string>) => {

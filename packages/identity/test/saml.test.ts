@@ -6,9 +6,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import { type ApplicationInput, splitLogoutPass } from '@sallyport/domain'
+import { type ApplicationInput, compileSnapshot, splitLogoutPass } from '@sallyport/domain'
 import { parseLogoutRequest, readPost, verifyMessage } from '@sallyport/sso/saml'
-import { applications, audit, groups, logoutNotices, saml, users } from '@sallyport/store'
+import {
+  applications,
+  audit,
+  groups,
+  logoutNotices,
+  oidcModel,
+  saml,
+  users,
+} from '@sallyport/store'
+import { FormHandOver } from '../src/form-hand-over.ts'
 import type { DeliveryRequest } from '../src/index.ts'
 import {
   type Answer,
@@ -201,6 +210,152 @@ test('a request that comes by a form from another site is kept, and goes on with
   // It is used up, and who comes back by the Back button is told that nothing is left to do.
   const again = await browser.get(answer.headers.location!)
   assert.match(again.body, /signed in already/)
+})
+
+const crm = {
+  externalUrl: 'https://crm.example.org/',
+  acs: 'https://crm.example.org/saml/acs',
+  origin: 'https://crm.example.org',
+}
+
+/** An application on another site than the sign-in host, and a response on its way there. */
+async function startElsewhere(t: TestContext, attributes = '') {
+  const { fixture, payroll, browser } = await start(
+    t,
+    { assertionConsumerServices: [{ url: crm.acs }] },
+    { externalUrl: crm.externalUrl },
+  )
+  const respond = async (by = browser) => {
+    const url = redirectUrl(authnRequest(fixture, attributes), { relayState: 'r&d' })
+    const answer = await walk(by, url)
+    const [, id] = /^https:\/\/crm\.example\.org\/\.sallyport\/form\?id=([\w-]{43})$/.exec(
+      answer.headers.location ?? '',
+    )!
+    assert.doesNotMatch(answer.body, /SAMLResponse/)
+    return id!
+  }
+  return { fixture, payroll, browser, respond }
+}
+
+test('a response to another site leaves by the application’s own host, once, for the session that it is for', async (t) => {
+  const { fixture, browser, respond } = await startElsewhere(t)
+  const { sessionId } = await signIn(fixture, browser, fixture.hr, 'ana')
+  const id = await respond()
+  // Whoever reads the database reads no response.
+  const kept = await oidcModel.findOidcModel(fixture.store.db, { model: 'FormHandOver', id })
+  assert.deepEqual(Object.keys(kept!), ['sealed'])
+  // Another process is asked.
+  await fixture.restart()
+  const asked = { id, origin: crm.origin, sessionId }
+  const found = await fixture.identity.takeForm(asked)
+  assert.equal(found.kind, 'form')
+  const { form } = found as Extract<typeof found, { kind: 'form' }>
+  assert.equal(form.actionUrl, crm.acs)
+  assert.equal(form.purpose, 'sign-on')
+  assert.deepEqual(Object.keys(form.fields), ['SAMLResponse', 'RelayState'])
+  assert.equal(form.fields.RelayState, 'r&d')
+  const xml = Buffer.from(form.fields.SAMLResponse!, 'base64').toString()
+  assert.match(xml, /status:Success/)
+  assert.match(xml, /Destination="https:\/\/crm\.example\.org\/saml\/acs"/)
+  assert.deepEqual(await fixture.identity.takeForm(asked), { kind: 'gone' })
+  assert.equal((await events(fixture, 'saml-signed-on')).length, 1)
+})
+
+test('attack 35: nobody takes a response that is for another session or host, twice, or late', async (t) => {
+  const { fixture, browser, respond } = await startElsewhere(t)
+  const { identity } = fixture
+  await fixture.addUser('eve')
+  const { sessionId } = await signIn(fixture, browser, fixture.hr, 'ana')
+  const eve = await signIn(fixture, fixture.browser(), fixture.hr, 'eve')
+  const again = await signIn(fixture, fixture.browser(), fixture.hr, 'ana')
+  const { origin } = crm
+  const id = await respond()
+  // Neither somebody else, nor the same person elsewhere; and whoever tries uses nothing up.
+  for (const other of [eve.sessionId, again.sessionId, '', 'x'])
+    assert.deepEqual(await identity.takeForm({ id, origin, sessionId: other }), {
+      kind: 'other-session',
+    })
+  for (const foreign of [
+    'https://hr.example.test',
+    'http://crm.example.org',
+    'https://crm.example.org:8443',
+    'https://crm.example.org.',
+    'https://CRM.example.org',
+  ])
+    assert.equal((await identity.takeForm({ id, origin: foreign, sessionId })).kind, 'gone')
+  for (const wrong of ['', id.slice(1), `${id}x`, id.toLowerCase()])
+    assert.equal((await identity.takeForm({ id: wrong, origin, sessionId })).kind, 'gone')
+  const kinds = await Promise.all(
+    Array.from({ length: 8 }, () => identity.takeForm({ id, origin, sessionId })),
+  )
+  assert.equal(kinds.filter(({ kind }) => kind === 'form').length, 1)
+
+  const late = await respond()
+  fixture.time.nowAt += 60_000
+  assert.equal((await identity.takeForm({ id: late, origin, sessionId })).kind, 'gone')
+  const ended = await respond()
+  await identity.endSession(sessionId, 'administrator')
+  assert.equal((await identity.takeForm({ id: ended, origin, sessionId })).kind, 'gone')
+})
+
+test('a refusal that says nothing of anybody is for whoever has a session on the host', async (t) => {
+  const { fixture, respond } = await startElsewhere(t, ' IsPassive="true"')
+  const id = await respond()
+  const { origin } = crm
+  const { identity } = fixture
+  assert.equal((await identity.takeForm({ id, origin, sessionId: 'x' })).kind, 'gone')
+  const { sessionId } = await signIn(fixture, fixture.browser(), fixture.hr, 'ana')
+  const found = await identity.takeForm({ id, origin, sessionId })
+  const { form } = found as Extract<typeof found, { kind: 'form' }>
+  const xml = Buffer.from(form.fields.SAMLResponse!, 'base64').toString()
+  assert.match(xml, /status:NoPassive/)
+  assert.doesNotMatch(xml, /Assertion/)
+})
+
+for (const [what, fields, url] of [
+  ['below the base domain', {}, acs],
+  [
+    'that asks for no sign-in',
+    { externalUrl: crm.externalUrl, preAuthentication: 'passthrough' },
+    crm.acs,
+  ],
+  ['that Sallyport does not publish', {}, 'https://elsewhere.example.org/acs'],
+  [
+    'of another port than the external URL',
+    { externalUrl: crm.externalUrl },
+    'https://crm.example.org:8443/acs',
+  ],
+] as const)
+  test(`a response to an address ${what} goes by a page of the sign-in host`, async (t) => {
+    const { fixture, browser } = await start(t, { assertionConsumerServices: [{ url }] }, fields)
+    assert.equal(formOf(await walk(browser, redirectUrl(authnRequest(fixture)))).action, url)
+  })
+
+test('below a base domain of one label every host is a site of its own', async (t) => {
+  const fixture = await startFixture(t)
+  const { application } = fixture.snapshot().findApplicationById(fixture.hr.id)!
+  const actionUrl = 'https://hr.internal/acs'
+  const form = { purpose: 'sign-on', applicationName: 'HR', actionUrl, fields: {} } as const
+  const snapshot = compileSnapshot({
+    applications: [
+      { application: { ...application, externalUrl: 'https://hr.internal/' }, principalIds: [] },
+    ],
+    baseDomain: 'internal',
+    port: 443,
+    version: 1,
+  })
+  const handOver = new FormHandOver({
+    db: fixture.store.db,
+    snapshot: () => snapshot,
+    seal: (_, bytes) => bytes.toString('base64'),
+    open: (_, sealed) => Buffer.from(sealed, 'base64'),
+    clock: () => fixture.time.nowAt,
+  })
+  const compiled = snapshot.findApplicationById(application.id)!
+  assert.match(
+    (await handOver.begin(compiled, form, 'x'))!,
+    /^https:\/\/hr\.internal\/\.sallyport\/form\?id=/,
+  )
 })
 
 test('ForceAuthn asks for the password again, and only then is there a response', async (t) => {

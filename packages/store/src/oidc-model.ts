@@ -123,8 +123,18 @@ const consume = prepare((db, value: Slots<{ model: string; id: string; nowAt: nu
     .returning('id'),
 )
 
-export async function deleteOidcModel(db: Kysely<Database>, { model, id }: OidcKey): Promise<void> {
-  await db.deleteFrom('oidcModel').where('model', '=', model).where('id', '=', id).execute()
+/** @returns whether it was there: of any number of simultaneous calls one returns true */
+export async function deleteOidcModel(
+  db: Kysely<Database>,
+  { model, id }: OidcKey,
+): Promise<boolean> {
+  const deleted = await db
+    .deleteFrom('oidcModel')
+    .where('model', '=', model)
+    .where('id', '=', id)
+    .returning('id')
+    .execute()
+  return deleted.length > 0
 }
 
 /** Removes a grant's codes and tokens of one kind. */

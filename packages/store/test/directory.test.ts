@@ -250,6 +250,11 @@ testBoth(
     })
     assert.equal(await oidcModel.consumeOidcModel(db, key, 6_000), false)
     assert.equal(await oidcModel.consumeOidcModel(db, { ...key, id: 'x' }, 6_000), false)
+    const deleted = await Promise.all(
+      Array.from({ length: 30 }, () => oidcModel.deleteOidcModel(db, key)),
+    )
+    assert.equal(deleted.filter(Boolean).length, 1)
+    assert.equal(await oidcModel.findOidcModel(db, key), undefined)
   },
 )
 

@@ -205,6 +205,10 @@ test('of simultaneous redemptions over several processes one succeeds', async (t
     ),
   )
   assert.equal(results.filter(Boolean).length, 1)
+  const deleted = await Promise.all(
+    Array.from({ length: 60 }, (_, index) => oidcModel.deleteOidcModel(stores[index % 3]!.db, key)),
+  )
+  assert.equal(deleted.filter(Boolean).length, 1)
 })
 
 test('changes of several processes run one after the other', async (t) => {

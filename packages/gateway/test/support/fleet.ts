@@ -62,6 +62,7 @@ export class FarGateway {
       },
       authorizeUrl: () => 'https://login.example.test/authorize',
       redeem: fail,
+      takeForm: async () => ({ kind: 'gone' as const }),
       takeLogoutPass: () => undefined,
       samlStartUrl: (id: string) => `https://login.example.com/saml2/start/${id}`,
       endSession: async (sessionId: string) => {

@@ -196,6 +196,19 @@ export class Identity {
     return digest
   }
 
+  /** Forms for applications, each there once: of which host and session, and where it goes. */
+  readonly forms = new Map<string, { origin: string; sessionId: string; actionUrl: string }>()
+  async takeForm({ id, origin, sessionId }: { id: string; origin: string; sessionId: string }) {
+    if (this.isDown) throw Object.assign(new Error('identity is down'), { retryable: true })
+    const kept = this.forms.get(id)
+    if (kept?.origin !== origin) return { kind: 'gone' as const }
+    if (kept.sessionId !== sessionId) return { kind: 'other-session' as const }
+    this.forms.delete(id)
+    const fields = { SAMLResponse: 'x', RelayState: 'r&d' }
+    const form = { purpose: 'sign-on' as const, applicationName: 'Pay', fields }
+    return { kind: 'form' as const, form: { ...form, actionUrl: kept.actionUrl } }
+  }
+
   samlStartUrl(applicationId: string): string {
     return `https://login.example.com/saml2/start/${applicationId}`
   }

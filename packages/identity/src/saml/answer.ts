@@ -4,6 +4,7 @@ import type { Store } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import type { BrowserBinding } from '../browser-binding.ts'
 import type { FailureCode } from '../failures.ts'
+import type { FormHandOver } from '../form-hand-over.ts'
 import type { LogoutPasses } from './logout-passes.ts'
 import type { SamlUrls } from './urls.ts'
 
@@ -26,6 +27,7 @@ export interface SamlParts {
   /** What persistent names are derived with. */
   pairwiseKey: Buffer
   logoutPasses: LogoutPasses
+  handOver: FormHandOver
   endSession(sessionId: string, reason: string): Promise<string | undefined>
   clock(): number
 }

@@ -5,6 +5,7 @@ import {
   type CompiledApplication,
   type IdentitySession,
   isAssigned,
+  type MessageFormPage,
   messageFormPage,
   type SamlSignOn,
   toExternalUrl,
@@ -162,7 +163,8 @@ export class SamlSingleSignOn {
         : await sessions.findIdentitySession(db, sessionId, clock())
     const isFresh = session && !(pending.forceAuthn && session.signedInAt < pending.askedAt)
     if (!session || !isFresh) {
-      if (pending.isPassive) return this.#refuse(compiled, pending, id, ['responder', 'noPassive'])
+      if (pending.isPassive)
+        return this.#refuse(compiled, pending, id, sessionId, ['responder', 'noPassive'])
       return this.#signIn(pending, id ?? (await this.#keep(pending)))
     }
     return this.#answer(compiled, pending, id, session, request)
@@ -196,10 +198,10 @@ export class SamlSingleSignOn {
     if (!isAssigned(compiled, [userId, ...claims.groups.map((group) => group.id)]))
       return failure('user-not-assigned')
     if (pending.authnContext === undefined)
-      return this.#refuse(compiled, pending, id, ['responder', 'noAuthnContext'])
+      return this.#refuse(compiled, pending, id, sessionId, ['responder', 'noAuthnContext'])
     const format = findNameIdFormat(pending.nameIdFormat)
     if (format === 'unsupported' || !offersNameId(application.signOn, format))
-      return this.#refuse(compiled, pending, id, ['requester', 'invalidNameIdPolicy'])
+      return this.#refuse(compiled, pending, id, sessionId, ['requester', 'invalidNameIdPolicy'])
     let nameId: NameId | undefined
     let attributes: Attribute[] | undefined
     try {
@@ -241,7 +243,7 @@ export class SamlSingleSignOn {
       nameIdFormat: nameId.format,
       startedBy: pending.inResponseTo === undefined ? 'sallyport' : 'application',
     })
-    return this.#post(compiled, pending, body)
+    return this.#post(compiled, pending, body, sessionId)
   }
 
   /** Says to the application why there is no sign-on. */
@@ -249,37 +251,39 @@ export class SamlSingleSignOn {
     compiled: SamlApplication,
     pending: PendingSignOn,
     id: string | undefined,
+    sessionId: string | undefined,
     codes: readonly [StatusCode, StatusCode],
   ): Promise<SamlAnswer> {
     const { db, open, clock } = this.#parts
     const key = await readSigningKey(db, open, compiled.application.id)
     if (id !== undefined) await oidcModel.deleteOidcModel(db, { model, id })
     const body = buildFailure(this.#addressing(pending, clock()), codes, key)
-    return this.#post(compiled, pending, body)
+    return this.#post(compiled, pending, body, sessionId)
   }
 
   #addressing({ audience, recipient, inResponseTo }: PendingSignOn, nowAt: number): Addressing {
     return { issuer: this.#parts.urls.entityId, audience, recipient, inResponseTo, nowAt }
   }
 
-  #post(
-    { application }: SamlApplication,
+  async #post(
+    compiled: SamlApplication,
     { action, relayState }: PendingSignOn,
     response: string,
-  ): SamlAnswer {
-    return {
-      kind: 'page',
-      formAction: 'any',
-      body: messageFormPage({
-        purpose: 'sign-on',
-        applicationName: application.displayName,
-        actionUrl: action,
-        fields: {
-          SAMLResponse: response,
-          ...(relayState === undefined ? {} : { RelayState: relayState }),
-        },
-      }),
+    sessionId: string | undefined,
+  ): Promise<SamlAnswer> {
+    const form: MessageFormPage = {
+      purpose: 'sign-on',
+      applicationName: compiled.application.displayName,
+      actionUrl: action,
+      fields: {
+        SAMLResponse: response,
+        ...(relayState === undefined ? {} : { RelayState: relayState }),
+      },
     }
+    const location = await this.#parts.handOver.begin(compiled, form, sessionId)
+    return location === undefined
+      ? { kind: 'page', formAction: 'any', body: messageFormPage(form) }
+      : { kind: 'redirect', location }
   }
 
   async #keep(pending: PendingSignOn): Promise<string> {
