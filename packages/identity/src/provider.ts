@@ -28,16 +28,17 @@ import { failurePage, providerFailure } from './failures.ts'
 import { createLogoutFetch, type LogoutDestinations } from './logout-request.ts'
 import { findOidcApplication, hasOidcSecret, parseDoorUrl } from './oidc/client.ts'
 import { type Delivery, deliverLogout } from './oidc/delivery.ts'
-import { allowsOrigin, isOwnHint, NotAssigned, postLogoutUrl } from './oidc/requests.ts'
 import {
-  claimsFor,
-  mayUseOidc,
-  type OwnClaims,
-  ownClaims,
-  toPairwiseSubject,
-} from './oidc/sign-on.ts'
+  allowsOrigin,
+  isOwnHint,
+  postLogoutUrl,
+  SignOnRefused,
+  TokenRefused,
+} from './oidc/requests.ts'
+import { makeClaims, type OwnClaims, ownClaims, toPairwiseSubject } from './oidc/sign-on.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
 import { recordSignOn } from './sign-on-audit.ts'
+import type { SignOnRefusal } from './sign-on-refusal.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
 
@@ -172,7 +173,7 @@ export function createProvider(parts: ProviderParts): Provider {
       const code = providerFailure(error, ctx.oidc?.route?.startsWith('end_session') ?? false)
       if (code === 'sign-in-request-invalid' || code === 'sign-out-request-invalid')
         visit.refusal = { code, explanation: describeRefusal(ctx, error) }
-      const facts = error instanceof NotAssigned ? error.facts : {}
+      const facts = error instanceof SignOnRefused ? error.facts : {}
       const failure = failurePage(code, visit.correlationId, parts.portalOrigin, facts)
       ctx.status = failure.statusCode
       ctx.type = 'html'
@@ -255,6 +256,8 @@ export function createProvider(parts: ProviderParts): Provider {
     visitOf(req).isSignedOn = true
   })
   const noteRefusal = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+    // Written down when it was refused, with the person.
+    if (error instanceof TokenRefused) return
     // What the gateway asks for, it tells itself.
     const { client } = ctx.oidc
     if (!client || oidcApplicationOf(client))
@@ -404,15 +407,15 @@ function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
   policy.add(
     new interactionPolicy.Prompt(
       { name: 'access', requestable: false },
-      new interactionPolicy.Check('not_assigned', 'the application is not assigned', (ctx) =>
-        checkAssigned(ctx, parts),
+      new interactionPolicy.Check('refused', 'the application cannot be told who it is', (ctx) =>
+        checkSignOn(ctx, parts),
       ),
     ),
   )
   return policy
 }
 
-/** Whether the session stands, and is that of somebody who may use the application. */
+/** Whether the session stands, and is that of somebody whom the application may and can be told of. */
 async function isLetIn(
   { oidc }: KoaContextWithOIDC,
   { db, snapshot, clock }: ProviderParts,
@@ -420,28 +423,35 @@ async function isLetIn(
   const compiled = findOidcApplication(snapshot(), oidc.client!.clientId)
   if (!compiled) return true
   const session = await sessions.findIdentitySession(db, oidc.session!.uid, clock())
-  return session !== undefined && mayUseOidc(compiled, session)
+  return session !== undefined && makeClaims(compiled, session).refusal === undefined
 }
 
-/** @throws NotAssigned */
-async function checkAssigned(
+/** @throws SignOnRefused */
+async function checkSignOn(
   ctx: KoaContextWithOIDC,
   { db, snapshot, clock }: ProviderParts,
 ): Promise<boolean> {
   const compiled = findOidcApplication(snapshot(), ctx.oidc.client!.clientId)
   if (!compiled) return false
   const session = await sessions.findIdentitySession(db, ctx.oidc.session!.uid, clock())
-  if (session && mayUseOidc(compiled, session)) return false
-  if (session) {
-    const reason = 'user-not-assigned'
-    await recordSignOn(db, ctx.req, 'oidc-sign-on-refused', compiled, session, clock(), { reason })
-  }
-  throw new NotAssigned(compiled, session, ctx.oidc.prompts.has('none'))
+  // It may have ended in this moment: then nobody is there to be told of.
+  const refusal: SignOnRefusal | undefined = session
+    ? makeClaims(compiled, session).refusal
+    : { reason: 'user-not-assigned' }
+  if (!refusal) return false
+  if (session)
+    await recordSignOn(db, ctx.req, 'oidc-sign-on-refused', compiled, session, clock(), {
+      ...refusal,
+    })
+  throw new SignOnRefused(compiled, session, refusal, ctx.oidc.prompts.has('none'))
 }
 
-/** @param token what is to be redeemed or used, if it is about that; one of a session that has ended is for nobody */
+/**
+ * @param token what is to be redeemed or used, if it is about that; one of a session that has ended is for nobody
+ * @throws TokenRefused
+ */
 async function findAccount(
-  { db, tenantId, clock, snapshot }: ProviderParts,
+  { db, tenantId, clock, snapshot, audit }: ProviderParts,
   ctx: KoaContextWithOIDC,
   accountId: string,
   token: object | undefined,
@@ -456,9 +466,15 @@ async function findAccount(
       ? undefined
       : await sessions.findIdentitySession(db, sessionUid, clock())
   if (sessionUid !== undefined && !session) return undefined
-  if (compiled && session && !mayUseOidc(compiled, session)) return undefined
+  const told = compiled && session && makeClaims(compiled, session)
+  if (told?.refusal?.reason === 'user-not-assigned') return undefined
   const user = await users.findUserById(db, accountId)
   if (!user?.enabled) return undefined
+  if (told?.refusal) {
+    await audit.tokenRefused(ctx.req, compiled!, session!, told.refusal)
+    const code = kind === 'AccessToken' ? 'invalid_token' : 'invalid_grant'
+    throw new TokenRefused(code, compiled!, told.refusal)
+  }
   const standard = {
     sub: user.id,
     name: user.displayName,
@@ -469,7 +485,7 @@ async function findAccount(
     accountId,
     claims: () =>
       compiled
-        ? { ...standard, ...(session && claimsFor(compiled, session)) }
+        ? { ...standard, ...told?.claims }
         : { ...standard, oid: user.id, tid: tenantId, ver: '2.0' },
   }
 }

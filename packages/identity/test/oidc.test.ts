@@ -290,6 +290,77 @@ test('who loses the application loses what it holds of them', async (t) => {
   assert.equal((await party.userinfo(access_token)).status, 401)
 })
 
+/** What a transform makes too long of each name that is not empty. */
+const tooLong = {
+  name: 'badge"',
+  claim: 'displayName',
+  transforms: Array(2).fill({
+    transform: 'regexReplace',
+    pattern: '.',
+    replacement: 'x'.repeat(99),
+  }),
+}
+
+test('who an application cannot be told of gets a page that says which claim it is, and so does the audit log', async (t) => {
+  const { fixture, party, browser } = await start(t, { ...withLogout, claims: [tooLong] })
+  const page = await party.authorize(browser)
+  assert.equal(page.status, 403)
+  for (const text of ['CLAIM_TOO_LONG', 'The payroll', 'badge&quot;', 'Person ana (ana)'])
+    assert.ok(page.body.includes(text), text)
+  const [event] = await events(fixture, 'oidc-sign-on-refused')
+  assert.equal(event?.subject, party.id)
+  assert.equal(event?.actor, 'ana')
+  assert.equal(event?.detail.name, 'payroll')
+  assert.equal(event?.detail.reason, 'claim-too-long')
+  assert.equal(event?.detail.claim, 'badge"')
+  assert.match(String(event?.detail.explanation), /regexReplace makes more than 4096 characters/)
+  assert.ok(page.body.includes(String(event?.detail.correlationId)))
+  // Who asked for no page is told by the protocol, in letters that it allows (RFC 6749 section 4.1.2.1).
+  const silent = await browser.get(party.authorizeUrl({ prompt: 'none' }))
+  const { searchParams } = new URL(silent.headers.location!)
+  assert.equal(searchParams.get('error'), 'access_denied')
+  assert.match(searchParams.get('error_description')!, /^[ !#-[\]-~]+$/)
+  assert.match(searchParams.get('error_description')!, /badge.*payroll/)
+  // It was told nothing, so that it is not told of the end either.
+  const [session] = await sessions.listSessions(fixture.store.db)
+  await oidcModel.deleteOidcSession(fixture.store.db, session!.id, fixture.time.nowAt)
+  assert.deepEqual(await logoutNotices.listLogoutNotices(fixture.store.db), [])
+  assert.deepEqual(fixture.errors, [])
+})
+
+test('an application whose claim becomes too long later is told so in place of tokens and claims, and loses nothing for good', async (t) => {
+  const { fixture, party, browser } = await start(t, { refreshTokens: true })
+  const { access_token, refresh_token } = await party.tokens(browser)
+  const code = await party.signIn(browser)
+  const { signOn } = fixture.snapshot().findApplicationById(party.id)!.application
+  fixture.change(party.id, { signOn: { ...signOn, claims: [tooLong] } as typeof signOn })
+  const told = /badge.*payroll.*4096/
+  for (const { status, tokens } of [
+    await party.token({ code }),
+    await party.refresh(refresh_token!),
+    await party.refresh(refresh_token!),
+  ]) {
+    assert.equal(status, 400)
+    assert.equal(tokens.error, 'invalid_grant')
+    assert.match(tokens.error_description!, told)
+  }
+  const { status, claims } = await party.userinfo(access_token)
+  assert.equal(status, 401)
+  assert.equal(claims.error, 'invalid_token')
+  assert.match(String(claims.error_description), told)
+  // Its server asks again and again, which is one thing to write down.
+  const [event, more] = await events(fixture, 'oidc-sign-on-refused')
+  assert.equal(more, undefined)
+  assert.equal(event?.subject, party.id)
+  assert.equal(event?.actor, 'ana')
+  assert.equal(event?.detail.claim, 'badge"')
+  assert.deepEqual(await events(fixture, 'sign-in-refused'), [])
+  assert.deepEqual(fixture.errors, [])
+  fixture.change(party.id, { signOn })
+  assert.equal((await party.refresh(refresh_token!)).status, 200)
+  assert.equal((await party.userinfo(access_token)).status, 200)
+})
+
 const withLogout = {
   postLogoutRedirectUris: ['https://payroll.example.test/bye'],
   backChannelLogoutUri: 'http://payroll.internal/callback?logout=backchannel',
