@@ -6,6 +6,7 @@ import {
   messageFormPage,
   type OidcApplication,
   oidcRedirectAllowed,
+  parseDoorHost,
   securityHeaders,
   signedOutPage,
   signOutPage,
@@ -26,7 +27,7 @@ import type { BrowserBinding } from './browser-binding.ts'
 import { type CookieNames, type CookieSigner, readCookie, setCookie } from './cookies.ts'
 import { failurePage, providerFailure } from './failures.ts'
 import { createLogoutFetch, type LogoutDestinations } from './logout-request.ts'
-import { findOidcApplication, hasOidcSecret, parseDoorUrl } from './oidc/client.ts'
+import { findOidcApplication, hasOidcSecret } from './oidc/client.ts'
 import { type Delivery, deliverLogout } from './oidc/delivery.ts'
 import {
   allowsOrigin,
@@ -127,7 +128,7 @@ export function createProvider(parts: ProviderParts): Provider {
     },
     // There is nobody else to call.
     fetch: (async (url: string, init: RequestInit) => {
-      const applicationId = parseDoorUrl(url)
+      const applicationId = parseDoorHost(new URL(url).hostname)
       return applicationId === undefined
         ? fetchDirectly(url, init)
         : deliverLogout(parts, applicationId, String(init.body))
