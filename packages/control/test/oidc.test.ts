@@ -69,6 +69,7 @@ test('what an application has to be told is there to be read', async (t) => {
     authorizationEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/authorize`,
     tokenEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/token`,
     userinfoEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/userinfo`,
+    revocationEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/revoke`,
     endSessionEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/logout`,
     jwksUri: `https://login.sallyport.localhost:8443/${tenantId}/discovery/v2.0/keys`,
     clientId: `oidc.${id}`,

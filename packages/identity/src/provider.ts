@@ -32,6 +32,7 @@ import { type Delivery, deliverLogout } from './oidc/delivery.ts'
 import {
   allowsOrigin,
   isOwnHint,
+  mayRevoke,
   postLogoutUrl,
   SignOnRefused,
   TokenRefused,
@@ -139,6 +140,10 @@ export function createProvider(parts: ProviderParts): Provider {
       dPoP: { enabled: false },
       resourceIndicators: { enabled: false },
       backchannelLogout: { enabled: true },
+      revocation: {
+        enabled: true,
+        allowedPolicy: (_, client, token) => mayRevoke(client, token),
+      },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (ctx) => askSignOut(ctx, parts),
@@ -269,6 +274,7 @@ export function createProvider(parts: ProviderParts): Provider {
   }
   provider.on('grant.error', noteRefusal)
   provider.on('userinfo.error', noteRefusal)
+  provider.on('revocation.error', noteRefusal)
   provider.on('server_error', (_, error) => parts.onError(error))
   // Koa's own event, which the provider's types leave out.
   ;(provider as EventEmitter).on('error', (error) => parts.onError(error))

@@ -5,7 +5,7 @@ import {
   toExternalUrl,
 } from '@sallyport/domain'
 import type Provider from 'oidc-provider'
-import { errors, type KoaContextWithOIDC } from 'oidc-provider'
+import { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
 import type { FailureFacts } from '../failures.ts'
 import { refusalFacts, type SignOnRefusal } from '../sign-on-refusal.ts'
 
@@ -55,7 +55,22 @@ function toErrorDescription(
   return text.replace(/[^ !#-[\]-~]/g, '?')
 }
 
-/** Whether script of a page there may use the token endpoint: only that of the application, and if it can keep no secret. */
+/**
+ * Whether a client may revoke a token (RFC 7009 section 2.1): its own. One that keeps no secret may be anybody, and is not told that there is
+ * such a token.
+ *
+ * @throws InvalidRequest
+ */
+export function mayRevoke(
+  { clientId, clientAuthMethod }: Pick<Client, 'clientId' | 'clientAuthMethod'>,
+  token: { clientId?: string | undefined },
+): boolean {
+  if (token.clientId === clientId) return true
+  if (clientAuthMethod === 'none') return false
+  throw new errors.InvalidRequest('the token was given to another client')
+}
+
+/** Whether script of a page there may use the token endpoint, and that of revocation: only that of the application, and if it can keep no secret. */
 export function allowsOrigin(compiled: OidcApplication, origin: string): boolean {
   const { tokenEndpointAuthMethod, redirectUris } = compiled.application.signOn
   return (
