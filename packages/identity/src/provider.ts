@@ -15,7 +15,7 @@ import { atomically, type Store, sessions, users } from '@sallyport/store'
 import Provider, {
   type Account,
   type Client,
-  type errors,
+  errors,
   type Grant,
   interactionPolicy,
   type JWK,
@@ -122,6 +122,8 @@ export function createProvider(parts: ProviderParts): Provider {
     },
     allowOmittingSingleRegisteredRedirectUri: false,
     issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+    // One that is of no use without the secret stays for the session: servers that share it do not use up each other's.
+    rotateRefreshToken: ({ oidc }) => oidc.client!.clientAuthMethod === 'none',
     expiresWithSession: () => true,
     clientBasedCORS: (_, origin, client) => {
       const own = oidcApplicationOf(client)
@@ -232,6 +234,7 @@ export function createProvider(parts: ProviderParts): Provider {
     await destroy.call(this)
   }
   useOwnClaims(provider)
+  keepUsedCodes(provider)
   useOwnSids(provider, oidcApplicationOf)
   postponeLogouts(provider)
   useOwnOrigin(provider, loginOrigin)
@@ -272,6 +275,13 @@ export function createProvider(parts: ProviderParts): Provider {
         explanation: describeRefusal(ctx, error),
       }
   }
+  provider.on('authorization.error', (ctx, error) => {
+    const code = providerFailure(error, false)
+    const { client } = ctx.oidc
+    if (code !== 'sign-in-request-invalid' || isAnswer(error)) return
+    if (client && oidcApplicationOf(client))
+      visitOf(ctx.req).refusal = { code, explanation: describeRefusal(ctx, error) }
+  })
   provider.on('grant.error', noteRefusal)
   provider.on('userinfo.error', noteRefusal)
   provider.on('revocation.error', noteRefusal)
@@ -322,6 +332,19 @@ function useOwnClaims(provider: Provider): void {
 }
 
 /**
+ * The provider would answer that the time of a code is over before it looks whether it was used: who gets hold of one first need only
+ * keep it from the application for a minute, and what they got for it would stay (RFC 6749 section 4.1.2).
+ */
+function keepUsedCodes(provider: Provider): void {
+  const { prototype } = provider.AuthorizationCode
+  Object.defineProperty(prototype, 'isExpired', {
+    get(this: { consumed?: unknown }): boolean {
+      return !this.consumed && Reflect.get(Object.getPrototypeOf(prototype), 'isExpired', this)
+    },
+  })
+}
+
+/**
  * Each ID token of an application says which session it is of, whether it wants to hear of the end of it or not: it is asked for at
  * a sign-out. The name is made from the session, so that sign-ons at the same moment give it one.
  */
@@ -348,6 +371,11 @@ function nameInSession(purpose: 'sid' | 'grant', sessionUid: string, clientId: s
 interface ClaimsResult {
   available: OwnClaims
   result(): Promise<Record<string, unknown>>
+}
+
+/** Whether an application has asked a question, and this is what it wanted to hear. */
+function isAnswer({ message }: Error): boolean {
+  return message === 'login_required' || message === 'interaction_required'
 }
 
 function describeRefusal({ oidc }: KoaContextWithOIDC, error: Error): string {
@@ -401,6 +429,13 @@ function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base()
   // Administrators consent by publishing an application.
   policy.remove('consent')
+  policy.add(
+    new interactionPolicy.Prompt(
+      { name: 'redirect', requestable: false },
+      new interactionPolicy.Check('removed', 'the redirect URI was removed', checkRedirectUri),
+    ),
+    0,
+  )
   policy
     .get('login')!
     .checks.add(
@@ -420,6 +455,17 @@ function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
     ),
   )
   return policy
+}
+
+/**
+ * The provider looks at it when a sign-in begins; the application may have been changed while the person signed in.
+ *
+ * @throws InvalidRedirectUri
+ */
+function checkRedirectUri({ oidc: { client, params } }: KoaContextWithOIDC): boolean {
+  if (!client!.redirectUriAllowed(String(params!.redirect_uri)))
+    throw new errors.InvalidRedirectUri()
+  return false
 }
 
 /** Whether the session stands, and is that of somebody whom the application may and can be told of. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { audit, logoutNotices, oidcModel, oidcSecrets, sessions, users } from '@sallyport/store'
-import { type Fixture, loginOrigin, nest, startFixture } from './fixture.ts'
+import { age, type Fixture, loginOrigin, nest, startFixture } from './fixture.ts'
 import { issuer, logoutUrl, OidcParty, tokenPath, userinfoPath, walk } from './oidc-party.ts'
 
 async function start(
@@ -19,6 +19,13 @@ async function start(
 async function events(fixture: Fixture, kind: string) {
   const all = await audit.listAudit(fixture.store.db, {})
   return all.filter((event) => event.kind === kind)
+}
+
+function pkceOf(verifier: string): Record<string, string> {
+  return {
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+  }
 }
 
 async function endSession(fixture: Fixture): Promise<void> {
@@ -190,11 +197,7 @@ test('an application that keeps no secret uses PKCE, and each refresh token once
     refreshTokens: true,
   })
   const verifier = 'v'.repeat(43)
-  const pkce = {
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-    code_challenge_method: 'S256',
-  }
-  const code = await party.signIn(browser, 'ana', pkce)
+  const code = await party.signIn(browser, 'ana', pkceOf(verifier))
   const origin = 'https://payroll.example.test'
   const asked = await browser.send('OPTIONS', tokenPath, undefined, {
     origin,
@@ -216,6 +219,17 @@ test('an application that keeps no secret uses PKCE, and each refresh token once
   const stolen = await party.refresh(first.tokens.refresh_token!, { client_secret: undefined })
   assert.equal(stolen.tokens.error, 'invalid_grant')
   assert.equal((await party.userinfo(again.tokens.access_token)).status, 401)
+})
+
+test('an application with a secret keeps one refresh token for the whole session', async (t) => {
+  const { fixture, party, browser } = await start(t, { refreshTokens: true })
+  const { refresh_token } = await party.tokens(browser)
+  await age(fixture, 'RefreshToken', 11 * 3_600)
+  for (let count = 0; count < 2; count += 1) {
+    const { status, tokens } = await party.refresh(refresh_token!)
+    assert.equal(status, 200)
+    assert.equal(tokens.refresh_token, refresh_token)
+  }
 })
 
 for (const [what, end] of [
@@ -620,6 +634,21 @@ test('discovery says what is true', async (t) => {
       endpoint,
     )
   assert.equal((await fixture.browser().post(String(facts.token_endpoint), {})).status, 400)
+})
+
+test('what an application is told of its request is written down for its administrator', async (t) => {
+  const { fixture, party, browser } = await start(t, { tokenEndpointAuthMethod: 'none' })
+  // To ask whether somebody is signed in is no mistake.
+  const asked = await browser.get(party.authorizeUrl({ ...pkceOf('v'.repeat(43)), prompt: 'none' }))
+  assert.match(asked.headers.location!, /error=login_required/)
+  assert.deepEqual(await events(fixture, 'sign-in-refused'), [])
+  const { headers } = await browser.get(party.authorizeUrl())
+  assert.match(headers.location!, /error=invalid_request/)
+  const [event, more] = await events(fixture, 'sign-in-refused')
+  assert.equal(more, undefined)
+  assert.equal(event?.detail.reason, 'sign-in-request-invalid')
+  assert.match(String(event?.detail.explanation), /invalid_request: .*PKCE/)
+  assert.match(String(event?.detail.explanation), new RegExp(party.clientId))
 })
 
 test('a request that is not valid gets a page of ours with its correlation ID, and is written down', async (t) => {
