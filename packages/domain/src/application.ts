@@ -107,7 +107,8 @@ export const signOnSchema = z.discriminatedUnion('method', [
 
 /** Descriptions go into the help, the reference and the JSON schema of objects. */
 export const applicationSchema = z.strictObject({
-  id: z.uuid().describe('Application ID; also the OpenID client ID.'),
+  // It stands in a host too, where case is lost.
+  id: z.uuid().toLowerCase().describe('Application ID; also the OpenID client ID.'),
   name: z
     .string()
     .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'must be 1-63 of a-z, 0-9 and -')
