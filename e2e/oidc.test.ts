@@ -17,7 +17,7 @@ import { findViolations } from './support/look.ts'
 import { OpenidApplication } from './support/openid-application.ts'
 import { cookieFor } from './support/walk.ts'
 
-/** Two relying parties behind a connector: mod_auth_openidc with a secret, and openid-client with PKCE and refresh tokens. */
+/** Relying parties behind a connector: mod_auth_openidc with a secret, and openid-client with PKCE and refresh tokens, once with a secret. */
 suite('sign-on by OpenID Connect in a browser', () => {
   let close: () => Promise<void>
   let system: System
@@ -26,6 +26,8 @@ suite('sign-on by OpenID Connect in a browser', () => {
   let wages: string
   let desk: string
   let application: OpenidApplication
+  let notes: string
+  let confidential: OpenidApplication
   let portal: string
   let port: number
   let secret: { id: string; clientId: string; secret: string }
@@ -45,6 +47,7 @@ suite('sign-on by OpenID Connect in a browser', () => {
           set: { hostHeader: 'external', assignmentRequired: true },
         },
         { name: 'desk' },
+        { name: 'notes' },
       ],
       allow: [`127.0.0.1:${port}`],
     })
@@ -101,6 +104,20 @@ suite('sign-on by OpenID Connect in a browser', () => {
       externalUrl: desk,
       issuer: issuer!,
       clientId: clientId!,
+    })
+    notes = system.url('notes')
+    await system.execute('app.update', {
+      name: 'notes',
+      set: {
+        signOn: { method: 'oidc', redirectUris: [`${notes}callback`], refreshTokens: true },
+      },
+    })
+    const own = (await system.execute('app.secret.create', { name: 'notes' })) as typeof secret
+    confidential = await OpenidApplication.start(system, system.origin('notes'), {
+      externalUrl: notes,
+      issuer: issuer!,
+      clientId: own.clientId,
+      secret: own.secret,
     })
     browser = await launchBrowser(scope, { domain: system.domain })
   })
@@ -169,6 +186,27 @@ suite('sign-on by OpenID Connect in a browser', () => {
     }
     assert.deepEqual(application.errors, [])
   })
+
+  for (const [kind, url, other, revoker] of [
+    ['a secret', () => notes, () => desk, () => confidential],
+    ['no secret', () => desk, () => notes, () => application],
+  ] as const)
+    test(`an application with ${kind} that revokes its refresh token cannot use it again, and another one can`, async (t) => {
+      const page = await (await profile(t)).newPage()
+      await page.goto(other())
+      await signInOnPage(page, 'ana', password)
+      await page.getByRole('heading', { name: 'Desk of ana' }).waitFor()
+      await page.goto(url())
+      await page.getByRole('link', { name: 'Revoke' }).click()
+      await page.getByRole('link', { name: 'Refresh' }).click()
+      await page.getByText('failed').waitFor()
+      const [error, ...more] = revoker().errors.splice(0) as { error?: string }[]
+      assert.equal(error?.error, 'invalid_grant')
+      assert.deepEqual(more, [])
+      await page.goto(other())
+      await page.getByRole('link', { name: 'Refresh' }).click()
+      await page.locator('#refreshes', { hasText: '1' }).waitFor()
+    })
 
   for (const from of ['the portal', 'the application’s host', 'the sign-in service'])
     test(`signing out at ${from} ends the sessions in the applications`, async (t) => {

@@ -13,8 +13,9 @@ interface Desk {
 }
 
 /**
- * An application in Node that signs people on with openid-client: it keeps no secret and uses PKCE and refresh tokens. `/start` takes
- * up a sign-in that began at the provider, `/refresh` gets new tokens, `/logout` ends everything, and `/backchannel` hears of it.
+ * An application in Node that signs people on with openid-client: it uses PKCE and refresh tokens, and a secret if it is given one. `/start`
+ * takes up a sign-in that began at the provider, `/refresh` gets new tokens, `/revoke` gives them up, `/logout` ends everything, and
+ * `/backchannel` hears of it.
  */
 export class OpenidApplication {
   /** Its sessions, by its cookie. */
@@ -41,7 +42,7 @@ export class OpenidApplication {
   static async start(
     system: System,
     origin: Origin,
-    options: { externalUrl: string; issuer: string; clientId: string },
+    options: { externalUrl: string; issuer: string; clientId: string; secret?: string },
   ): Promise<OpenidApplication> {
     const network = system.client()
     const fetch = async (url: string, init: RequestInit = {}): Promise<Response> => {
@@ -56,7 +57,7 @@ export class OpenidApplication {
       new URL(options.issuer),
       options.clientId,
       undefined,
-      client.None(),
+      options.secret === undefined ? client.None() : client.ClientSecretBasic(options.secret),
       { [client.customFetch]: fetch as client.CustomFetch },
     )
     const application = new OpenidApplication(options.externalUrl, configuration, fetch)
@@ -78,6 +79,7 @@ export class OpenidApplication {
     else if (url.pathname === '/start') await this.#begin(url.searchParams.get('iss'), response)
     else if (!session) await this.#begin(null, response)
     else if (url.pathname === '/refresh') await this.#refresh(session, response)
+    else if (url.pathname === '/revoke') await this.#revoke(session, response)
     else if (url.pathname === '/logout') this.#logout(cookie, session, response)
     else this.#show(session, response)
   }
@@ -85,7 +87,7 @@ export class OpenidApplication {
   #show({ userName, refreshes }: Desk, response: ServerResponse): void {
     response.setHeader('content-type', 'text/html')
     response.end(
-      `<!doctype html><title>Desk</title><h1>Desk of ${userName}</h1><p id="refreshes">${refreshes}</p><a href="/refresh">Refresh</a> <a href="/logout">Log out</a>`,
+      `<!doctype html><title>Desk</title><h1>Desk of ${userName}</h1><p id="refreshes">${refreshes}</p><a href="/refresh">Refresh</a> <a href="/revoke">Revoke</a> <a href="/logout">Log out</a>`,
     )
   }
 
@@ -136,6 +138,11 @@ export class OpenidApplication {
     session.refreshToken = tokens.refresh_token!
     session.userName = String(told.preferred_username)
     session.refreshes += 1
+    redirect(response, '/')
+  }
+
+  async #revoke({ refreshToken }: Desk, response: ServerResponse): Promise<void> {
+    await client.tokenRevocation(this.#configuration, refreshToken)
     redirect(response, '/')
   }
 

@@ -36,6 +36,19 @@ test('a secret is told once, kept as a hash, and written down nowhere', async (t
   assert.deepEqual(await oidcSecrets.listOidcSecrets(service.store.db, id), [])
 })
 
+test('an application has its ID in lower case, in which hosts come back that it is written in', async (t) => {
+  const service = await startTestControl(t)
+  const id = 'AB0E8400-E29B-41D4-A716-4466554400FF'
+  for (const [command, more] of [
+    ['app.create', { ...base, signOn }],
+    ['app.create-linked', { name: 'link', linkedUrl: 'https://wiki.example.org/' }],
+  ] as const) {
+    const made = await service.execute<{ id: string }>(command, { ...more, id })
+    assert.equal(made.id, id.toLowerCase())
+    await service.execute('app.delete', { name: more.name })
+  }
+})
+
 test('two secrets are there while one is changed, and never three', async (t) => {
   const service = await startTestControl(t)
   await service.execute('app.create', { ...base, signOn })
@@ -69,6 +82,7 @@ test('what an application has to be told is there to be read', async (t) => {
     authorizationEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/authorize`,
     tokenEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/token`,
     userinfoEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/userinfo`,
+    revocationEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/revoke`,
     endSessionEndpoint: `https://login.sallyport.localhost:8443/${tenantId}/oauth2/v2.0/logout`,
     jwksUri: `https://login.sallyport.localhost:8443/${tenantId}/discovery/v2.0/keys`,
     clientId: `oidc.${id}`,

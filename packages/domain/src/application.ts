@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { authorityProblem } from './reserved-host.ts'
 import { headerSignOnFields, stripHeadersSchema } from './sign-on/headers.ts'
 import { kerberosSignOnSchema } from './sign-on/kerberos.ts'
 import { oidcSignOnSchema } from './sign-on/oidc.ts'
@@ -27,7 +28,8 @@ function externalUrlProblem(value: string): string | undefined {
   const url = URL.canParse(value) ? new URL(value) : undefined
   if (!url) return 'must be an absolute URL such as https://hr.example.com/'
   if (url.protocol !== 'https:') return 'must begin with https://'
-  if (url.username || url.password) return 'must not hold a user name or password'
+  const authority = authorityProblem(url)
+  if (authority) return authority
   if (url.search || url.hash) return 'must not hold a query or a fragment'
   if (!isHostName(url.hostname.replace(/^\*\./, '')))
     return 'must name a host by its DNS name; only the leftmost label may be *'
@@ -41,7 +43,8 @@ function internalUrlProblem(value: string): string | undefined {
   if (!url) return 'must be an absolute URL such as http://hr.internal:8080/'
   if (url.protocol !== 'https:' && url.protocol !== 'http:')
     return 'must begin with http:// or https://'
-  if (url.username || url.password) return 'must not hold a user name or password'
+  const authority = authorityProblem(url)
+  if (authority) return authority
   if (url.search || url.hash) return 'must not hold a query or a fragment'
   if (url.hostname.replace(/^\*\./, '').includes('*'))
     return 'must name one host; only the leftmost label may be *'
@@ -52,7 +55,8 @@ function logoutUrlProblem(value: string): string | undefined {
   const url = URL.canParse(value) ? new URL(value) : undefined
   if (!url) return 'must be an absolute URL such as https://hr.example.com/logout'
   if (url.protocol !== 'https:') return 'must begin with https://'
-  if (url.username || url.password) return 'must not hold a user name or password'
+  const authority = authorityProblem(url)
+  if (authority) return authority
   if (url.hash || value.includes('#')) return 'must not hold a fragment'
   if (value.length > 2_048) return 'must have at most 2048 characters'
   return undefined
@@ -65,7 +69,8 @@ function linkProblem(value: string): string | undefined {
       ? new URL(value)
       : undefined
   if (!url) return 'must be an absolute URL such as https://wiki.example.org/start, http or https'
-  if (url.username || url.password) return 'must not hold a user name or password'
+  const authority = authorityProblem(url)
+  if (authority) return authority
   if (value.length > 2_048) return 'must have at most 2048 characters'
   return undefined
 }
@@ -102,7 +107,8 @@ export const signOnSchema = z.discriminatedUnion('method', [
 
 /** Descriptions go into the help, the reference and the JSON schema of objects. */
 export const applicationSchema = z.strictObject({
-  id: z.uuid().describe('Application ID; also the OpenID client ID.'),
+  // It stands in a host too, where case is lost.
+  id: z.uuid().toLowerCase().describe('Application ID; also the OpenID client ID.'),
   name: z
     .string()
     .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'must be 1-63 of a-z, 0-9 and -')

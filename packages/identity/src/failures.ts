@@ -1,7 +1,7 @@
 import { errorPage } from '@sallyport/domain'
 import { StoreError } from '@sallyport/store'
 import { errors } from 'oidc-provider'
-import { NotAssigned } from './oidc/requests.ts'
+import { SignOnRefused } from './oidc/requests.ts'
 
 /** Status, title, explanation, and what to do when there is more to it than to go elsewhere. */
 type Text = readonly [number, string, string, string?]
@@ -68,11 +68,11 @@ const failures = {
     'It wants a name of you that you do not have, such as a mail address.',
     'Give your administrator the correlation ID below.',
   ],
-  'saml-claim-too-long': [
+  'claim-too-long': [
     403,
     'The application cannot be told who you are',
-    'What it wants to know of you is too long.',
-    'Give your administrator the correlation ID below.',
+    'Something that it wants to know of you is too long. Nothing is wrong with your account.',
+    'Give your administrator what stands below: the settings of the application need to be changed.',
   ],
   'saml-attributes-too-many': [
     403,
@@ -128,6 +128,8 @@ export interface Failure {
 export interface FailureFacts {
   applicationName?: string
   signedInAs?: string
+  /** What the application cannot be told, by the name that it has there. */
+  claim?: string
 }
 
 /** @param portalOrigin where the page offers to begin again */
@@ -135,7 +137,7 @@ export function failurePage(
   code: FailureCode,
   correlationId: string,
   portalOrigin: string,
-  { applicationName, signedInAs }: FailureFacts = {},
+  { applicationName, signedInAs, claim }: FailureFacts = {},
 ): Failure {
   const [statusCode, title, explanation, remedy]: Text = failures[code]
   const body = errorPage({
@@ -147,6 +149,7 @@ export function failurePage(
     correlationId,
     applicationName,
     signedInAs,
+    claim,
     links: [{ href: `${portalOrigin}/`, label: 'Your applications' }],
   })
   return { statusCode, body }
@@ -163,7 +166,7 @@ export function isUnavailable(error: unknown): boolean {
  * @param isSignOut whether somebody was to be signed out
  */
 export function providerFailure(error: Error, isSignOut: boolean): FailureCode {
-  if (error instanceof NotAssigned) return 'user-not-assigned'
+  if (error instanceof SignOnRefused) return error.reason
   if (error instanceof errors.SessionNotFound) return 'sign-in-expired'
   if (isUnavailable(error)) return 'unavailable'
   if (!(error instanceof errors.OIDCProviderError) || error.statusCode >= 500)

@@ -7,6 +7,7 @@ import {
   messageFormPage,
   type OidcApplication,
   oidcRedirectAllowed,
+  parseDoorHost,
   securityHeaders,
   signedOutPage,
   signOutPage,
@@ -15,7 +16,7 @@ import { atomically, type Store, sessions, users } from '@sallyport/store'
 import Provider, {
   type Account,
   type Client,
-  type errors,
+  errors,
   type Grant,
   interactionPolicy,
   type JWK,
@@ -28,18 +29,20 @@ import { type CookieNames, type CookieSigner, readCookie, setCookie } from './co
 import { failurePage, providerFailure } from './failures.ts'
 import type { FormHandOver } from './form-hand-over.ts'
 import { createLogoutFetch, type LogoutDestinations } from './logout-request.ts'
-import { findOidcApplication, hasOidcSecret, parseDoorUrl } from './oidc/client.ts'
+import { findOidcApplication, hasOidcSecret } from './oidc/client.ts'
 import { type Delivery, deliverLogout } from './oidc/delivery.ts'
-import { allowsOrigin, isOwnHint, NotAssigned, postLogoutUrl } from './oidc/requests.ts'
 import {
-  claimsFor,
-  mayUseOidc,
-  type OwnClaims,
-  ownClaims,
-  toPairwiseSubject,
-} from './oidc/sign-on.ts'
+  allowsOrigin,
+  isOwnHint,
+  mayRevoke,
+  postLogoutUrl,
+  SignOnRefused,
+  TokenRefused,
+} from './oidc/requests.ts'
+import { makeClaims, type OwnClaims, ownClaims, toPairwiseSubject } from './oidc/sign-on.ts'
 import type { SignInAudit } from './sign-in-audit.ts'
 import { recordSignOn } from './sign-on-audit.ts'
+import type { SignOnRefusal } from './sign-on-refusal.ts'
 import { providerRoutes } from './tenant-path.ts'
 import { visitOf } from './visit.ts'
 
@@ -127,6 +130,8 @@ export function createProvider(parts: ProviderParts): Provider {
     },
     allowOmittingSingleRegisteredRedirectUri: false,
     issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+    // One that is of no use without the secret stays for the session: servers that share it do not use up each other's.
+    rotateRefreshToken: ({ oidc }) => oidc.client!.clientAuthMethod === 'none',
     expiresWithSession: () => true,
     clientBasedCORS: (_, origin, client) => {
       const own = oidcApplicationOf(client)
@@ -134,7 +139,7 @@ export function createProvider(parts: ProviderParts): Provider {
     },
     // There is nobody else to call.
     fetch: (async (url: string, init: RequestInit) => {
-      const applicationId = parseDoorUrl(url)
+      const applicationId = parseDoorHost(new URL(url).hostname)
       return applicationId === undefined
         ? fetchDirectly(url, init)
         : deliverLogout(parts, applicationId, String(init.body))
@@ -145,6 +150,10 @@ export function createProvider(parts: ProviderParts): Provider {
       dPoP: { enabled: false },
       resourceIndicators: { enabled: false },
       backchannelLogout: { enabled: true },
+      revocation: {
+        enabled: true,
+        allowedPolicy: (_, client, token) => mayRevoke(client, token),
+      },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (ctx) => askSignOut(ctx, parts),
@@ -180,7 +189,7 @@ export function createProvider(parts: ProviderParts): Provider {
       const code = providerFailure(error, ctx.oidc?.route?.startsWith('end_session') ?? false)
       if (code === 'sign-in-request-invalid' || code === 'sign-out-request-invalid')
         visit.refusal = { code, explanation: describeRefusal(ctx, error) }
-      const facts = error instanceof NotAssigned ? error.facts : {}
+      const facts = error instanceof SignOnRefused ? error.facts : {}
       const failure = failurePage(code, visit.correlationId, parts.portalOrigin, facts)
       ctx.status = failure.statusCode
       ctx.type = 'html'
@@ -233,6 +242,7 @@ export function createProvider(parts: ProviderParts): Provider {
     await destroy.call(this)
   }
   useOwnClaims(provider)
+  keepUsedCodes(provider)
   useOwnSids(provider, oidcApplicationOf)
   postponeLogouts(provider)
   useOwnOrigin(provider, loginOrigin)
@@ -263,6 +273,8 @@ export function createProvider(parts: ProviderParts): Provider {
     visitOf(req).isSignedOn = true
   })
   const noteRefusal = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+    // Written down when it was refused, with the person.
+    if (error instanceof TokenRefused) return
     // What the gateway asks for, it tells itself.
     const { client } = ctx.oidc
     if (!client || oidcApplicationOf(client))
@@ -271,8 +283,16 @@ export function createProvider(parts: ProviderParts): Provider {
         explanation: describeRefusal(ctx, error),
       }
   }
+  provider.on('authorization.error', (ctx, error) => {
+    const code = providerFailure(error, false)
+    const { client } = ctx.oidc
+    if (code !== 'sign-in-request-invalid' || isAnswer(error)) return
+    if (client && oidcApplicationOf(client))
+      visitOf(ctx.req).refusal = { code, explanation: describeRefusal(ctx, error) }
+  })
   provider.on('grant.error', noteRefusal)
   provider.on('userinfo.error', noteRefusal)
+  provider.on('revocation.error', noteRefusal)
   provider.on('server_error', (_, error) => parts.onError(error))
   // Koa's own event, which the provider's types leave out.
   ;(provider as EventEmitter).on('error', (error) => parts.onError(error))
@@ -320,6 +340,19 @@ function useOwnClaims(provider: Provider): void {
 }
 
 /**
+ * The provider would answer that the time of a code is over before it looks whether it was used: who gets hold of one first need only
+ * keep it from the application for a minute, and what they got for it would stay (RFC 6749 section 4.1.2).
+ */
+function keepUsedCodes(provider: Provider): void {
+  const { prototype } = provider.AuthorizationCode
+  Object.defineProperty(prototype, 'isExpired', {
+    get(this: { consumed?: unknown }): boolean {
+      return !this.consumed && Reflect.get(Object.getPrototypeOf(prototype), 'isExpired', this)
+    },
+  })
+}
+
+/**
  * Each ID token of an application says which session it is of, whether it wants to hear of the end of it or not: it is asked for at
  * a sign-out. The name is made from the session, so that sign-ons at the same moment give it one.
  */
@@ -346,6 +379,11 @@ function nameInSession(purpose: 'sid' | 'grant', sessionUid: string, clientId: s
 interface ClaimsResult {
   available: OwnClaims
   result(): Promise<Record<string, unknown>>
+}
+
+/** Whether an application has asked a question, and this is what it wanted to hear. */
+function isAnswer({ message }: Error): boolean {
+  return message === 'login_required' || message === 'interaction_required'
 }
 
 function describeRefusal({ oidc }: KoaContextWithOIDC, error: Error): string {
@@ -406,6 +444,13 @@ function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base()
   // Administrators consent by publishing an application.
   policy.remove('consent')
+  policy.add(
+    new interactionPolicy.Prompt(
+      { name: 'redirect', requestable: false },
+      new interactionPolicy.Check('removed', 'the redirect URI was removed', checkRedirectUri),
+    ),
+    0,
+  )
   policy
     .get('login')!
     .checks.add(
@@ -419,15 +464,26 @@ function signInPolicy(parts: ProviderParts): interactionPolicy.DefaultPolicy {
   policy.add(
     new interactionPolicy.Prompt(
       { name: 'access', requestable: false },
-      new interactionPolicy.Check('not_assigned', 'the application is not assigned', (ctx) =>
-        checkAssigned(ctx, parts),
+      new interactionPolicy.Check('refused', 'the application cannot be told who it is', (ctx) =>
+        checkSignOn(ctx, parts),
       ),
     ),
   )
   return policy
 }
 
-/** Whether the session stands, and is that of somebody who may use the application. */
+/**
+ * The provider looks at it when a sign-in begins; the application may have been changed while the person signed in.
+ *
+ * @throws InvalidRedirectUri
+ */
+function checkRedirectUri({ oidc: { client, params } }: KoaContextWithOIDC): boolean {
+  if (!client!.redirectUriAllowed(String(params!.redirect_uri)))
+    throw new errors.InvalidRedirectUri()
+  return false
+}
+
+/** Whether the session stands, and is that of somebody whom the application may and can be told of. */
 async function isLetIn(
   { oidc }: KoaContextWithOIDC,
   { db, snapshot, clock }: ProviderParts,
@@ -435,28 +491,35 @@ async function isLetIn(
   const compiled = findOidcApplication(snapshot(), oidc.client!.clientId)
   if (!compiled) return true
   const session = await sessions.findIdentitySession(db, oidc.session!.uid, clock())
-  return session !== undefined && mayUseOidc(compiled, session)
+  return session !== undefined && makeClaims(compiled, session).refusal === undefined
 }
 
-/** @throws NotAssigned */
-async function checkAssigned(
+/** @throws SignOnRefused */
+async function checkSignOn(
   ctx: KoaContextWithOIDC,
   { db, snapshot, clock }: ProviderParts,
 ): Promise<boolean> {
   const compiled = findOidcApplication(snapshot(), ctx.oidc.client!.clientId)
   if (!compiled) return false
   const session = await sessions.findIdentitySession(db, ctx.oidc.session!.uid, clock())
-  if (session && mayUseOidc(compiled, session)) return false
-  if (session) {
-    const reason = 'user-not-assigned'
-    await recordSignOn(db, ctx.req, 'oidc-sign-on-refused', compiled, session, clock(), { reason })
-  }
-  throw new NotAssigned(compiled, session, ctx.oidc.prompts.has('none'))
+  // It may have ended in this moment: then nobody is there to be told of.
+  const refusal: SignOnRefusal | undefined = session
+    ? makeClaims(compiled, session).refusal
+    : { reason: 'user-not-assigned' }
+  if (!refusal) return false
+  if (session)
+    await recordSignOn(db, ctx.req, 'oidc-sign-on-refused', compiled, session, clock(), {
+      ...refusal,
+    })
+  throw new SignOnRefused(compiled, session, refusal, ctx.oidc.prompts.has('none'))
 }
 
-/** @param token what is to be redeemed or used, if it is about that; one of a session that has ended is for nobody */
+/**
+ * @param token what is to be redeemed or used, if it is about that; one of a session that has ended is for nobody
+ * @throws TokenRefused
+ */
 async function findAccount(
-  { db, tenantId, clock, snapshot }: ProviderParts,
+  { db, tenantId, clock, snapshot, audit }: ProviderParts,
   ctx: KoaContextWithOIDC,
   accountId: string,
   token: object | undefined,
@@ -471,9 +534,15 @@ async function findAccount(
       ? undefined
       : await sessions.findIdentitySession(db, sessionUid, clock())
   if (sessionUid !== undefined && !session) return undefined
-  if (compiled && session && !mayUseOidc(compiled, session)) return undefined
+  const told = compiled && session && makeClaims(compiled, session)
+  if (told?.refusal?.reason === 'user-not-assigned') return undefined
   const user = await users.findUserById(db, accountId)
   if (!user?.enabled) return undefined
+  if (told?.refusal) {
+    await audit.tokenRefused(ctx.req, compiled!, session!, told.refusal)
+    const code = kind === 'AccessToken' ? 'invalid_token' : 'invalid_grant'
+    throw new TokenRefused(code, compiled!, told.refusal)
+  }
   const standard = {
     sub: user.id,
     name: user.displayName,
@@ -484,7 +553,7 @@ async function findAccount(
     accountId,
     claims: () =>
       compiled
-        ? { ...standard, ...(session && claimsFor(compiled, session)) }
+        ? { ...standard, ...told?.claims }
         : { ...standard, oid: user.id, tid: tenantId, ver: '2.0' },
   }
 }

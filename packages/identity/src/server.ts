@@ -239,6 +239,7 @@ function isSafe(
   return (
     endpoint === 'token' ||
     endpoint === 'userinfo' ||
+    endpoint === 'revocation' ||
     isSamlPost(url, tenants) ||
     isSentOn({ method, raw }, tenants, tenantId)
   )

@@ -1,6 +1,9 @@
 import type { IncomingMessage } from 'node:http'
+import type { CompiledApplication, IdentitySession } from '@sallyport/domain'
 import { AuditNotices, audit, type Store, users } from '@sallyport/store'
 import { addressKey } from './rate-limit.ts'
+import { toSignOnEvent } from './sign-on-audit.ts'
+import type { SignOnRefusal } from './sign-on-refusal.ts'
 import { visitOf } from './visit.ts'
 
 /** Why a sign-in failed. People are told `invalid` for the first four of them. */
@@ -79,6 +82,19 @@ export class SignInAudit {
         ...(explanation === undefined ? {} : { explanation }),
       },
     })
+  }
+
+  /** Somebody whom the application's server is not told of; it may ask again and again. */
+  async tokenRefused(
+    request: IncomingMessage,
+    compiled: CompiledApplication,
+    session: IdentitySession,
+    refusal: SignOnRefusal,
+  ): Promise<void> {
+    await this.#notices.record(
+      `${refusal.reason} ${compiled.application.id} ${session.userId}`,
+      toSignOnEvent(request, 'oidc-sign-on-refused', compiled, session, { ...refusal }),
+    )
   }
 
   /** A session that began, in the transaction that made it. */

@@ -8,14 +8,23 @@ export function recordSignOn(
   db: Store['db'],
   request: IncomingMessage,
   kind: string,
-  { application }: Pick<CompiledApplication, 'application'>,
-  { userId, sessionId, claims }: IdentitySession,
+  compiled: Pick<CompiledApplication, 'application'>,
+  session: IdentitySession,
   at: number,
   detail: Record<string, unknown> = {},
 ): Promise<void> {
+  return audit.recordAudit(db, { at, ...toSignOnEvent(request, kind, compiled, session, detail) })
+}
+
+export function toSignOnEvent(
+  request: IncomingMessage,
+  kind: string,
+  { application }: Pick<CompiledApplication, 'application'>,
+  { userId, sessionId, claims }: IdentitySession,
+  detail: Record<string, unknown>,
+): Omit<audit.AuditInput, 'at'> {
   const { correlationId, clientAddress } = visitOf(request)
-  return audit.recordAudit(db, {
-    at,
+  return {
     kind,
     actor: claims.userName,
     subject: application.id,
@@ -27,5 +36,5 @@ export function recordSignOn(
       correlationId,
       clientAddress,
     },
-  })
+  }
 }

@@ -4,6 +4,7 @@ export type Endpoint =
   | 'resume'
   | 'token'
   | 'userinfo'
+  | 'revocation'
   | 'logout'
   | 'discovery'
   | 'keys'
@@ -25,6 +26,7 @@ const endpoints: Readonly<Record<string, Endpoint>> = {
   '/oauth2/v2.0/authorize': 'authorize',
   '/oauth2/v2.0/token': 'token',
   '/oauth2/v2.0/userinfo': 'userinfo',
+  '/oauth2/v2.0/revoke': 'revocation',
   '/oauth2/v2.0/logout': 'logout',
   '/oauth2/v2.0/logout/confirm': 'logout',
   '/oauth2/v2.0/logout/success': 'logout',
@@ -36,6 +38,7 @@ export const providerRoutes = {
   authorization: '/oauth2/v2.0/authorize',
   token: '/oauth2/v2.0/token',
   userinfo: '/oauth2/v2.0/userinfo',
+  revocation: '/oauth2/v2.0/revoke',
   end_session: '/oauth2/v2.0/logout',
   jwks: '/discovery/v2.0/keys',
 }

@@ -240,6 +240,24 @@ export async function startFixture(t: TestContext): Promise<Fixture> {
   return fixture
 }
 
+/** Lets time pass for what the provider keeps, which goes by the clock of the machine. */
+export async function age({ store }: Fixture, model: string, seconds: number): Promise<void> {
+  const rows = await store.db
+    .selectFrom('oidcModel')
+    .select(['id', 'payload'])
+    .where('model', '=', model)
+    .execute()
+  for (const { id, payload } of rows) {
+    const { iat, exp, ...rest } = JSON.parse(payload) as { iat: number; exp: number }
+    await store.db
+      .updateTable('oidcModel')
+      .set({ payload: JSON.stringify({ ...rest, iat: iat - seconds, exp: exp - seconds }) })
+      .where('model', '=', model)
+      .where('id', '=', id)
+      .execute()
+  }
+}
+
 export interface Answer {
   status: number
   headers: IncomingHttpHeaders

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash, createHmac } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { audit, sessions } from '@sallyport/store'
-import { codeOf, newAttempt, signIn, startFixture, tenantId } from './fixture.ts'
+import { age, codeOf, newAttempt, password, signIn, startFixture, tenantId } from './fixture.ts'
 import { logoutUrl, OidcParty, tokenPath } from './oidc-party.ts'
 
 const verifier = 'v'.repeat(43)
@@ -365,6 +365,63 @@ test('attack 37: an application that signs somebody in as another person changes
   const { headers } = await stranger.get(party.authorizeUrl())
   assert.equal((await browser.get(headers.location!)).status, 400)
   assert.equal((await party.userinfo(tokens.access_token)).status, 200)
+})
+
+test('attack 32: a redirect URI that is removed while somebody signs in gets no code', async (t) => {
+  const { fixture, party, browser } = await start(t)
+  const { headers } = await browser.get(party.authorizeUrl())
+  const { signOn } = fixture.snapshot().findApplicationById(party.id)!.application
+  const redirectUris = ['https://payroll.example.test/another']
+  fixture.change(party.id, { signOn: { ...signOn, redirectUris } as typeof signOn })
+  const { headers: typed } = await browser.post(headers.location!, { userName: 'ana', password })
+  const answer = await browser.get(typed.location!)
+  assert.equal(answer.status, 400)
+  assert.equal(answer.headers.location, undefined)
+  assert.doesNotMatch(answer.body, /code=|payroll\.example\.test/)
+  const [event] = await audit.listAudit(fixture.store.db, {})
+  assert.equal(event?.detail.reason, 'sign-in-request-invalid')
+  assert.match(String(event?.detail.explanation), /invalid_redirect_uri/)
+})
+
+test('attack 34: a code that was used takes with it what came of it when it is used after its time too', async (t) => {
+  const { fixture, party, browser } = await start(t)
+  const [used, unused] = [await party.signIn(browser), await party.signIn(browser)]
+  const { tokens } = await party.token({ code: used })
+  await age(fixture, 'AuthorizationCode', 120)
+  // What was not used is over, and takes nothing with it.
+  assert.equal((await party.token({ code: unused })).tokens.error, 'invalid_grant')
+  assert.equal((await party.userinfo(tokens.access_token)).status, 200)
+  assert.equal((await party.token({ code: used })).tokens.error, 'invalid_grant')
+  assert.equal((await party.userinfo(tokens.access_token)).status, 401)
+  assert.equal((await party.refresh(tokens.refresh_token!)).tokens.error, 'invalid_grant')
+})
+
+test('attack 34: prompt and max_age are not got round by going on without signing in', async (t) => {
+  const { party, browser } = await start(t)
+  await party.signIn(browser)
+  for (const changes of [{ prompt: 'login' }, { max_age: '0' }]) {
+    const { headers } = await browser.get(party.authorizeUrl(changes))
+    const uid = headers.location!.split('/').at(-1)
+    const again = await browser.get(`/${tenantId}/oauth2/v2.0/authorize/${uid}`)
+    assert.doesNotMatch(`${again.headers.location} ${again.body}`, /[?&]code=/)
+  }
+})
+
+test('attack 34: a hint that is of somebody else, of another application, or none at all, signs nobody on unasked', async (t) => {
+  const { fixture, party, other, browser } = await start(t)
+  await fixture.addUser('eva')
+  const { id_token } = await party.tokens(browser)
+  const { id_token: theirs } = await other.tokens(browser)
+  const { id_token: of } = await party.tokens(fixture.browser(), 'eva')
+  const ask = async (id_token_hint: string) => {
+    const { headers } = await browser.get(party.authorizeUrl({ id_token_hint, prompt: 'none' }))
+    const { searchParams } = new URL(headers.location!)
+    return searchParams.get('error') ?? (searchParams.has('code') ? 'code' : '')
+  }
+  assert.equal(await ask(id_token), 'code')
+  assert.equal(await ask(of), 'login_required')
+  for (const hint of [theirs, 'x', `${id_token}x`, `${id_token.split('.', 2).join('.')}.`])
+    assert.equal(await ask(hint), 'invalid_request', hint.slice(-20))
 })
 
 test('attack 46: a token of one kind is worth nothing where another is asked for', async (t) => {

@@ -24,6 +24,7 @@ export interface Tokens {
   expires_in: number
   scope: string
   error?: string
+  error_description?: string
 }
 
 /** An application that is an OpenID client of its own, as far as the sign-in host is concerned. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { audit, logoutNotices, oidcModel, oidcSecrets, sessions, users } from '@sallyport/store'
-import { type Fixture, loginOrigin, nest, startFixture } from './fixture.ts'
+import { age, type Fixture, loginOrigin, nest, startFixture } from './fixture.ts'
 import { issuer, logoutUrl, OidcParty, tokenPath, userinfoPath, walk } from './oidc-party.ts'
 
 async function start(
@@ -19,6 +19,13 @@ async function start(
 async function events(fixture: Fixture, kind: string) {
   const all = await audit.listAudit(fixture.store.db, {})
   return all.filter((event) => event.kind === kind)
+}
+
+function pkceOf(verifier: string): Record<string, string> {
+  return {
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+  }
 }
 
 async function endSession(fixture: Fixture): Promise<void> {
@@ -222,11 +229,7 @@ test('an application that keeps no secret uses PKCE, and each refresh token once
     refreshTokens: true,
   })
   const verifier = 'v'.repeat(43)
-  const pkce = {
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
-    code_challenge_method: 'S256',
-  }
-  const code = await party.signIn(browser, 'ana', pkce)
+  const code = await party.signIn(browser, 'ana', pkceOf(verifier))
   const origin = 'https://payroll.example.test'
   const asked = await browser.send('OPTIONS', tokenPath, undefined, {
     origin,
@@ -248,6 +251,17 @@ test('an application that keeps no secret uses PKCE, and each refresh token once
   const stolen = await party.refresh(first.tokens.refresh_token!, { client_secret: undefined })
   assert.equal(stolen.tokens.error, 'invalid_grant')
   assert.equal((await party.userinfo(again.tokens.access_token)).status, 401)
+})
+
+test('an application with a secret keeps one refresh token for the whole session', async (t) => {
+  const { fixture, party, browser } = await start(t, { refreshTokens: true })
+  const { refresh_token } = await party.tokens(browser)
+  await age(fixture, 'RefreshToken', 11 * 3_600)
+  for (let count = 0; count < 2; count += 1) {
+    const { status, tokens } = await party.refresh(refresh_token!)
+    assert.equal(status, 200)
+    assert.equal(tokens.refresh_token, refresh_token)
+  }
 })
 
 for (const [what, end] of [
@@ -320,6 +334,77 @@ test('who loses the application loses what it holds of them', async (t) => {
   assert.equal((await party.token({ code })).tokens.error, 'invalid_grant')
   assert.equal((await party.refresh(refresh_token!)).tokens.error, 'invalid_grant')
   assert.equal((await party.userinfo(access_token)).status, 401)
+})
+
+/** What a transform makes too long of each name that is not empty. */
+const tooLong = {
+  name: 'badge"',
+  claim: 'displayName',
+  transforms: Array(2).fill({
+    transform: 'regexReplace',
+    pattern: '.',
+    replacement: 'x'.repeat(99),
+  }),
+}
+
+test('who an application cannot be told of gets a page that says which claim it is, and so does the audit log', async (t) => {
+  const { fixture, party, browser } = await start(t, { ...withLogout, claims: [tooLong] })
+  const page = await party.authorize(browser)
+  assert.equal(page.status, 403)
+  for (const text of ['CLAIM_TOO_LONG', 'The payroll', 'badge&quot;', 'Person ana (ana)'])
+    assert.ok(page.body.includes(text), text)
+  const [event] = await events(fixture, 'oidc-sign-on-refused')
+  assert.equal(event?.subject, party.id)
+  assert.equal(event?.actor, 'ana')
+  assert.equal(event?.detail.name, 'payroll')
+  assert.equal(event?.detail.reason, 'claim-too-long')
+  assert.equal(event?.detail.claim, 'badge"')
+  assert.match(String(event?.detail.explanation), /regexReplace makes more than 4096 characters/)
+  assert.ok(page.body.includes(String(event?.detail.correlationId)))
+  // Who asked for no page is told by the protocol, in letters that it allows (RFC 6749 section 4.1.2.1).
+  const silent = await browser.get(party.authorizeUrl({ prompt: 'none' }))
+  const { searchParams } = new URL(silent.headers.location!)
+  assert.equal(searchParams.get('error'), 'access_denied')
+  assert.match(searchParams.get('error_description')!, /^[ !#-[\]-~]+$/)
+  assert.match(searchParams.get('error_description')!, /badge.*payroll/)
+  // It was told nothing, so that it is not told of the end either.
+  const [session] = await sessions.listSessions(fixture.store.db)
+  await oidcModel.deleteOidcSession(fixture.store.db, session!.id, fixture.time.nowAt)
+  assert.deepEqual(await logoutNotices.listLogoutNotices(fixture.store.db), [])
+  assert.deepEqual(fixture.errors, [])
+})
+
+test('an application whose claim becomes too long later is told so in place of tokens and claims, and loses nothing for good', async (t) => {
+  const { fixture, party, browser } = await start(t, { refreshTokens: true })
+  const { access_token, refresh_token } = await party.tokens(browser)
+  const code = await party.signIn(browser)
+  const { signOn } = fixture.snapshot().findApplicationById(party.id)!.application
+  fixture.change(party.id, { signOn: { ...signOn, claims: [tooLong] } as typeof signOn })
+  const told = /badge.*payroll.*4096/
+  for (const { status, tokens } of [
+    await party.token({ code }),
+    await party.refresh(refresh_token!),
+    await party.refresh(refresh_token!),
+  ]) {
+    assert.equal(status, 400)
+    assert.equal(tokens.error, 'invalid_grant')
+    assert.match(tokens.error_description!, told)
+  }
+  const { status, claims } = await party.userinfo(access_token)
+  assert.equal(status, 401)
+  assert.equal(claims.error, 'invalid_token')
+  assert.match(String(claims.error_description), told)
+  // Its server asks again and again, which is one thing to write down.
+  const [event, more] = await events(fixture, 'oidc-sign-on-refused')
+  assert.equal(more, undefined)
+  assert.equal(event?.subject, party.id)
+  assert.equal(event?.actor, 'ana')
+  assert.equal(event?.detail.claim, 'badge"')
+  assert.deepEqual(await events(fixture, 'sign-in-refused'), [])
+  assert.deepEqual(fixture.errors, [])
+  fixture.change(party.id, { signOn })
+  assert.equal((await party.refresh(refresh_token!)).status, 200)
+  assert.equal((await party.userinfo(access_token)).status, 200)
 })
 
 const withLogout = {
@@ -581,6 +666,21 @@ test('discovery says what is true', async (t) => {
       endpoint,
     )
   assert.equal((await fixture.browser().post(String(facts.token_endpoint), {})).status, 400)
+})
+
+test('what an application is told of its request is written down for its administrator', async (t) => {
+  const { fixture, party, browser } = await start(t, { tokenEndpointAuthMethod: 'none' })
+  // To ask whether somebody is signed in is no mistake.
+  const asked = await browser.get(party.authorizeUrl({ ...pkceOf('v'.repeat(43)), prompt: 'none' }))
+  assert.match(asked.headers.location!, /error=login_required/)
+  assert.deepEqual(await events(fixture, 'sign-in-refused'), [])
+  const { headers } = await browser.get(party.authorizeUrl())
+  assert.match(headers.location!, /error=invalid_request/)
+  const [event, more] = await events(fixture, 'sign-in-refused')
+  assert.equal(more, undefined)
+  assert.equal(event?.detail.reason, 'sign-in-request-invalid')
+  assert.match(String(event?.detail.explanation), /invalid_request: .*PKCE/)
+  assert.match(String(event?.detail.explanation), new RegExp(party.clientId))
 })
 
 test('a request that is not valid gets a page of ours with its correlation ID, and is written down', async (t) => {

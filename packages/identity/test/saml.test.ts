@@ -434,6 +434,29 @@ test('attack 22: somebody in more groups than an assertion can hold gets a page,
   assert.equal(event?.detail.reason, 'saml-attributes-too-many')
 })
 
+const transforms = Array(2).fill({
+  transform: 'regexReplace',
+  pattern: '.',
+  replacement: 'x'.repeat(99),
+})
+
+for (const [what, settings, claim] of [
+  ['an attribute', { attributes: [{ name: 'badge', claim: 'displayName', transforms }] }, 'badge'],
+  ['the name', { nameId: { format: 'unspecified', claim: 'userName', transforms } }, 'NameID'],
+] as const)
+  test(`${what} that a transform makes too long gives a page and an audit event that say which it is`, async (t) => {
+    const { fixture, payroll, browser } = await start(t, settings)
+    const answer = await walk(browser, redirectUrl(authnRequest(fixture)))
+    assert.equal(answer.status, 403)
+    for (const text of ['CLAIM_TOO_LONG', 'The payroll', claim, 'Person ana (ana)'])
+      assert.ok(answer.body.includes(text), text)
+    const [event] = await events(fixture, 'saml-sign-on-refused')
+    assert.equal(event?.subject, payroll.id)
+    assert.equal(event?.detail.reason, 'claim-too-long')
+    assert.equal(event?.detail.claim, claim)
+    assert.match(String(event?.detail.explanation), /regexReplace makes more than 4096 characters/)
+  })
+
 test('a session that has ended gives no response', async (t) => {
   const { fixture, browser } = await start(t)
   const { sessionId } = await signIn(fixture, browser, fixture.hr, 'ana')

@@ -197,6 +197,7 @@ test('attack 49: a chain of replacements ends when a value has grown too long', 
   assert.throws(() => made('x'.repeat(256), ...Array<Transform>(20).fill(grow)), {
     name: ClaimError.name,
     code: 'SIGN_ON_CLAIM_TOO_LONG',
+    claim: 'displayName',
   })
   assert.ok(performance.now() - startMs < 500)
   assert.equal(made('x'.repeat(limitCharacters / 256), grow).length, limitCharacters)

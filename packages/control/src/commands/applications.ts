@@ -30,13 +30,13 @@ const assignment = z.strictObject({
 
 const creation = z.strictObject({
   ...applicationSchema.shape,
-  id: z.uuid().optional(),
+  id: applicationSchema.shape.id.optional(),
   displayName: displayText.optional(),
 })
 
 const linkCreation = z.strictObject({
   ...linkedApplicationSchema.shape,
-  id: z.uuid().optional(),
+  id: applicationSchema.shape.id.optional(),
   displayName: displayText.optional(),
 })
 

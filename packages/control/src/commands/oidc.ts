@@ -106,6 +106,7 @@ function endpointsOf({ baseDomain, port, tenantId }: CommandContext['facts']) {
     authorizationEndpoint: `${tenant}/oauth2/v2.0/authorize`,
     tokenEndpoint: `${tenant}/oauth2/v2.0/token`,
     userinfoEndpoint: `${tenant}/oauth2/v2.0/userinfo`,
+    revocationEndpoint: `${tenant}/oauth2/v2.0/revoke`,
     endSessionEndpoint: `${tenant}/oauth2/v2.0/logout`,
     jwksUri: `${tenant}/discovery/v2.0/keys`,
   }

@@ -16,6 +16,8 @@ export interface ErrorPage {
   /** Display name of the application, for those who may know that it exists. */
   applicationName?: string | undefined
   signedInAs?: string | undefined
+  /** What an application cannot be told, by the name that it has there. */
+  claim?: string | undefined
   links?: readonly { href: string; label: string }[] | undefined
   /** Offers to open the same address again; for requests that were safe to make. */
   retry?: boolean | undefined
@@ -52,11 +54,12 @@ ${forSupport(facts)}`,
 
 /** What an administrator asks for. One click selects the ID; where there is script, another copies it. */
 function forSupport(
-  facts: Pick<ErrorPage, 'applicationName' | 'signedInAs' | 'code' | 'correlationId'>,
+  facts: Pick<ErrorPage, 'applicationName' | 'signedInAs' | 'claim' | 'code' | 'correlationId'>,
 ): Html {
   return html`<dl class="facts">
 ${facts.applicationName !== undefined && html`<dt>Application</dt><dd>${facts.applicationName}</dd>`}
 ${facts.signedInAs !== undefined && html`<dt>Signed in as</dt><dd>${facts.signedInAs}</dd>`}
+${facts.claim !== undefined && html`<dt>Claim</dt><dd><code>${facts.claim}</code></dd>`}
 <dt>Code</dt><dd><code>${facts.code}</code></dd>
 <dt>Correlation ID</dt><dd class="copy"><code>${facts.correlationId}</code>
 <button type="button" data-copy="${facts.correlationId}" aria-label="Copy correlation ID" hidden>Copy</button>

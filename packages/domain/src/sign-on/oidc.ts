@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { authorityProblem } from '../reserved-host.ts'
 import { claimFields } from './claims.ts'
 
 /**
@@ -19,7 +20,8 @@ function uriProblem(value: string): string | undefined {
   const url = URL.canParse(value) ? new URL(value) : undefined
   if (!url || !/^https?:$/.test(url.protocol))
     return 'must be an absolute URL such as https://hr.example.com/callback'
-  if (url.username || url.password) return 'must not hold a user name or password'
+  const authority = authorityProblem(url)
+  if (authority) return authority
   if (value.includes('#')) return 'must not hold a fragment'
   if (value.includes('*')) return 'must be one URL, without *'
   if (url.href !== value) return `must be written as ${url.href}`

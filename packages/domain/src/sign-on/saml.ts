@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { z } from 'zod'
+import { authorityProblem } from '../reserved-host.ts'
 import { claimFields } from './claims.ts'
 
 /**
@@ -26,7 +27,8 @@ function endpointProblem(value: string): string | undefined {
   if (!url) return 'must be an absolute URL such as https://hr.example.com/saml/acs'
   if (url.protocol !== 'https:' && url.protocol !== 'http:')
     return 'must begin with https://, or with the internal URL of the application'
-  if (url.username || url.password) return 'must not hold a user name or password'
+  const authority = authorityProblem(url)
+  if (authority) return authority
   if (value.includes('#')) return 'must not hold a fragment'
   if (!/^[\x21-\x7e]+$/.test(value)) return 'must be written in ASCII without spaces'
   return undefined

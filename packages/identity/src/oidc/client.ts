@@ -1,5 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { isOidc, type OidcApplication, parseOidcClientId, type Snapshot } from '@sallyport/domain'
+import {
+  isOidc,
+  type OidcApplication,
+  parseOidcClientId,
+  type Snapshot,
+  toDoorHost,
+} from '@sallyport/domain'
 import { oidcSecrets, type Store } from '@sallyport/store'
 import type { AdapterPayload } from 'oidc-provider'
 
@@ -45,26 +51,11 @@ export function toOidcClient(
     ...(backChannelLogoutUri === undefined
       ? {}
       : {
-          backchannel_logout_uri: toDoorUrl(id),
+          // The provider believes to send logout tokens there.
+          backchannel_logout_uri: `https://${toDoorHost(id)}/`,
           backchannel_logout_session_required: true,
         }),
   }
-}
-
-const doorSuffix = '.connector.invalid'
-
-/**
- * Where the provider believes to send logout tokens of the application. No name ends like this (RFC 6761 section 6.4), so that what
- * goes wrong with it goes nowhere.
- */
-function toDoorUrl(applicationId: string): string {
-  return `https://${applicationId}${doorSuffix}/`
-}
-
-/** The application that a logout token is for, by where the provider sends it; undefined when it goes anywhere else. */
-export function parseDoorUrl(url: string): string | undefined {
-  const { hostname } = new URL(url)
-  return hostname.endsWith(doorSuffix) ? hostname.slice(0, -doorSuffix.length) : undefined
 }
 
 const useNoteMs = 3_600_000

@@ -6,6 +6,7 @@ import {
   parseOidcClientId,
 } from '@sallyport/domain'
 import { type OidcClaimValue, toOidcClaims } from '@sallyport/sso/oidc'
+import { type SignOnRefusal, toSignOnRefusal } from '../sign-on-refusal.ts'
 
 /** Claims that are no scope's: the application's own. No claim of a scope can be found under a symbol. */
 export const ownClaims = Symbol('claims of the application')
@@ -15,19 +16,18 @@ export interface OwnClaims {
   [ownClaims]?: Record<string, OidcClaimValue>
 }
 
-export function mayUseOidc(
+/** What the application is told of the person, whatever scope it asks for; or why it is told nothing. */
+export function makeClaims(
   compiled: OidcApplication,
   { userId, claims }: IdentitySession,
-): boolean {
-  return isAssigned(compiled, [userId, ...claims.groups.map(({ id }) => id)])
-}
-
-/** What the application is told of the person, whatever scope it asks for. @throws ClaimError `SIGN_ON_CLAIM_TOO_LONG` */
-export function claimsFor(
-  { application }: OidcApplication,
-  { claims }: IdentitySession,
-): OwnClaims {
-  return { [ownClaims]: toOidcClaims(application.signOn, claims) }
+): { claims: OwnClaims; refusal?: undefined } | { refusal: SignOnRefusal; claims?: undefined } {
+  if (!isAssigned(compiled, [userId, ...claims.groups.map(({ id }) => id)]))
+    return { refusal: { reason: 'user-not-assigned' } }
+  try {
+    return { claims: { [ownClaims]: toOidcClaims(compiled.application.signOn, claims) } }
+  } catch (error) {
+    return { refusal: toSignOnRefusal(error) }
+  }
 }
 
 /** A name of the person that no two applications share, and that tells nobody whose it is. */

@@ -3,7 +3,7 @@ import type { Snapshot } from '@sallyport/domain'
 import type { Store } from '@sallyport/store'
 import type Provider from 'oidc-provider'
 import type { BrowserBinding } from '../browser-binding.ts'
-import type { FailureCode } from '../failures.ts'
+import type { FailureCode, FailureFacts } from '../failures.ts'
 import type { FormHandOver } from '../form-hand-over.ts'
 import type { LogoutPasses } from './logout-passes.ts'
 import type { SamlUrls } from './urls.ts'
@@ -12,7 +12,7 @@ import type { SamlUrls } from './urls.ts'
 export type SamlAnswer =
   | { kind: 'page'; body: string; formAction?: 'any' }
   | { kind: 'redirect'; location: string }
-  | { kind: 'failure'; code: FailureCode; applicationName?: string; signedInAs?: string }
+  | ({ kind: 'failure'; code: FailureCode } & FailureFacts)
 
 export interface SamlParts {
   db: Store['db']

@@ -15,7 +15,6 @@ import {
   type Attribute,
   buildFailure,
   buildResponse,
-  ClaimError,
   findAuthnContext,
   findNameIdFormat,
   type NameId,
@@ -31,6 +30,7 @@ import {
 } from '@sallyport/sso/saml'
 import { atomically, oidcModel, saml, sessions } from '@sallyport/store'
 import { recordSignOn } from '../sign-on-audit.ts'
+import { refusalFacts, type SignOnRefusal, toSignOnRefusal } from '../sign-on-refusal.ts'
 import { findSessionId, type SamlAnswer, type SamlParts } from './answer.ts'
 import { readSigningKey } from './keys.ts'
 
@@ -180,23 +180,16 @@ export class SamlSingleSignOn {
     const { db, open, clock, pairwiseKey } = this.#parts
     const { application } = compiled
     const { claims, sessionId, userId } = session
-    const failure = async (
-      code:
-        | 'user-not-assigned'
-        | 'saml-name-missing'
-        | 'saml-attributes-too-many'
-        | 'saml-claim-too-long',
-    ): Promise<SamlAnswer> => {
-      await this.#record(request, session, compiled, 'saml-sign-on-refused', { reason: code })
+    const failure = async (refusal: SignOnRefusal): Promise<SamlAnswer> => {
+      await this.#record(request, session, compiled, 'saml-sign-on-refused', { ...refusal })
       return {
         kind: 'failure',
-        code,
-        applicationName: application.displayName,
-        signedInAs: `${claims.displayName} (${claims.userName})`,
+        code: refusal.reason,
+        ...refusalFacts(compiled, session, refusal),
       }
     }
     if (!isAssigned(compiled, [userId, ...claims.groups.map((group) => group.id)]))
-      return failure('user-not-assigned')
+      return failure({ reason: 'user-not-assigned' })
     if (pending.authnContext === undefined)
       return this.#refuse(compiled, pending, id, sessionId, ['responder', 'noAuthnContext'])
     const format = findNameIdFormat(pending.nameIdFormat)
@@ -208,11 +201,10 @@ export class SamlSingleSignOn {
       nameId = toNameId(application.signOn, format, claims, pairwiseKey)
       attributes = toAttributes(application.signOn, claims)
     } catch (error) {
-      if (error instanceof ClaimError) return failure('saml-claim-too-long')
-      throw error
+      return failure(toSignOnRefusal(error))
     }
-    if (!nameId) return failure('saml-name-missing')
-    if (!attributes) return failure('saml-attributes-too-many')
+    if (!nameId) return failure({ reason: 'saml-name-missing' })
+    if (!attributes) return failure({ reason: 'saml-attributes-too-many' })
     const nowAt = clock()
     const sessionIndex = `_${randomBytes(16).toString('hex')}`
     const body = buildResponse(

@@ -19,11 +19,15 @@ const readers: Record<HeaderClaim, (claims: Claims) => readonly string[]> = {
 /**
  * Compiles one claim with its transforms, which apply to each value.
  *
+ * @param name what the application calls it
  * @returns gives the values of a person, none of them empty
  */
-export function compileClaim(source: ClaimSource): (claims: Claims) => string[] {
+export function compileClaim(
+  source: ClaimSource,
+  name: string = source.claim,
+): (claims: Claims) => string[] {
   const read = readers[source.claim]
-  const steps = (source.transforms ?? []).map(compileTransform)
+  const steps = (source.transforms ?? []).map((transform) => compileTransform(transform, name))
   const limit = source.multivalued === false ? 1 : Number.POSITIVE_INFINITY
   return (claims) => {
     const values = read(claims).slice(0, limit)
@@ -40,12 +44,13 @@ const compiled = new WeakMap<ClaimSource, (claims: Claims) => string[]>()
 /**
  * The values of a person by a claim that is configured, which is compiled once.
  *
+ * @param name what the application calls it
  * @throws ClaimError `SIGN_ON_CLAIM_TOO_LONG`
  */
-export function readClaim(source: ClaimSource, claims: Claims): string[] {
+export function readClaim(source: ClaimSource, claims: Claims, name: string): string[] {
   let read = compiled.get(source)
   if (!read) {
-    read = compileClaim(source)
+    read = compileClaim(source, name)
     compiled.set(source, read)
   }
   return read(claims)

@@ -18,6 +18,13 @@ export type Step = (value: string, claims: Claims) => string
 export class ClaimError extends Error {
   override readonly name = 'ClaimError'
   readonly code = 'SIGN_ON_CLAIM_TOO_LONG'
+  /** What the application calls it. */
+  readonly claim: string
+
+  constructor(claim: string, message: string) {
+    super(message)
+    this.claim = claim
+  }
 }
 
 type Compilers = {
@@ -80,14 +87,20 @@ const compilers: Compilers = {
   },
 }
 
-/** @returns what makes one value of another; compiled once, used for every person */
-export function compileTransform(transform: Transform): Step {
+/**
+ * @param claim name of what it is a part of
+ * @returns what makes one value of another; compiled once, used for every person
+ */
+export function compileTransform(transform: Transform, claim: string): Step {
   const compile = compilers[transform.transform] as (transform: Transform) => Step
   const step = compile(transform)
   return (value, claims) => {
     const made = step(value, claims)
     if (made.length > limitCharacters)
-      throw new ClaimError(`${transform.transform} makes more than ${limitCharacters} characters`)
+      throw new ClaimError(
+        claim,
+        `${transform.transform} makes more than ${limitCharacters} characters`,
+      )
     return made
   }
 }

@@ -41,7 +41,7 @@ export function compileHeaders(headers: readonly SignOnHeader[]): (claims: Claim
 
 function compileHeader(header: SignOnHeader): (claims: Claims) => string {
   if ('value' in header) return () => header.value
-  const valuesOf = compileClaim(header)
+  const valuesOf = compileClaim(header, header.name)
   if (header.claim !== 'groups' && header.claim !== 'groupIds')
     return (claims) => valuesOf(claims)[0] ?? ''
   const toList = compileList(header.separator ?? ';')

@@ -27,7 +27,7 @@ export function toOidcClaims(
 
 function toValue(claim: OidcClaim, person: Claims): OidcClaimValue {
   if ('value' in claim) return claim.value
-  const values = readClaim(claim, person)
+  const values = readClaim(claim, person, claim.name)
   const isGroup = claim.claim === 'groups' || claim.claim === 'groupIds'
   if (!isGroup || claim.multivalued === false) return values[0] ?? ''
   // Readers expect a list of groups, however many there are.

@@ -36,7 +36,7 @@ export function toAttributes(
 
 function toValues(attribute: SamlAttribute, claims: Claims): readonly string[] {
   if ('value' in attribute) return [attribute.value]
-  const values = readClaim(attribute, claims)
+  const values = readClaim(attribute, claims, attribute.name)
   // One value of all, for what reads the first only.
   return attribute.separator === undefined || values.length === 0
     ? values

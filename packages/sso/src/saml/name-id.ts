@@ -32,7 +32,7 @@ export function toNameId(
   }
   const [value] =
     nameId.format === 'unspecified' || nameId.format === 'emailAddress'
-      ? readClaim(nameId, claims)
+      ? readClaim(nameId, claims, 'NameID')
       : []
   // What no document can hold would be replaced, and two people could then have one name.
   return value === undefined || !isXmlText(value) ? undefined : { format: wanted, value }
