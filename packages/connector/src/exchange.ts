@@ -465,26 +465,27 @@ export class Exchange implements StreamHandler, Timed {
     this.#passOn(head, framing)
   }
 
-  /** What the origin sends meanwhile is little: its connection is paused. */
+  /** No data comes meanwhile: the connection is paused. The end of an answer without a body may, or an error. */
   #awaitOutcome(outcome: Promise<AnswerOutcome>, head: ResponseHead, framing: BodyFraming): void {
-    const client = this.#client
+    const client = this.#client!
     const connection = this.#connection!
     const { exclusive } = connection
     // Over before it is known who answered: nobody takes it then.
     connection.exclusive = true
     this.#later = []
-    client?.pause()
+    client.pause()
     outcome.then(
       (known) => {
         if (this.#over) return
         const later = this.#later ?? []
         this.#later = undefined
-        connection.exclusive = exclusive
+        // An answer that is over is not aborted any more: what was not taken would be kept for others.
+        if (known === 'taken' || known === 'inspect') connection.exclusive = exclusive
         try {
           this.#follow(known, head, framing)
           if (known === 'again') return
           for (const event of later) event(this)
-          if (!this.#responsePaused && this.#client === client) client?.resume()
+          if (!this.#responsePaused && this.#client === client) client.resume()
         } catch (error) {
           this.fail(error)
         }
@@ -563,10 +564,6 @@ export class Exchange implements StreamHandler, Timed {
 
   onResponseData(chunk: Buffer): void {
     if (this.#over) return
-    if (this.#later) {
-      this.#later.push((exchange) => exchange.onResponseData(chunk))
-      return
-    }
     if (this.#held) {
       this.#hold(this.#held, chunk)
       return
