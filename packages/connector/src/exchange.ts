@@ -663,8 +663,9 @@ export class Exchange implements StreamHandler, Timed {
 
   #becomePipe(text: string): void {
     this.#isPipe = true
-    // A slice of it would hold the whole head for as long as the pipe is open.
+    // For as long as the pipe is open these would hold the whole head, a token, and what an engine keeps for it.
     this.#upgrade = undefined
+    this.#dropAuthorization()
     this.#host.pipes.add(this)
     this.#connection!.onClosed = () => this.#pipeClosed()
     this.#stream.sendHead(text)

@@ -157,7 +157,7 @@ for (const secure of [false, true])
           await gateway.ended()
           assert.match(gateway.heads.last!, /^HTTP\/1\.1 101 /)
           assert.equal(gateway.body, last)
-          assert.deepEqual(facts(), { connections: 1, idle: 0, active: 1, pipes: 1, unended: 1 })
+          assert.deepEqual(facts(), { connections: 1, idle: 0, active: 1, pipes: 1, unended: 0 })
           gateway.stream.write(Buffer.from('still'))
           gateway.stream.end()
           await connection.closed
