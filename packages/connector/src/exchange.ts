@@ -5,7 +5,6 @@ import {
   formatFields,
   parseFields,
   type ResponseHead,
-  type ResponseSink,
 } from '@sallyport/http1'
 import {
   findResetName,
@@ -14,86 +13,44 @@ import {
   type TunnelError,
   type TunnelStream,
 } from '@sallyport/protocol'
-import type { Deadlines, Timed, WaitingList } from './deadlines.ts'
-import { findErrorCode, toError } from './errors.ts'
-import { OriginFailure, toOriginFailure } from './failure.ts'
-import { filterTrailers, isAskedUpgrade, toResponseFacts } from './fields.ts'
 import {
-  type Instruction,
-  type Instructions,
-  readAssertionText,
-  readCorrelationId,
-} from './instruction.ts'
-import type { Log } from './log.ts'
-import {
-  type ConnectionOwner,
-  nobody,
-  type OriginConnection,
-  type Origins,
-  toClientOwner,
-} from './origin.ts'
-import type { OriginRequest, OriginRequests } from './origin-request.ts'
-import type { Assertion, Assertions } from './sign-on/assertion.ts'
-import type { AnswerOutcome, Authorization, SignOn } from './sign-on/sign-on.ts'
-
-/** What all exchanges of a connector share. */
-export interface ExchangeHost {
-  readonly instructions: Instructions
-  readonly origins: Origins
-  readonly requests: OriginRequests
-  readonly assertions: Assertions
-  readonly signOn: SignOn
-  readonly deadlines: Deadlines
-  readonly log: Log
-  readonly counters: ExchangeCounters
-  /** Connections that became raw pipes and are open: they would outlast any drain. */
-  readonly pipes: Set<Exchange>
-}
-
-export interface ExchangeCounters {
-  /** Streams opened by the gateway. */
-  started: number
-  active: number
-  failed: number
-  /** Given up by the gateway, because the client left. */
-  cancelled: number
-  retried: number
-}
-
-/** An answer whose body is to be seen before anything of it goes on. */
-interface HeldAnswer {
-  head: ResponseHead
-  framing: BodyFraming
-  chunks: Buffer[]
-  length: number
-}
+  checkUpgrade,
+  formatHead,
+  formatTiming,
+  formatTrailers,
+  type HeldAnswer,
+  holdAnswer,
+  holdChunk,
+  noBody,
+} from './answer.ts'
+import type { Timed, WaitingList } from './deadlines.ts'
+import { findErrorCode } from './errors.ts'
+import type { ExchangeHost, Pipe } from './exchange-host.ts'
+import { OriginFailure, protocolError, toOriginFailure } from './failure.ts'
+import { filterTrailers, toResponseFacts } from './fields.ts'
+import { type Instruction, readAssertionText, readCorrelationId } from './instruction.ts'
+import { type ConnectionOwner, nobody, type OriginConnection, toClientOwner } from './origin.ts'
+import type { OriginRequest } from './origin-request.ts'
+import { readAssertion, readRequest } from './request-checks.ts'
+import { type ResponseReceiver, ResponseRelay } from './response-relay.ts'
+import { isClosedConnection, isIdempotent } from './retry.ts'
+import type { Assertion } from './sign-on/assertion.ts'
+import type { AnswerOutcome, Authorization } from './sign-on/sign-on.ts'
 
 /** What came while it was found out whether the answer is to be believed. */
 type Later = (exchange: Exchange) => void
 
-/** Pages with a form to sign in are small. */
-const maxHeldBytes = 262_144
-/** And come at once: what takes longer is perhaps a report that is shown as it grows. */
+/** Pages with a form to sign in come at once: what takes longer is perhaps a report that is shown as it grows. */
 const maxHeldMs = 5_000
-/** What the tunnel takes. */
-const maxTrailerBytes = 65_536
-// RFC 9110 section 9.2.2.
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
-// Unsolicited bytes found when the connection was taken: then nothing was sent at all.
-const retryableErrors = new Set<string | undefined>([
-  'HTTP1_CONNECTION_CLOSED',
-  'HTTP1_UNSOLICITED',
-])
 /** Of what failed, in the log; the tunnel takes no more either. */
 const maxDetail = 1_024
-const noBody: BodyFraming = { kind: 'none' }
 const maxRebound = 3
 
 /**
  * One stream of the tunnel, served by one request to an origin: parse, find a connection, send,
  * relay the answer. Bodies flow through without being held; each side's pause is the other's.
  */
-export class Exchange implements StreamHandler, Timed {
+export class Exchange implements StreamHandler, Timed, ResponseReceiver, Pipe {
   // Kept by Deadlines.
   expiresAt = 0
   waitingIn: WaitingList | undefined = undefined
@@ -158,14 +115,17 @@ export class Exchange implements StreamHandler, Timed {
       }
       this.#instruction = instruction
       this.#requestEnded = end
-      this.#readHead(text, instruction)
+      const request = readRequest(this.#host.requests, text, instruction.upgrade, end)
+      this.#request = request
+      this.#framing = request.framing
+      this.#upgrade = request.upgrade
       this.#host.deadlines.start(this, instruction.timeoutMs, nowAt)
       const assertionText = readAssertionText(openText)
       if (assertionText === undefined) {
         this.#begin(nowAt)
         return
       }
-      this.#assertion = this.#readAssertion(assertionText, instruction)
+      this.#assertion = readAssertion(this.#host.assertions, assertionText, instruction)
       this.#signOn()
     } catch (error) {
       this.fail(error)
@@ -243,47 +203,6 @@ export class Exchange implements StreamHandler, Timed {
 
   // ---- the way to the origin
 
-  /**
-   * The gateway faces the internet and may fall: what it sends is parsed as strictly as the gateway
-   * parses clients.
-   */
-  #readHead(text: string, instruction: Instruction): void {
-    let request: OriginRequest
-    try {
-      request = this.#host.requests.read(text, instruction.upgrade)
-    } catch (error) {
-      throw protocolError(`the request head is invalid: ${toError(error).message}`, error)
-    }
-    const { method, target, framing } = request
-    this.#framing = framing
-    if (request.versionMinor !== 1) throw protocolError('the request is not HTTP/1.1')
-    // Absolute form would let an origin that is also a proxy reach what the allow-list forbids.
-    if (method === 'CONNECT' || (target[0] !== '/' && !(target === '*' && method === 'OPTIONS')))
-      throw protocolError('the request target is not in origin form')
-    if (this.#requestEnded && framing.kind === 'length' && framing.length > 0)
-      throw protocolError('the request ended before its body')
-    if (request.upgrade !== undefined && framing.kind !== 'none')
-      throw protocolError('an upgrade has a body')
-    this.#upgrade = request.upgrade
-    this.#request = request
-  }
-
-  /** The gateway may have joined what identity said with another request. */
-  #readAssertion(text: string, { applicationId, origin }: Instruction): Assertion {
-    const assertion = this.#host.assertions.read(text)
-    if (assertion.applicationId !== applicationId || assertion.origin !== origin.destination.url)
-      throw new OriginFailure(
-        ResetCode.SIGN_ON_FAILED,
-        `ASSERTION_REFUSED: the sign-on assertion is for ${assertion.origin} of ${assertion.applicationId}, the request for ${origin.destination.url} of ${applicationId}`,
-      )
-    if (assertion.claims.validate !== false && !origin.validate)
-      throw new OriginFailure(
-        ResetCode.SIGN_ON_FAILED,
-        'ASSERTION_REFUSED: the sign-on assertion is for an origin whose certificate is valid, the request for one that may have any',
-      )
-    return assertion
-  }
-
   #signOn(): void {
     const working = new AbortController()
     const authorization = this.#host.signOn.authorize(this.#assertion!, {
@@ -352,7 +271,7 @@ export class Exchange implements StreamHandler, Timed {
   }
 
   #isRepeatable(): boolean {
-    return this.#framing.kind === 'none' && idempotent.has(this.#request!.method)
+    return this.#framing.kind === 'none' && isIdempotent(this.#request!.method)
   }
 
   #dial(): void {
@@ -442,16 +361,7 @@ export class Exchange implements StreamHandler, Timed {
   onResponseHead(head: ResponseHead, framing: BodyFraming): void {
     if (this.#over) return
     const { statusCode, fields } = head
-    const upgraded = statusCode === 101
-    if (upgraded && (this.#upgrade === undefined || !isAskedUpgrade(fields, this.#upgrade))) {
-      this.fail(
-        new OriginFailure(
-          ResetCode.ORIGIN_RESPONSE_INVALID,
-          'the origin switched to a protocol that was not asked for',
-        ),
-      )
-      return
-    }
+    if (statusCode === 101) checkUpgrade(fields, this.#upgrade)
     const authorization = this.#authorization
     if (authorization) {
       const outcome = authorization.readAnswer(statusCode, fields)
@@ -465,26 +375,27 @@ export class Exchange implements StreamHandler, Timed {
     this.#passOn(head, framing)
   }
 
-  /** What the origin sends meanwhile is little: its connection is paused. */
+  /** No data comes meanwhile: the connection is paused. The end of an answer without a body may, or an error. */
   #awaitOutcome(outcome: Promise<AnswerOutcome>, head: ResponseHead, framing: BodyFraming): void {
-    const client = this.#client
+    const client = this.#client!
     const connection = this.#connection!
     const { exclusive } = connection
     // Over before it is known who answered: nobody takes it then.
     connection.exclusive = true
     this.#later = []
-    client?.pause()
+    client.pause()
     outcome.then(
       (known) => {
         if (this.#over) return
         const later = this.#later ?? []
         this.#later = undefined
-        connection.exclusive = exclusive
+        // An answer that is over is not aborted any more: what was not taken would be kept for others.
+        if (known === 'taken' || known === 'inspect') connection.exclusive = exclusive
         try {
           this.#follow(known, head, framing)
           if (known === 'again') return
           for (const event of later) event(this)
-          if (!this.#responsePaused && this.#client === client) client?.resume()
+          if (!this.#responsePaused && this.#client === client) client.resume()
         } catch (error) {
           this.fail(error)
         }
@@ -499,7 +410,7 @@ export class Exchange implements StreamHandler, Timed {
       return
     }
     if (outcome === 'inspect' && framing.kind !== 'none') {
-      this.#held = { head, framing, chunks: [], length: 0 }
+      this.#held = holdAnswer(head, framing)
       const heldMs = Math.min(maxHeldMs, this.#instruction!.timeoutMs)
       this.#host.deadlines.start(this, heldMs, performance.now())
       return
@@ -531,11 +442,8 @@ export class Exchange implements StreamHandler, Timed {
     nowAt: number,
   ): void {
     this.#host.deadlines.stop(this)
-    const timing = `${tenths(this.#connectMs)};${tenths(nowAt - this.#sentAt)};${tenths(nowAt - this.#startedAt)}`
-    // Of two with one name the browser keeps the last: what the application says now goes before what it said at the sign-in.
-    const added = this.#authorization?.answerFields
-    const ownLines = added && added.length > 0 ? `\r\n${formatFields(added)}` : ''
-    const text = `HTTP/1.1 ${statusCode} ${reason}\r\nsallyport-origin-ms: ${timing}${ownLines}${lines}`
+    const timing = formatTiming(this.#connectMs, nowAt - this.#sentAt, nowAt - this.#startedAt)
+    const text = formatHead(statusCode, reason, timing, this.#authorization?.answerFields, lines)
     this.#request = undefined
     if (statusCode === 101) this.#becomePipe(text)
     else if (framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0))
@@ -563,22 +471,9 @@ export class Exchange implements StreamHandler, Timed {
 
   onResponseData(chunk: Buffer): void {
     if (this.#over) return
-    if (this.#later) {
-      this.#later.push((exchange) => exchange.onResponseData(chunk))
-      return
-    }
-    if (this.#held) {
-      this.#hold(this.#held, chunk)
-      return
-    }
-    this.#write(chunk)
-  }
-
-  /** Too much to be looked at, or too slow, is passed on as it is. */
-  #hold(held: HeldAnswer, chunk: Buffer): void {
-    held.chunks.push(chunk)
-    held.length += chunk.length
-    if (held.length > maxHeldBytes) this.#letGo(held)
+    // Too much to be looked at, or too slow, is passed on as it is.
+    if (!this.#held) this.#write(chunk)
+    else if (!holdChunk(this.#held, chunk)) this.#letGo(this.#held)
   }
 
   #letGo({ head, framing, chunks }: HeldAnswer): void {
@@ -617,10 +512,7 @@ export class Exchange implements StreamHandler, Timed {
       // It had a length of 0: its head was all.
       if (this.#over) return
     }
-    const kept = trailers.length > 0 ? formatFields(filterTrailers(trailers)) : ''
-    if (kept.length > maxTrailerBytes)
-      throw new OriginFailure(ResetCode.ORIGIN_RESPONSE_INVALID, 'the trailers are too long')
-    this.#stream.end(kept === '' ? undefined : kept)
+    this.#stream.end(formatTrailers(trailers))
     this.#leave()
   }
 
@@ -649,25 +541,22 @@ export class Exchange implements StreamHandler, Timed {
     this.fail(error)
   }
 
-  /**
-   * A kept connection that closes before any byte of the response most likely closed while the
-   * request was on its way (RFC 9110 section 9.2.2).
-   */
   #mayRetry(error: Error): boolean {
     return (
       !this.#retried &&
       this.#request !== undefined &&
       this.#connection?.reused === true &&
       this.#client?.responseBegun !== true &&
-      retryableErrors.has(findErrorCode(error)) &&
+      isClosedConnection(error) &&
       this.#isRepeatable()
     )
   }
 
   #becomePipe(text: string): void {
     this.#isPipe = true
-    // A slice of it would hold the whole head for as long as the pipe is open.
+    // For as long as the pipe is open these would hold the whole head, a token, and what an engine keeps for it.
     this.#upgrade = undefined
+    this.#dropAuthorization()
     this.#host.pipes.add(this)
     this.#connection!.onClosed = () => this.#pipeClosed()
     this.#stream.sendHead(text)
@@ -743,75 +632,6 @@ export class Exchange implements StreamHandler, Timed {
   }
 }
 
-/**
- * The origin's side of an exchange, as the codec wants it: its method names are those of the
- * tunnel's handler. An error in here would come out where the socket is read, and take the process
- * with it.
- */
-class ResponseRelay implements ResponseSink {
-  /** Undefined when the exchange has no interest in it any more. */
-  #exchange: Exchange | undefined
-
-  constructor(exchange: Exchange) {
-    this.#exchange = exchange
-  }
-
-  detach(): void {
-    this.#exchange = undefined
-  }
-
-  onInformational(head: ResponseHead): void {
-    try {
-      this.#exchange?.onInformational(head)
-    } catch (error) {
-      this.#exchange?.fail(error)
-    }
-  }
-
-  onHead(head: ResponseHead, framing: BodyFraming): void {
-    try {
-      this.#exchange?.onResponseHead(head, framing)
-    } catch (error) {
-      this.#exchange?.fail(error)
-    }
-  }
-
-  onData(chunk: Buffer): void {
-    try {
-      this.#exchange?.onResponseData(chunk)
-    } catch (error) {
-      this.#exchange?.fail(error)
-    }
-  }
-
-  onEnd(trailers: FieldList): void {
-    try {
-      this.#exchange?.onResponseEnd(trailers)
-    } catch (error) {
-      this.#exchange?.fail(error)
-    }
-  }
-
-  onError(error: Error): void {
-    this.#exchange?.onOriginError(error)
-  }
-}
-
 function isSameBinding(one: Buffer | undefined, other: Buffer | undefined): boolean {
   return one === other || (one !== undefined && other !== undefined && one.equals(other))
-}
-
-function protocolError(message: string, cause?: unknown): OriginFailure {
-  return new OriginFailure(
-    ResetCode.PROTOCOL_ERROR,
-    message,
-    cause === undefined ? undefined : { cause },
-  )
-}
-
-/** Milliseconds to one decimal. Printing two integers costs a fraction of printing what is none. */
-function tenths(ms: number): string {
-  const all = Math.round(ms * 10)
-  const whole = Math.floor(all / 10)
-  return all === whole * 10 ? `${whole}` : `${whole}.${all - whole * 10}`
 }

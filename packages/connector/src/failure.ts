@@ -14,6 +14,15 @@ export class OriginFailure extends Error {
   }
 }
 
+/** What the gateway sent is no request. */
+export function protocolError(message: string, cause?: unknown): OriginFailure {
+  return new OriginFailure(
+    ResetCode.PROTOCOL_ERROR,
+    message,
+    cause === undefined ? undefined : { cause },
+  )
+}
+
 const systemErrors: Record<string, ResetCode> = {
   ENOTFOUND: ResetCode.NAME_NOT_RESOLVED,
   EAI_AGAIN: ResetCode.NAME_NOT_RESOLVED,

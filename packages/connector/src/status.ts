@@ -2,7 +2,7 @@ import { chmodSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import type { ClientCertificateStatus } from './client-certificate.ts'
 import { ConnectorError, findErrorCode, toError } from './errors.ts'
-import type { ExchangeCounters } from './exchange.ts'
+import type { ExchangeCounters } from './exchange-host.ts'
 import { statusSocketPath } from './state.ts'
 import type { TunnelStatus } from './tunnel-keeper.ts'
 

@@ -3,6 +3,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
+import { createSecureContext, TLSSocket } from 'node:tls'
 import type { Issued } from './authority.ts'
 import { Inbox } from './inbox.ts'
 
@@ -41,10 +42,13 @@ export class RawConnection {
   readonly requests = new Inbox<string>()
   /** The other end has ended its half, or everything. */
   readonly closed: Promise<void>
+  readonly #transport: Socket
   #received = ''
 
-  constructor(socket: Socket) {
+  /** @param transport what carries the bytes: below TLS, or the same */
+  constructor(socket: Socket, transport: Socket) {
     this.socket = socket
+    this.#transport = transport
     this.closed = new Promise((resolve) => {
       socket.once('end', resolve)
       socket.once('close', () => resolve())
@@ -63,6 +67,11 @@ export class RawConnection {
     })
   }
 
+  /** Breaks off: the other end hears of an error, not of an end. */
+  reset(): void {
+    this.#transport.resetAndDestroy()
+  }
+
   /** Bytes behind the last complete head. */
   get rest(): string {
     return this.#received
@@ -76,13 +85,18 @@ export interface RawOrigin {
 }
 
 /** A server that answers whatever the test writes. */
-export async function startRawOrigin(t: TestContext): Promise<RawOrigin> {
+export async function startRawOrigin(t: TestContext, tls?: Issued): Promise<RawOrigin> {
+  const secureContext = tls && createSecureContext({ key: tls.keyPem, cert: tls.certificatePem })
   const connections = new Inbox<RawConnection>()
   const open = new Set<Socket>()
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
-    connections.put(new RawConnection(socket))
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (transport) => {
+    open.add(transport)
+    transport.once('close', () => open.delete(transport))
+    transport.on('error', () => {})
+    const socket = secureContext
+      ? new TLSSocket(transport, { isServer: true, secureContext })
+      : transport
+    connections.put(new RawConnection(socket, transport))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -91,5 +105,5 @@ export async function startRawOrigin(t: TestContext): Promise<RawOrigin> {
     server.close()
   })
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, port, connections }
+  return { url: `http${tls ? 's' : ''}://127.0.0.1:${port}`, port, connections }
 }

@@ -35,6 +35,11 @@ const maxPartialHeadBytes = 8_388_608
  */
 const lingerMs = 1000
 const tickMs = 1000
+/**
+ * While streams are open a tunnel is looked at more often: what waits on one where nothing comes through shall not be joined by
+ * all that is asked for within the next seconds.
+ */
+const busyTickMs = 250
 const roundTripSamples = 8
 /** So long after the last sign of it a transfer counts as under way. */
 const bulkMs = 2000
@@ -92,8 +97,12 @@ export class TunnelSession {
   #dataFlags = 0
   #timer: unknown
   #lingerTimer: unknown
+  /** Until the tick that comes next. */
+  #nextTickMs = tickMs
   #silentTicks = 0
-  #handshakeTicks = 0
+  /** Of these ticks. */
+  #silentMs = 0
+  #handshakeMs = 0
   #pingToken = 0
   #pingSentAt = 0
   #pingPending = false
@@ -137,7 +146,7 @@ export class TunnelSession {
     })
     this.#outbound.writer.frame(FrameType.HELLO, 0, 0, hello)
     this.#outbound.schedule()
-    this.#timer = this.#clock.startTimer(this.#tick, tickMs)
+    this.#timer = this.#clock.startTimer(this.#tick, this.#nextTickMs)
     duplex.on('data', (chunk: Buffer) => this.#read(chunk))
     duplex.on('end', () => this.#lost(undefined))
     duplex.on('error', (error) => this.#lost(error))
@@ -156,7 +165,10 @@ export class TunnelSession {
     return false
   }
 
-  /** Nothing was heard for a second or two: the peer has nothing to say, or the way to it is blocked. */
+  /**
+   * Nothing was heard for two ticks (250 to 500 ms while streams are open): the peer has nothing to say, or the way to it is
+   * blocked.
+   */
   get isSilent(): boolean {
     return this.#silentTicks > 1
   }
@@ -400,12 +412,20 @@ export class TunnelSession {
 
   readonly #tick = (): void => {
     if (this.#state === 'closed') return
-    this.#timer = this.#clock.startTimer(this.#tick, tickMs)
+    const passedMs = this.#nextTickMs
+    // Only the gateway chooses among tunnels.
+    const isBusy = this.#options.side === 'gateway' && this.#streams.size > 0
+    this.#nextTickMs = isBusy ? busyTickMs : tickMs
+    this.#timer = this.#clock.startTimer(this.#tick, this.#nextTickMs)
     // Counted in ticks, not by the clock: a machine that slept or a loop that was blocked for a
     // minute has not listened for a minute.
-    const silentMs = ++this.#silentTicks * tickMs
+    const silentBeforeMs = this.#silentTicks === 0 ? 0 : this.#silentMs
+    const silentMs = silentBeforeMs + passedMs
+    this.#silentTicks++
+    this.#silentMs = silentMs
+    this.#handshakeMs += passedMs
     const { pingAfterMs, deadAfterMs, handshakeTimeoutMs } = this.#limits
-    if (!this.#ready && ++this.#handshakeTicks * tickMs >= handshakeTimeoutMs) {
+    if (!this.#ready && this.#handshakeMs >= handshakeTimeoutMs) {
       this.#fail(GoAwayCode.TIMEOUT, `no HELLO within ${handshakeTimeoutMs} ms`)
       return
     }
@@ -413,7 +433,8 @@ export class TunnelSession {
       this.#fail(GoAwayCode.TIMEOUT, `nothing heard for ${silentMs} ms`)
       return
     }
-    if (this.#ready && silentMs % pingAfterMs < tickMs && silentMs >= pingAfterMs) this.#sendPing()
+    const isDue = Math.floor(silentMs / pingAfterMs) > Math.floor(silentBeforeMs / pingAfterMs)
+    if (this.#ready && isDue) this.#sendPing()
   }
 
   #sendPing(): void {

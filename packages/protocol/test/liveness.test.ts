@@ -38,6 +38,81 @@ test('a silent peer is asked after 5 s and again after 10 s, and is dead within 
   wire.destroy()
 })
 
+/** Opens a stream that nobody answers. */
+function wait(session: TunnelSession): void {
+  const ignore = () => {}
+  const handler = {
+    onHead: ignore,
+    onData: ignore,
+    onEnd: ignore,
+    onWritable: ignore,
+    onReset: ignore,
+  }
+  session.openStream('', handler)
+}
+
+test('a tunnel on which something waits is silent after half a second without a byte', async () => {
+  const { clock, wire, session } = startSilent({ hello: true })
+  wait(session)
+  await clock.pass(1000)
+  for (let count = 0; count < 8; count++) {
+    wire.feed(Buffer.from('000008070100000000ffffffffffffffff', 'hex'))
+    await clock.pass(250)
+    assert.equal(session.isSilent, false)
+  }
+  await clock.pass(250)
+  assert.equal(session.isSilent, true)
+  wire.feed(Buffer.from('000008070100000000ffffffffffffffff', 'hex'))
+  assert.equal(session.isSilent, false)
+  session.close()
+  wire.destroy()
+})
+
+test('of a loop that was blocked one look counts, and what came meanwhile is read before the next', async () => {
+  const { clock, wire, session } = startSilent({ hello: true })
+  wait(session)
+  await clock.pass(1000)
+  wire.feed(Buffer.from('000008070100000000ffffffffffffffff', 'hex'))
+  clock.skip(60_000)
+  await clock.pass(0)
+  assert.equal(session.isSilent, false)
+  session.close()
+  wire.destroy()
+})
+
+test('a silent peer is asked and given up at the same times while something waits', async () => {
+  const { clock, codes, wire, session, pings } = startSilent({ hello: true })
+  wait(session)
+  for (const [ms, expected] of [
+    [4750, 1],
+    [250, 2],
+    [4750, 2],
+    [250, 3],
+    [4750, 3],
+  ] as const) {
+    await clock.pass(ms)
+    assert.equal(pings(), expected)
+    assert.deepEqual(codes, [])
+  }
+  await clock.pass(250)
+  assert.deepEqual(codes, ['TUNNEL_TIMEOUT'])
+  wire.destroy()
+})
+
+test('a tunnel with nothing to do is looked at once a second', async () => {
+  const { clock, wire, session } = startSilent({ hello: true })
+  await clock.pass(1000)
+  assert.equal(clock.pendingTimers, 1)
+  const before = clock.fired
+  await clock.pass(4000)
+  assert.equal(clock.fired - before, 4)
+  wait(session)
+  await clock.pass(2000)
+  assert.equal(clock.fired - before, 4 + 1 + 4)
+  session.close()
+  wire.destroy()
+})
+
 test('any byte is a sign of life, even part of a header', async () => {
   const { clock, codes, wire } = startSilent({ hello: true })
   for (const byte of Buffer.from('00000807000000', 'hex')) {

@@ -177,6 +177,14 @@ export class TestClock {
     return this.#timers.size
   }
 
+  /** Timers that have come due. */
+  fired = 0
+
+  /** Lets time pass in which nothing runs. */
+  skip(ms: number): void {
+    this.#now += ms
+  }
+
   /** Passes time, with a turn of the event loop after every timer that is due. */
   async pass(ms: number): Promise<void> {
     const until = this.#now + ms
@@ -187,7 +195,8 @@ export class TestClock {
       if (!next) break
       const [handle, timer] = next
       this.#timers.delete(handle)
-      this.#now = timer.dueAt
+      this.#now = Math.max(this.#now, timer.dueAt)
+      this.fired++
       timer.callback()
       await turns(4)
     }

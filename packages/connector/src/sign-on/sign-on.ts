@@ -46,7 +46,7 @@ export interface Authorization {
   readonly answerFields?: FieldList
   /** Where the browser is sent instead of asking the origin: a path. */
   readonly redirect?: string | undefined
-  /** The request has come to its end, whether it was answered or not. May be called more than once. */
+  /** The request has come to its end, answered or not, or has become a pipe. May be called more than once. */
   end?(): void
 }
 
