@@ -1,5 +1,5 @@
 import type { CompiledApplication, IdentitySession } from '@sallyport/domain'
-import { ClaimError } from '@sallyport/sso/claims'
+import { ClaimError } from '@sallyport/sso/saml'
 import type { FailureFacts } from './failures.ts'
 
 /** Why an application is not told who somebody is, as the audit log has it. */

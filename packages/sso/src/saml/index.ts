@@ -3,6 +3,7 @@
  * requests for sign-on and sign-out, read as strictly as can be; metadata in both directions. Everything that comes in is
  * bounded, holds neither document types nor entities, and is only believed as far as its signature goes.
  */
+export { ClaimError } from '../claims/index.ts'
 export { type Attribute, toAttributes } from './attributes.ts'
 export {
   type ReceivedMessage,
