@@ -46,13 +46,7 @@ import { RequestSignOn } from './request-sign-on.ts'
 import { handleReserved } from './reserved.ts'
 import { isToReseal, type SessionFacts, sessionFields } from './session-cookie.ts'
 import { noteRefused, type Opening, openOriginStream } from './stream-opening.ts'
-import {
-  type OriginTiming,
-  readTiming,
-  type Translation,
-  toClientFields,
-  toClientTrailers,
-} from './to-client.ts'
+import { readTiming, type Translation, toClientFields, toClientTrailers } from './to-client.ts'
 import type { Trace } from './trace.ts'
 import type { ConnectedTunnel } from './tunnels.ts'
 import type { Destination } from './view.ts'
@@ -123,7 +117,8 @@ export class Exchange implements Opening, Translation {
   #receivedBytes = 0
   #sentBytes = 0
   #headMs = 0
-  #timing: OriginTiming | undefined
+  #connectorMs: number | undefined
+  #originMs: number | undefined
 
   constructor(gateway: Gateway, server: ServerExchange, client: Client) {
     this.gateway = gateway
@@ -395,7 +390,10 @@ export class Exchange implements Opening, Translation {
       return
     }
     this.#headMs = performance.now() - this.#startedMs
-    this.#timing = timing
+    if (timing) {
+      this.#originMs = timing.firstByteMs
+      this.#connectorMs = timing.connectorMs
+    }
     if (head.statusCode === 101) this.#switchProtocols(head, end)
     else this.#beginAnswer(head, end)
   }
@@ -615,7 +613,7 @@ export class Exchange implements Opening, Translation {
     this.#phase = 'ended'
     this.gateway.release(this)
     const application = this.match?.compiled.application
-    const connectorMs = this.#timing?.connectorMs
+    const connectorMs = this.#connectorMs
     const record: AccessRecord = {
       at: this.at,
       id: this.id,
@@ -637,7 +635,7 @@ export class Exchange implements Opening, Translation {
       totalMs: performance.now() - this.#startedMs,
       gatewayMs: connectorMs === undefined ? undefined : Math.max(0, this.#headMs - connectorMs),
       connectorMs,
-      originMs: this.#timing?.firstByteMs,
+      originMs: this.#originMs,
       detail: this.detail,
     }
     this.gateway.options.record(record)
