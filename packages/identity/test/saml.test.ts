@@ -299,7 +299,10 @@ test('attack 35: nobody takes a response that is for another session or host, tw
 })
 
 test('a refusal that says nothing of anybody is for whoever has a session on the host', async (t) => {
-  const { fixture, respond } = await startElsewhere(t, ' IsPassive="true"')
+  const { fixture, browser, respond } = await startElsewhere(t, ' IsPassive="true"')
+  // The cookie of one that has ended is nobody's.
+  const ended = await signIn(fixture, browser, fixture.hr, 'ana')
+  await fixture.identity.endSession(ended.sessionId, 'administrator')
   const id = await respond()
   const { origin } = crm
   const { identity } = fixture

@@ -164,7 +164,7 @@ export class SamlSingleSignOn {
     const isFresh = session && !(pending.forceAuthn && session.signedInAt < pending.askedAt)
     if (!session || !isFresh) {
       if (pending.isPassive)
-        return this.#refuse(compiled, pending, id, sessionId, ['responder', 'noPassive'])
+        return this.#refuse(compiled, pending, id, session?.sessionId, ['responder', 'noPassive'])
       return this.#signIn(pending, id ?? (await this.#keep(pending)))
     }
     return this.#answer(compiled, pending, id, session, request)
