@@ -301,8 +301,9 @@ test('attack 35: nobody takes a response that is for another session or host, tw
 test('a refusal that says nothing of anybody is for whoever has a session on the host', async (t) => {
   const { fixture, browser, respond } = await startElsewhere(t, ' IsPassive="true"')
   // The cookie of one that has ended is nobody's.
-  const ended = await signIn(fixture, browser, fixture.hr, 'ana')
-  await fixture.identity.endSession(ended.sessionId, 'administrator')
+  const { userId } = await signIn(fixture, browser, fixture.hr, 'ana')
+  for (const enabled of [false, true])
+    await users.setEnabled(fixture.store.db, userId, enabled, fixture.time.nowAt)
   const id = await respond()
   const { origin } = crm
   const { identity } = fixture
