@@ -28,14 +28,25 @@ export function readSessionCookie(
   return gateway.isIdle(facts, host, at, idleLimitMs) ? 'session-idle' : facts
 }
 
-/** @returns undefined when the session has ended @throws RequestError `SIGN_IN_UNAVAILABLE` */
-export function askIdentity(
-  { gateway }: Exchange,
-  facts: Pick<Session, 'sessionId' | 'userId'>,
+/**
+ * Asks identity for a session, and notes one that has ended.
+ *
+ * @returns undefined when it has ended
+ * @throws RequestError `SIGN_IN_UNAVAILABLE`
+ */
+export async function askIdentity(
+  { gateway, at }: Exchange,
+  facts: Pick<Session, 'sessionId' | 'userId' | 'signInEpoch'>,
 ): Promise<IdentitySession | undefined> {
-  return gateway.sessions.read(facts).catch((cause: unknown) => {
+  const { sessions } = gateway
+  let found: IdentitySession | undefined
+  try {
+    found = await sessions.read(facts)
+  } catch (cause) {
     throw new RequestError('SIGN_IN_UNAVAILABLE', 'identity could not be asked', { cause })
-  })
+  }
+  if (found?.signInEpoch !== facts.signInEpoch) sessions.noteEnded(facts.sessionId, at)
+  return found
 }
 
 /**
@@ -44,20 +55,17 @@ export function askIdentity(
  * @returns undefined when the session has ended
  */
 export function joinAnswer(
-  { gateway, at }: Exchange,
+  { gateway }: Exchange,
   facts: SessionFacts,
   found: IdentitySession | undefined,
 ): Session | undefined {
   const { sessions } = gateway
-  if (found?.signInEpoch !== facts.signInEpoch) sessions.noteEnded(facts.sessionId, at)
   if (!found || sessions.hasEnded(facts)) return undefined
   return sessions.find(facts) ?? sessions.join(facts, found)
 }
 
-/** @returns the session as it is now; the same when it has ended, which is noted */
+/** @returns the session as it is now; the same when it has ended */
 export async function readClaims(exchange: Exchange, session: Session): Promise<Session> {
-  const { sessions } = exchange.gateway
   const found = await askIdentity(exchange, session)
-  if (found?.signInEpoch !== session.signInEpoch) sessions.noteEnded(session.sessionId, exchange.at)
-  return found ? sessions.join(session, found) : session
+  return found ? exchange.gateway.sessions.join(session, found) : session
 }
