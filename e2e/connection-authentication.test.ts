@@ -11,7 +11,7 @@ import {
   type Client,
   lastFirst,
   launchBrowser,
-  newContext,
+  newProfile,
   password,
   type System,
   signInOnPage,
@@ -241,10 +241,9 @@ suite('origins that authenticate connections', () => {
 
   test('in a browser a person signs in to the service, then to the application, and moves about', async (t) => {
     const browser = await launchBrowser(t, { domain: system.domain })
-    const context = await newContext(browser, {
+    const context = await newProfile(t, browser, {
       httpCredentials: { username: 'CORP\\ana', password: accounts.ana },
     })
-    t.after(() => context.close())
     const page = await context.newPage()
     await page.goto(system.url('ntlm'))
     await signInOnPage(page, 'ana', password)

@@ -5,7 +5,7 @@ import {
   findFreePort,
   lastFirst,
   launchBrowser,
-  newContext,
+  newProfile,
   password,
   type Scope,
   type System,
@@ -58,9 +58,7 @@ suite('what people live through in a browser', () => {
   after(() => close())
 
   async function profile(t: Scope): Promise<BrowserContext> {
-    const context = await newContext(browser)
-    t.after(() => context.close())
-    return context
+    return newProfile(t, browser)
   }
 
   async function signedIn(context: BrowserContext, url: string): Promise<Page> {
@@ -110,8 +108,7 @@ suite('what people live through in a browser', () => {
 
   test('somebody sees from the portal where else she is signed in, and ends it, without script', async (t) => {
     const other = await signedIn(await profile(t), intranet)
-    const context = await newContext(browser, { javaScriptEnabled: false })
-    t.after(() => context.close())
+    const context = await newProfile(t, browser, { javaScriptEnabled: false })
     const page = await signedIn(context, portal)
     await page.getByRole('link', { name: 'Your sessions' }).click()
     await page.getByRole('heading', { name: 'Where you are signed in' }).waitFor()
@@ -145,8 +142,7 @@ suite('what people live through in a browser', () => {
 
   for (const javaScriptEnabled of [true, false])
     test(`a form that was sent after the session had ended is sent again${javaScriptEnabled ? '' : ', without script'}`, async (t) => {
-      const context = await newContext(browser, { javaScriptEnabled })
-      t.after(() => context.close())
+      const context = await newProfile(t, browser, { javaScriptEnabled })
       const page = await signedIn(context, `${intranet}form`)
       await page.getByLabel('First day').fill('2030-06-01')
       await page.getByLabel('Reason').fill('Grüße & <b>sun</b>')

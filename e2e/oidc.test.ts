@@ -4,7 +4,7 @@ import {
   findFreePort,
   lastFirst,
   launchBrowser,
-  newContext,
+  newProfile,
   OpenidcApplication,
   password,
   type Scope,
@@ -124,9 +124,7 @@ suite('sign-on by OpenID Connect in a browser', () => {
   after(() => close())
 
   async function profile(t: Scope, options = {}): Promise<BrowserContext> {
-    const context = await newContext(browser, options)
-    t.after(() => context.close())
-    return context
+    return newProfile(t, browser, options)
   }
 
   async function open(context: BrowserContext, userName = 'ana'): Promise<Page> {

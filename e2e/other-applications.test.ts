@@ -3,7 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import {
   lastFirst,
   launchBrowser,
-  newContext,
+  newProfile,
   Origin,
   password,
   type Scope,
@@ -52,8 +52,7 @@ suite('applications that look after themselves', () => {
   after(() => close())
 
   async function signedIn(t: Scope, userName: string): Promise<Page> {
-    const context = await newContext(browser)
-    t.after(() => context.close())
+    const context = await newProfile(t, browser)
     const page = await context.newPage()
     await page.goto(system.url('apps'))
     await signInOnPage(page, userName, password)

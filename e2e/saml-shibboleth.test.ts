@@ -5,7 +5,7 @@ import {
   findFreePort,
   lastFirst,
   launchBrowser,
-  newContext,
+  newProfile,
   password,
   type Scope,
   ShibbolethApplication,
@@ -60,8 +60,7 @@ suite('sign-on by SAML to mod_shib', () => {
   after(() => close())
 
   async function open(t: Scope): Promise<{ context: BrowserContext; page: Page; cookie: string }> {
-    const context = await newContext(browser)
-    t.after(() => context.close())
+    const context = await newProfile(t, browser)
     const page = await context.newPage()
     await page.goto(url)
     await signInOnPage(page, 'ana', password)

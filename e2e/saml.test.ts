@@ -5,7 +5,7 @@ import {
   lastFirst,
   launchBrowser,
   MellonApplication,
-  newContext,
+  newProfile,
   password,
   type Scope,
   type System,
@@ -58,9 +58,7 @@ suite('sign-on by SAML in a browser', () => {
   after(() => close())
 
   async function profile(t: Scope, options = {}): Promise<BrowserContext> {
-    const context = await newContext(browser, options)
-    t.after(() => context.close())
-    return context
+    return newProfile(t, browser, options)
   }
 
   async function set(fields: Record<string, unknown>): Promise<void> {

@@ -4,7 +4,7 @@ import {
   type Client,
   lastFirst,
   launchBrowser,
-  newContext,
+  newProfile,
   password,
   type Scope,
   type System,
@@ -45,8 +45,7 @@ suite('attacks of an application on the hosts beside it', () => {
   })
 
   async function victim(t: Scope): Promise<{ context: BrowserContext; page: Page }> {
-    const context = await newContext(browser)
-    t.after(() => context.close())
+    const context = await newProfile(t, browser)
     const page = await context.newPage()
     await page.goto(system.url('hr'))
     await signInOnPage(page, 'ana', password)
@@ -111,8 +110,7 @@ suite('attacks of an application on the hosts beside it', () => {
   })
 
   test('attack 36: what a sibling planted before the sign-in is worth nothing after it', async (t) => {
-    const context = await newContext(browser)
-    t.after(() => context.close())
+    const context = await newProfile(t, browser)
     const page = await context.newPage()
     await page.goto(system.url('evil'))
     const planted = [...attacker.cookies.get(system.host('login'))!].flatMap(([name, value]) => [

@@ -53,6 +53,17 @@ export function newContext(
   return browser.newContext({ ignoreHTTPSErrors: true, ...options })
 }
 
+/** A browser profile of its own, closed with the scope. */
+export async function newProfile(
+  scope: Scope,
+  browser: Browser,
+  options?: Parameters<Browser['newContext']>[0],
+): Promise<BrowserContext> {
+  const context = await newContext(browser, options)
+  scope.after(() => context.close())
+  return context
+}
+
 /** Fills in the sign-in page as a person would. */
 export async function signInOnPage(page: Page, userName: string, secret: string): Promise<void> {
   await page.getByLabel('User name').fill(userName)

@@ -5,7 +5,7 @@
 
 export { Apache } from './apache.ts'
 export { type ApplicationPage, pageModules, writeApplicationPage } from './application-page.ts'
-export { launchBrowser, newContext, signInOnPage } from './browser.ts'
+export { launchBrowser, newContext, newProfile, signInOnPage } from './browser.ts'
 export {
   type Answer,
   Client,

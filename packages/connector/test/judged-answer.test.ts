@@ -131,7 +131,20 @@ async function start(t: TestContext, secure: boolean) {
       await turns(1)
     assert.deepEqual(facts(), expected)
   }
-  return { host, origin, judgements, ask, facts, isOver }
+  /** The answer is not believed, and the gateway hears of it. */
+  const turnDown = async (
+    { gateway, connection, judgement }: Awaited<ReturnType<typeof ask>>,
+    isRefused: boolean,
+    waited: number,
+  ) => {
+    await turns(waited)
+    if (isRefused) judgement.resolve('refused')
+    else judgement.reject(untrusted)
+    assert.equal((await gateway.failed()).resetCode, ResetCode.SIGN_ON_FAILED)
+    await connection.closed
+    await isOver()
+  }
+  return { host, origin, judgements, ask, facts, isOver, turnDown }
 }
 
 async function turns(count: number): Promise<void> {
@@ -198,7 +211,7 @@ for (const secure of [false, true])
     })
 
     test(`an origin that is not believed gets no pipe, whatever it does meanwhile (${when})`, async (t) => {
-      const { host, ask, isOver } = await start(t, secure)
+      const { host, ask, turnDown } = await start(t, secure)
       const acts: ((connection: RawConnection) => void)[] = [
         () => {},
         (connection) => connection.socket.end(),
@@ -208,14 +221,10 @@ for (const secure of [false, true])
       ]
       for (const act of acts)
         for (const isRefused of [true, false]) {
-          const { gateway, connection, judgement } = await ask(switching, webSocket)
-          act(connection)
-          await turns(waited)
-          if (isRefused) judgement.resolve('refused')
-          else judgement.reject(untrusted)
-          assert.equal((await gateway.failed()).resetCode, ResetCode.SIGN_ON_FAILED)
-          await connection.closed
-          await isOver()
+          const asked = await ask(switching, webSocket)
+          act(asked.connection)
+          await turnDown(asked, isRefused, waited)
+          const { gateway } = asked
           assert.deepEqual([gateway.heads.all, gateway.body], [[], ''])
         }
       assert.equal(host.counters.failed, 2 * acts.length)
@@ -302,21 +311,13 @@ for (const secure of [false, true])
     })
 
     test(`a connection whose answer was not taken serves nobody, also if its head was all (${when})`, async (t) => {
-      const { ask, isOver, origin, judgements } = await start(t, secure)
+      const { ask, isOver, turnDown, origin, judgements } = await start(t, secure)
       for (const answer of [
         'HTTP/1.1 204 No Content\r\n\r\n',
         'HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n',
         'HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno',
       ]) {
-        for (const isRefused of [true, false]) {
-          const { gateway, connection, judgement } = await ask(answer)
-          await turns(waited)
-          if (isRefused) judgement.resolve('refused')
-          else judgement.reject(untrusted)
-          assert.equal((await gateway.failed()).resetCode, ResetCode.SIGN_ON_FAILED)
-          await connection.closed
-          await isOver()
-        }
+        for (const isRefused of [true, false]) await turnDown(await ask(answer), isRefused, waited)
         const { gateway, connection, judgement } = await ask(answer)
         await turns(waited)
         judgement.resolve('again')
